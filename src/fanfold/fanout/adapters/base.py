@@ -1,0 +1,44 @@
+"""The adapter port: what one kind of upstream is sent and how its answer is read."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse
+from fanfold.fanout.types import Chunk, Upstream
+
+Send = Callable[[UpstreamRequest], Awaitable[UpstreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterAnswer:
+    """An accepted answer: its JSON or text, and the tokens where the upstream reported them."""
+
+    result: Any
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+class Adapter(Protocol):
+    """One kind of upstream, in one file and one line of the registry.
+
+    `send` has already checked that the status is 2xx. `call` raises `CallFailed` with `invalid-answer` for an
+    answer that is not what this kind promises. `check` raises `InvalidPlan` for an upstream of this kind whose
+    configuration lacks something; `input_tokens_bound` and `output_tokens_bound` bound what one call may report.
+    """
+
+    async def call(self, upstream: Upstream, chunk: Chunk, total: int, send: Send) -> AdapterAnswer:
+        """Answer one chunk of `total`."""
+        ...
+
+    def check(self, upstream: Upstream) -> None:
+        """Refuse an upstream that this kind cannot call."""
+        ...
+
+    def input_tokens_bound(self, upstream: Upstream, chunk: Chunk, total: int) -> int:
+        """Most input tokens one call can report: UTF-8 bytes of the rendered prompt + 64."""
+        ...
+
+    def output_tokens_bound(self, upstream: Upstream) -> int | None:
+        """Most output tokens one call can report, or None where nothing bounds them."""
+        ...

@@ -1,0 +1,52 @@
+"""Everything the engine raises.
+
+FanOutError
+├── UnknownKind            a splitter, strategy, fold, adapter or transport that is not registered
+├── InvalidPlan            a request that cannot be planned (no upstream, a price without a bound, too many chunks)
+└── CallFailed             one attempt at one call failed; becomes a `CallError` in the result
+"""
+
+from enum import IntEnum
+
+from fanfold.fanout.types import CallError, ErrorCode
+
+
+class Phase(IntEnum):
+    """How far an attempt came. Only what certainly was not sent may be repeated without asking."""
+
+    NOTHING_SENT = 0
+    MAYBE_SENT = 1
+    ANSWERED = 2
+
+
+class FanOutError(Exception):
+    """Base of the engine's errors."""
+
+
+class UnknownKind(FanOutError):
+    """A registry has no such kind; the message lists the kinds it has."""
+
+    def __init__(self, what: str, kind: str, known: tuple[str, ...]) -> None:
+        super().__init__(f"There is no {what} {kind!r}. Known: {', '.join(known)}.")
+
+
+class InvalidPlan(FanOutError):
+    """The request cannot be planned; the message says what to change."""
+
+
+class CallFailed(FanOutError):
+    """One attempt failed. `retry_after_s` is what the upstream asked for, in seconds."""
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        detail: str,
+        *,
+        phase: Phase,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.error = CallError(code=code, status=status, detail=detail)
+        self.phase = phase
+        self.retry_after_s = retry_after_s

@@ -1,0 +1,212 @@
+"""The engine's values: what is asked, what is planned, what came back. Frozen, no framework, no database."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from pydantic import SecretStr
+
+
+class Meter(StrEnum):
+    """What a usage event counts; each meter of a call is priced by itself."""
+
+    CALLS = "calls"
+    CHARACTERS = "characters"
+    INPUT_TOKENS = "input_tokens"
+    OUTPUT_TOKENS = "output_tokens"
+
+
+class ErrorCode(StrEnum):
+    """Why one call failed, as the client reads it in a result's `error.code`."""
+
+    TIMEOUT = "timeout"
+    CONNECT = "connect"
+    STATUS = "status"
+    INVALID_ANSWER = "invalid-answer"
+    TOO_LARGE = "too-large"
+    FORBIDDEN_ADDRESS = "forbidden-address"
+    DEADLINE = "deadline"
+    CANCELLED = "cancelled"
+    BUDGET = "budget"
+
+
+class OnError(StrEnum):
+    """Whether one failed call ends the whole request."""
+
+    KEEP = "keep"
+    FAIL = "fail"
+
+
+class Status(StrEnum):
+    """How a request ended."""
+
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """How a text is cut: `size` and `overlap` in the measure of `by` (graphemes, words or tokens)."""
+
+    by: str = "characters"
+    size: int = 500
+    overlap: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of the text; `start` and `end` are code points of the whole text."""
+
+    index: int
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """Integer units an accepted answer costs, per call, per 1,000 code points and per 1,000 tokens."""
+
+    units_per_call: int = 1
+    units_per_1k_chars: int = 0
+    units_per_1k_input_tokens: int = 0
+    units_per_1k_output_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MeterReading:
+    """One meter of one accepted answer: how much was used and the units it costs."""
+
+    meter: Meter
+    quantity: int
+    units: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """An API that answers chunks. `id` and `slug` are None for an address a client named itself."""
+
+    kind: str
+    url: str
+    id: UUID | None = None
+    slug: str | None = None
+    method: str = "POST"
+    model: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    auth_header: str = "Authorization"
+    auth_scheme: str | None = "Bearer"
+    credential: SecretStr | None = None
+    request_template: Any = None
+    response_path: str | None = None
+    timeout_s: float = 10.0
+    max_attempts: int = 3
+    max_concurrency: int = 64
+    weight: int = 1
+    idempotent: bool = False
+    price: Price = Price()
+
+    @property
+    def key(self) -> str:
+        """What slots are counted by: the registered upstream, else its address."""
+        return str(self.id) if self.id else f"{self.kind}:{self.url}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldOptions:
+    """How the answers become one; `separator` joins them for `concat`."""
+
+    by: str = "list"
+    separator: str = "\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FanOutRequest:
+    """One whole job: a text, how it is cut, who answers and how the answers are folded. Seconds and units."""
+
+    text: str
+    upstreams: tuple[Upstream, ...]
+    split: Split = Split()
+    strategy: str = "round_robin"
+    fold: FoldOptions = FoldOptions()
+    on_error: OnError = OnError.KEEP
+    min_success: float = 0.0
+    timeout_s: float | None = None
+    deadline_s: float = 120.0
+    max_attempts: int | None = None
+    max_units: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One chunk for one upstream; further `candidates` are asked in turn when the one before failed."""
+
+    index: int
+    chunk: Chunk
+    candidates: tuple[Upstream, ...]
+    units_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a request will do and at most cost, before anything is called. `calls` are in order of `index`."""
+
+    request: FanOutRequest
+    chunks: tuple[Chunk, ...]
+    calls: tuple[Call, ...]
+    units_max: int
+
+    @property
+    def units_reserved(self) -> int:
+        """Units to reserve: the quote, or the caller's own lower bound."""
+        bound = self.request.max_units
+        return self.units_max if bound is None else min(bound, self.units_max)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallError:
+    """Why a call failed. `status` is the upstream's HTTP status where it answered one."""
+
+    code: ErrorCode
+    status: int | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallResult:
+    """What became of one call. `upstream` is the one that answered, or the last one asked."""
+
+    index: int
+    chunk: Chunk
+    upstream: Upstream
+    success: bool
+    result: Any = None
+    error: CallError | None = None
+    attempts: int = 0
+    latency_ms: float = 0.0
+    readings: tuple[MeterReading, ...] = ()
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+    @property
+    def units(self) -> int:
+        """Units this call costs; 0 unless an answer was accepted."""
+        return sum(reading.units for reading in self.readings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FanOutAnswer:
+    """The folded whole: `results` in order of `index`, one for each call of the plan."""
+
+    status: Status
+    results: tuple[CallResult, ...]
+    output: Any
+    fold_error: CallError | None = None
+
+    @property
+    def units(self) -> int:
+        """Units of all accepted answers."""
+        return sum(result.units for result in self.results)
