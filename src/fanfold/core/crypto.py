@@ -1,0 +1,70 @@
+"""Keyed digests and sealed secrets, over a ring of keys so that a key can be replaced without an outage."""
+
+import hashlib
+import hmac
+import os
+from collections.abc import Sequence
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from pydantic import SecretStr
+
+MIN_SECRET_CHARACTERS = 32
+_KEY_ID_BYTES = 4
+_NONCE_BYTES = 12
+
+
+class WeakSecret(Exception):
+    """A secret key is missing or too short; the message says how to make one."""
+
+
+class SealBroken(Exception):
+    """A sealed secret does not open: another key ring, another owner, or changed bytes."""
+
+
+def _derive(secret: SecretStr, purpose: bytes) -> bytes:
+    return HKDF(SHA256(), length=32, salt=None, info=b"fanfold/" + purpose).derive(
+        secret.get_secret_value().encode()
+    )
+
+
+class KeyRing:
+    """Digests and seals with the newest key; knows the older ones (HMAC-SHA256, AES-256-GCM, HKDF RFC 5869)."""
+
+    def __init__(self, secrets: Sequence[SecretStr]) -> None:
+        if not secrets or any(len(secret) < MIN_SECRET_CHARACTERS for secret in secrets):
+            raise WeakSecret(
+                f"FANFOLD_SECRET_KEYS needs at least one key of {MIN_SECRET_CHARACTERS} characters or more. "
+                "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+            )
+        self._digest_keys = [_derive(secret, b"digest") for secret in secrets]
+        self._seals: dict[bytes, AESGCM] = {}
+        for key in (_derive(secret, b"seal") for secret in secrets):
+            self._seals.setdefault(hashlib.sha256(key).digest()[:_KEY_ID_BYTES], AESGCM(key))
+
+    def digest(self, value: str) -> bytes:
+        """Return the keyed digest of `value` under the newest key."""
+        return self.digests(value)[0]
+
+    def digests(self, value: str) -> list[bytes]:
+        """Return the keyed digest of `value` under every key, newest first."""
+        return [hmac.digest(key, value.encode(), "sha256") for key in self._digest_keys]
+
+    def seal(self, secret: SecretStr, *, bound_to: str) -> bytes:
+        """Encrypt `secret`; it opens only with the same `bound_to` (key id, nonce, ciphertext)."""
+        key_id, cipher = next(iter(self._seals.items()))
+        nonce = os.urandom(_NONCE_BYTES)
+        return key_id + nonce + cipher.encrypt(nonce, secret.get_secret_value().encode(), bound_to.encode())
+
+    def unseal(self, sealed: bytes, *, bound_to: str) -> SecretStr:
+        """Decrypt what `seal` made; raises `SealBroken`."""
+        cipher = self._seals.get(sealed[:_KEY_ID_BYTES])
+        nonce, ciphertext = sealed[_KEY_ID_BYTES:][:_NONCE_BYTES], sealed[_KEY_ID_BYTES + _NONCE_BYTES :]
+        if cipher is None:
+            raise SealBroken("A sealed secret was made with a key that is no longer in FANFOLD_SECRET_KEYS.")
+        try:
+            return SecretStr(cipher.decrypt(nonce, ciphertext, bound_to.encode()).decode())
+        except InvalidTag:
+            raise SealBroken("A sealed secret does not open for this owner; set it anew.") from None

@@ -1,0 +1,119 @@
+"""Postgres as the serving role: one engine, sessions that carry the tenant into every transaction."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Self
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import Connection, MetaData, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Session, SessionTransaction
+
+SCHEMA = "fanfold"
+STATEMENT_TIMEOUT_MS = 10_000
+
+Connect = Callable[[], Awaitable[asyncpg.Connection]]
+
+
+class Base(DeclarativeBase):
+    """Base of every table: one schema, constraint names by convention so that migrations can name them."""
+
+    metadata = MetaData(
+        schema=SCHEMA,
+        naming_convention={
+            "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+            "uq": "%(table_name)s_%(column_0_N_name)s_key",
+            "ck": "%(table_name)s_%(constraint_name)s_check",
+            "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+            "pk": "%(table_name)s_pkey",
+        },
+    )
+
+
+class TenantSession(Session):
+    """A session whose every transaction is bound to one tenant, or to none, or to the operator's role."""
+
+
+@event.listens_for(TenantSession, "after_begin")
+def _bind(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
+    # An event, not a dependency: it cannot be forgotten, and it holds for the transaction after a commit too.
+    tenant_id = session.info.get("tenant_id")
+    connection.exec_driver_sql("select set_config('app.tenant_id', $1, true)", (str(tenant_id or ""),))
+    if session.info.get("operator"):
+        connection.exec_driver_sql("set local role fanfold_operator")
+
+
+class RoleTooStrong(Exception):
+    """The server would serve as a role that row-level security does not bind; the message says what to do."""
+
+
+_ROLE_CHECK = text(
+    """
+    select r.rolsuper or r.rolbypassrls or exists (
+        select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+         where n.nspname = 'fanfold' and c.relkind in ('r', 'p') and pg_has_role(r.oid, c.relowner, 'usage'))
+      from pg_roles r where r.rolname = current_user
+    """
+)
+_ROLE_ADVICE = (
+    "FANFOLD_DATABASE_URL names a role that owns the tables or stands above row-level security, so tenants would not "
+    "be kept apart. Make a serving login, for example\n"
+    "    CREATE ROLE fanfold_app LOGIN PASSWORD '...';\n"
+    "put it into FANFOLD_DATABASE_URL, put the present address into FANFOLD_OWNER_DATABASE_URL, and run "
+    "`fanfold migrate`."
+)
+
+
+class Database:
+    """The engine of one process. `session` is for one tenant, `operator_session` sees all tenants."""
+
+    def __init__(self, url: str, *, pool_size: int = 10, pool_timeout_s: float = 5.0) -> None:
+        self._url = make_url(url).set(drivername="postgresql+asyncpg")
+        self.engine: AsyncEngine = create_async_engine(
+            self._url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=pool_timeout_s,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={
+                "timeout": pool_timeout_s,
+                "server_settings": {"statement_timeout": str(STATEMENT_TIMEOUT_MS)},
+            },
+        )
+        self._sessions = async_sessionmaker(
+            self.engine, class_=AsyncSession, sync_session_class=TenantSession, expire_on_commit=False
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.engine.dispose()
+
+    def session(self, tenant_id: UUID | None) -> AsyncSession:
+        """Open a session that sees the rows of `tenant_id` alone; None sees no tenant's rows."""
+        return self._sessions(info={"tenant_id": tenant_id})
+
+    def operator_session(self) -> AsyncSession:
+        """Open a session under the operator's role, which sees every tenant."""
+        return self._sessions(info={"operator": True})
+
+    async def connect(self, **settings: Any) -> asyncpg.Connection:
+        """Open one connection outside the pool, for the ledger's own lane."""
+        dsn = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        return await asyncpg.connect(dsn, **settings)
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[Any]:
+        """Run statements of no tenant in one transaction: definer functions and health checks."""
+        async with self.engine.begin() as connection:
+            yield connection
+
+    async def check_role(self) -> None:
+        """Refuse to serve as a superuser, an owner or a role that bypasses row-level security."""
+        async with self.begin() as connection:
+            if (await connection.execute(_ROLE_CHECK)).scalar_one():
+                raise RoleTooStrong(_ROLE_ADVICE)

@@ -1,0 +1,10 @@
+"""Every table of the product: one metadata for Alembic and tests."""
+
+from fanfold.api_keys import models as api_keys
+from fanfold.core.db import Base
+from fanfold.tenants import models as tenants
+from fanfold.upstreams import models as upstreams
+
+__all__ = ["api_keys", "metadata", "tenants", "upstreams"]
+
+metadata = Base.metadata

@@ -1,0 +1,45 @@
+"""Plans, and the tenants that are on them."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Text, func
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from fanfold.core.db import Base
+
+
+class Plan(Base):
+    """A named set of limits, the same for all its tenants unless overridden."""
+
+    __tablename__ = "plans"
+
+    code: Mapped[str] = mapped_column(Text, primary_key=True)
+    monthly_units: Mapped[int] = mapped_column(BigInteger)
+    requests_per_minute: Mapped[int]
+    burst: Mapped[int]
+    max_concurrent_requests: Mapped[int]
+    max_text_chars: Mapped[int]
+    max_chunks: Mapped[int]
+    max_upstreams: Mapped[int]
+    max_api_keys: Mapped[int]
+    overage_allowed: Mapped[bool]
+    retention_days: Mapped[int]
+
+
+class Tenant(Base):
+    """A customer: everything else belongs to one. `limit_overrides` holds the limits that differ from the plan's."""
+
+    __tablename__ = "tenants"
+    __table_args__ = (CheckConstraint("status in ('active', 'suspended')", name="status"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    slug: Mapped[str] = mapped_column(Text, unique=True)
+    name: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(Text, server_default="active")
+    plan: Mapped[str] = mapped_column(Text, ForeignKey("fanfold.plans.code"))
+    limit_overrides: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

@@ -1,0 +1,49 @@
+"""A tenant's upstreams."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import DateTime, Float, ForeignKey, Index, LargeBinary, Text, UniqueConstraint, func, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from fanfold.core.db import Base
+
+
+class UpstreamRecord(Base):
+    """An API that a tenant registered. The credential is sealed, and bound to the tenant and the upstream's origin."""
+
+    __tablename__ = "upstreams"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "slug"),
+        Index("upstreams_default_idx", "tenant_id", unique=True, postgresql_where=text("is_default")),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("fanfold.tenants.id"), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    slug: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(Text)
+    url: Mapped[str] = mapped_column(Text)
+    method: Mapped[str] = mapped_column(Text)
+    model: Mapped[str | None] = mapped_column(Text)
+    options: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    headers: Mapped[dict[str, str]] = mapped_column(JSONB)
+    auth_header: Mapped[str] = mapped_column(Text)
+    auth_scheme: Mapped[str | None] = mapped_column(Text)
+    credential_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
+    request_template: Mapped[Any] = mapped_column(JSONB(none_as_null=True), nullable=True)
+    response_path: Mapped[str | None] = mapped_column(Text)
+    timeout_s: Mapped[float] = mapped_column(Float)
+    max_attempts: Mapped[int]
+    max_concurrency: Mapped[int]
+    weight: Mapped[int]
+    idempotent: Mapped[bool]
+    units_per_call: Mapped[int]
+    units_per_1k_chars: Mapped[int]
+    units_per_1k_input_tokens: Mapped[int]
+    units_per_1k_output_tokens: Mapped[int]
+    enabled: Mapped[bool]
+    is_default: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
