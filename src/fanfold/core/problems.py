@@ -1,0 +1,130 @@
+"""Errors become RFC 9457 problems here, and nowhere else."""
+
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, Response
+from starlette.types import Scope
+
+from fanfold.core.errors import (
+    FanfoldError,
+    InternalError,
+    MalformedRequest,
+    MethodNotAllowed,
+    NotAuthenticated,
+    NotFound,
+    ValidationFailed,
+)
+from fanfold.core.identifiers import uuid7
+from fanfold.core.schemas import StrictModel
+
+MEDIA_TYPE = "application/problem+json"
+MAX_LISTED_ERRORS = 20
+_PLACES = frozenset({"body", "query", "path", "header"})
+
+
+def problem(error: FanfoldError, scope: Scope) -> Response:
+    """Return the answer for `error`: a problem that names the request and repeats nothing of it."""
+    server_id: UUID = scope.get("state", {}).get("server_id") or uuid7()
+    content = {
+        "type": f"/problems/{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "instance": f"urn:uuid:{server_id}",
+        "code": error.code,
+        **error.members,
+    }
+    headers = error.headers
+    if isinstance(error, NotAuthenticated):
+        headers = {"WWW-Authenticate": "Bearer", **headers}
+    return Response(orjson.dumps(content), error.status, headers, MEDIA_TYPE)
+
+
+def _known_names(model: type[StrictModel] = StrictModel) -> Iterable[str]:
+    for child in model.__subclasses__():
+        for name, field in child.model_fields.items():
+            yield name
+            if isinstance(field.alias, str):
+                yield field.alias
+        yield from _known_names(child)
+
+
+def _location(loc: Sequence[Any], known: frozenset[str]) -> list[str | int]:
+    # A client's own member names are input too: what no schema knows is shown as "*".
+    return [part if isinstance(part, int) or part in known else "*" for part in loc]
+
+
+def _validation_problem(errors: Sequence[Any], known: frozenset[str]) -> ValidationFailed:
+    listed = [
+        {"loc": _location(error["loc"], known), "msg": error["msg"], "type": error["type"]}
+        for error in errors[:MAX_LISTED_ERRORS]
+    ]
+    return ValidationFailed(f"{len(errors)} error(s) in the request; see `errors`.", errors=listed)
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Render every error of `app` as a problem. Call it when all routers are in, so that all schemas are known."""
+    known = frozenset({*_known_names(), *_PLACES})
+
+    async def own(request: Request, error: Exception) -> Response:
+        assert isinstance(error, FanfoldError)  # noqa: S101 (registered for this class alone)
+        return problem(error, request.scope)
+
+    async def validation(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101 (registered for this class alone)
+        return problem(_validation_problem(error.errors(), known), request.scope)
+
+    async def starlette(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 (registered for this class alone)
+        return problem(_from_starlette(error), request.scope)
+
+    app.add_exception_handler(FanfoldError, own)
+    app.add_exception_handler(RequestValidationError, validation)
+    app.add_exception_handler(HTTPException, starlette)
+
+
+def _from_starlette(error: HTTPException) -> FanfoldError:
+    headers = dict(error.headers or {})
+    match error.status_code:
+        case HTTPStatus.NOT_FOUND:
+            return NotFound("There is nothing at this path.", headers=headers)
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            return MethodNotAllowed("This path does not take this method.", headers=headers)
+        case HTTPStatus.BAD_REQUEST:
+            return MalformedRequest("The request could not be read.", headers=headers)
+        case _:
+            return InternalError("Something went wrong on our side.")
+
+
+def _catalogue(error: type[FanfoldError] = FanfoldError) -> dict[str, type[FanfoldError]]:
+    found = {error.code: error}
+    for child in error.__subclasses__():
+        found |= _catalogue(child)
+    return found
+
+
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
+<body style="font-family:system-ui;max-width:40em;margin:4em auto;line-height:1.5">
+<h1>{title}</h1><p><code>{code}</code>, HTTP status {status}</p><h2>What it means</h2><p>{meaning}</p>
+<h2>What to do</h2><p>{advice}</p></body></html>"""
+
+router = APIRouter(tags=["operation"], include_in_schema=False)
+
+
+@router.get("/problems/{code}")
+async def problem_page(code: str) -> HTMLResponse:
+    """Explain a problem: what it means and what to do."""
+    error = _catalogue().get(code)
+    if error is None:
+        raise NotFound("There is no such problem.")
+    meaning = (error.__doc__ or "").split("\n\n")[0]
+    return HTMLResponse(
+        _PAGE.format(title=error.title, code=code, status=error.status, meaning=meaning, advice=error.advice)
+    )

@@ -1,0 +1,90 @@
+"""How a request is read: media type, size and time first, then strict JSON, then FastAPI's own validation."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from fanfold.core import strict_json
+from fanfold.core.config import ServerSettings
+from fanfold.core.errors import MalformedRequest, TooLarge, UnsupportedMediaType
+
+_PAGING = frozenset({"skip", "offset", "page"})
+
+
+class _JsonRequest(Request):
+    """A request whose body has been read and decoded strictly."""
+
+    _decoded: Any
+
+    async def json(self) -> Any:
+        return self._decoded
+
+    async def load(self, settings: ServerSettings) -> None:
+        """Read and decode the body; raises 415, 413 or 400, in this order."""
+        media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != "application/json" and not media_type.endswith("+json"):
+            raise UnsupportedMediaType("This route takes application/json.")
+        try:
+            async with asyncio.timeout(settings.body_timeout_s):
+                self._body = await self._read(settings.max_body_bytes)
+        except TimeoutError:
+            raise MalformedRequest(
+                "The body did not arrive in time.", headers={"Connection": "close"}
+            ) from None
+        except ClientDisconnect:
+            raise MalformedRequest("The client left before the body was complete.") from None
+        self._decoded = strict_json.loads(self._body)
+
+    async def _read(self, max_bytes: int) -> bytes:
+        declared = self.headers.get("content-length", "0")
+        body = bytearray()
+        if not declared.isdecimal() or int(declared) <= max_bytes:
+            async for part in self.stream():
+                body += part
+                if len(body) > max_bytes:
+                    break
+            else:
+                return bytes(body)
+        # What was not read is not worth reading: the connection ends with the answer.
+        raise TooLarge(f"The body is over {max_bytes} bytes.", headers={"Connection": "close"})
+
+
+class StrictRoute(APIRoute):
+    """A route that reads bodies strictly and refuses query parameters it does not know."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return FastAPI's handler behind our own reading."""
+        handle = super().get_route_handler()
+        takes_body = self.body_field is not None
+        known = frozenset(
+            field.alias for dependant in _flat(self.dependant) for field in dependant.query_params
+        )
+
+        async def strict(request: Request) -> Response:
+            if takes_body:
+                read = _JsonRequest(request.scope, request.receive)
+                await read.load(request.app.state.settings.server)
+                request = read
+            _check_query(request, known)
+            return await handle(request)
+
+        return strict
+
+
+def _flat(dependant: Any) -> list[Any]:
+    return [dependant, *(deep for child in dependant.dependencies for deep in _flat(child))]
+
+
+def _check_query(request: Request, known: frozenset[str]) -> None:
+    unknown = [name for name in request.query_params if name not in known]
+    if not unknown:
+        return
+    hint = " Lists are paged by `cursor`." if _PAGING.intersection(unknown) else ""
+    allowed = ", ".join(sorted(known)) or "none"
+    message = f"Unknown query parameter. Known here: {allowed}.{hint}"
+    raise RequestValidationError([{"loc": ("query", "*"), "msg": message, "type": "extra_forbidden"}])

@@ -1,0 +1,50 @@
+"""The border's base models: strict on the way in, one shape for pages on the way out."""
+
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Query
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+Item = TypeVar("Item")
+
+MAX_LIMIT = 200
+DEFAULT_LIMIT = 50
+INT32_MAX = 2**31 - 1
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+
+
+class StrictModel(BaseModel):
+    """A request body: unknown members are refused, and an error never shows the input."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+
+class ReadModel(BaseModel):
+    """An answer, readable from a row's attributes."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Page(BaseModel, Generic[Item]):
+    """A page of a list; `next_cursor` is null on the last one."""
+
+    data: list[Item]
+    next_cursor: str | None = None
+
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Most items on the page.")]
+Cursor = Annotated[
+    str | None,
+    Query(max_length=200, description="`next_cursor` of the page before; the first page without it."),
+]
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of a route that may answer these problems."""
+    reference = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status: {"description": "Problem", "content": {"application/problem+json": {"schema": reference}}}
+        for status in statuses
+    }
