@@ -3,6 +3,8 @@
 FanOutError
 ├── UnknownKind            a splitter, strategy, fold, adapter or transport that is not registered
 ├── InvalidPlan            a request that cannot be planned (no upstream, a price without a bound, too many chunks)
+├── InvalidAddress         an upstream's address that cannot be registered (also a ValueError)
+│   └── ForbiddenAddress   a literal address within a network that upstreams may not have
 └── CallFailed             one attempt at one call failed; becomes a `CallError` in the result
 """
 
@@ -32,6 +34,14 @@ class UnknownKind(FanOutError):
 
 class InvalidPlan(FanOutError):
     """The request cannot be planned; the message says what to change."""
+
+
+class InvalidAddress(FanOutError, ValueError):
+    """An upstream's address cannot be registered; the message says what to change."""
+
+
+class ForbiddenAddress(InvalidAddress):
+    """The address lies in a network that upstreams may not have."""
 
 
 class CallFailed(FanOutError):

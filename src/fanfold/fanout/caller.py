@@ -1,0 +1,214 @@
+"""One chunk for one upstream: attempts inside one deadline, and no exception for anything an upstream does."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from fanfold.fanout.adapters.base import Adapter, AdapterAnswer
+from fanfold.fanout.errors import CallFailed, Phase
+from fanfold.fanout.retry import RetryPolicy, retry_after_s
+from fanfold.fanout.transports.base import Progress, Transport, UpstreamRequest, UpstreamResponse
+from fanfold.fanout.types import CallError, Chunk, ErrorCode, Upstream
+
+Take = Callable[[int], bool]
+
+_log = logging.getLogger(__name__)
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallOutcome:
+    """What became of one call: an accepted answer or an error, never both. `latency_ms` includes the pauses."""
+
+    answer: AdapterAnswer | None
+    error: CallError | None
+    attempts: int
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """What stays the same over the attempts of one call."""
+
+    upstream: Upstream
+    chunk: Chunk
+    total: int
+    adapter: Adapter
+    timeout_s: float
+    max_attempts: int
+    deadline: float
+    take: Take | None
+
+
+class UpstreamCaller:
+    """Calls upstreams through a transport. Random, loop clock, wall clock and sleep can be injected."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        max_answer_bytes: int,
+        random: Callable[[], float] = random.random,
+        clock: Callable[[], float] = _loop_time,
+        now: Callable[[], datetime] = _utc_now,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._transport = transport
+        self._max_answer_bytes = max_answer_bytes
+        self._policy = RetryPolicy(random=random)
+        self._clock = clock
+        self._now = now
+        self._sleep = sleep
+
+    async def call(  # noqa: PLR0913 - the call is these values; a class for them would be made for one caller
+        self,
+        upstream: Upstream,
+        chunk: Chunk,
+        *,
+        total: int,
+        adapter: Adapter,
+        timeout_s: float,
+        max_attempts: int,
+        deadline: float,
+        take: Take | None = None,
+    ) -> CallOutcome:
+        """Ask for one answer until it is there, may not be asked again, or `deadline` (loop time) is near.
+
+        `take` is asked once, with the bytes of an answer that would be accepted; False makes it `too-large`.
+        Raises nothing but cancellation.
+        """
+        call = _Call(
+            upstream=upstream,
+            chunk=chunk,
+            total=total,
+            adapter=adapter,
+            timeout_s=timeout_s,
+            max_attempts=max_attempts,
+            deadline=deadline,
+            take=take,
+        )
+        started = self._clock()
+        answer, error, attempts = await self._attempts(call)
+        latency_ms = (self._clock() - started) * 1000.0
+        return CallOutcome(answer=answer, error=error, attempts=attempts, latency_ms=latency_ms)
+
+    async def _attempts(self, call: _Call) -> tuple[AdapterAnswer | None, CallError | None, int]:
+        attempt = 0
+        while True:
+            left = call.deadline - self._clock()
+            if left <= 0:
+                return None, _deadline(Phase.NOTHING_SENT).error, attempt
+            attempt += 1
+            try:
+                return await self._attempt(call, left), None, attempt
+            except CallFailed as failure:
+                pause = self._pause(call, failure, attempt)
+                if pause is None:
+                    return None, failure.error, attempt
+            await self._sleep(pause)
+
+    def _pause(self, call: _Call, failure: CallFailed, attempt: int) -> float | None:
+        """Return how long to wait before the next attempt, or None: the failure in hand is the call's error."""
+        if attempt >= call.max_attempts:
+            return None
+        pause = self._policy.pause_s(failure, attempt=attempt, idempotent=call.upstream.idempotent)
+        if pause is None or self._clock() + pause >= call.deadline:
+            return None
+        return pause
+
+    async def _attempt(self, call: _Call, left: float) -> AdapterAnswer:
+        """Make one attempt within its own limit and what is `left` of the request's. Raises `CallFailed` only."""
+        progress = Progress()
+        limit = asyncio.timeout(min(call.timeout_s, left))
+        try:
+            async with limit:
+                return await self._ask(call, progress)
+        except CallFailed:
+            raise
+        except Exception as fault:  # noqa: BLE001 - the engine's edge: one chunk's fault never fails the others
+            if limit.expired() and isinstance(fault, TimeoutError):
+                raise _expired(progress.phase, by_deadline=left <= call.timeout_s) from None
+            # The type alone: its text may hold the chunk or the credential.
+            _log.error("Adapter %s raised %s.", call.upstream.kind, type(fault).__name__)
+            raise _unreadable(progress.phase) from None
+
+    async def _ask(self, call: _Call, progress: Progress) -> AdapterAnswer:
+        received = 0
+
+        async def send(request: UpstreamRequest) -> UpstreamResponse:
+            nonlocal received
+            limit = self._max_answer_bytes
+            response = await self._transport.send(request, max_bytes=limit, progress=progress)
+            _check_status(response, self._now)
+            received += len(response.body)
+            return response
+
+        answer = await call.adapter.call(call.upstream, call.chunk, call.total, send)
+        if call.take is not None and not call.take(received):
+            raise CallFailed(
+                ErrorCode.TOO_LARGE,
+                "The answers of this request are together larger than allowed; send fewer or smaller chunks.",
+                phase=Phase.ANSWERED,
+            )
+        return answer
+
+
+def _check_status(response: UpstreamResponse, now: Callable[[], datetime]) -> None:
+    """Raise `CallFailed` unless the upstream answered 2xx with content."""
+    status = response.status
+    if status >= HTTPStatus.MULTIPLE_CHOICES:
+        raise CallFailed(
+            ErrorCode.STATUS,
+            f"The upstream answered {status}{_hint(status)}.",
+            phase=Phase.ANSWERED,
+            status=status,
+            retry_after_s=retry_after_s(response.headers.get("retry-after"), now=now()),
+        )
+    if status < HTTPStatus.OK or status in {HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT}:
+        raise CallFailed(
+            ErrorCode.INVALID_ANSWER,
+            f"The upstream answered {status}, which has no content.",
+            phase=Phase.ANSWERED,
+            status=status,
+        )
+
+
+def _hint(status: int) -> str:
+    if status < HTTPStatus.BAD_REQUEST:
+        return ", a redirect, which is not followed; register the final address"
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return "; check its credential"
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return "; it takes fewer requests than it was sent"
+    return ""
+
+
+def _expired(phase: Phase, *, by_deadline: bool) -> CallFailed:
+    if by_deadline:
+        return _deadline(phase)
+    return CallFailed(
+        ErrorCode.TIMEOUT, "The upstream did not answer in time; raise timeout_s or send less.", phase=phase
+    )
+
+
+def _deadline(phase: Phase) -> CallFailed:
+    return CallFailed(
+        ErrorCode.DEADLINE, "The request's deadline came first; raise deadline_s or send less.", phase=phase
+    )
+
+
+def _unreadable(phase: Phase) -> CallFailed:
+    return CallFailed(
+        ErrorCode.INVALID_ANSWER, "The upstream's answer could not be read as its kind promises.", phase=phase
+    )
