@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from fanfold.core import strict_json
 from fanfold.core.config import ServerSettings
-from fanfold.core.errors import MalformedRequest, TooLarge, UnsupportedMediaType
+from fanfold.core.errors import MalformedRequest, TooLarge, UnsupportedMediaType, ValidationFailed
 
 _PAGING = frozenset({"skip", "offset", "page"})
 
@@ -87,4 +86,5 @@ def _check_query(request: Request, known: frozenset[str]) -> None:
     hint = " Lists are paged by `cursor`." if _PAGING.intersection(unknown) else ""
     allowed = ", ".join(sorted(known)) or "none"
     message = f"Unknown query parameter. Known here: {allowed}.{hint}"
-    raise RequestValidationError([{"loc": ("query", "*"), "msg": message, "type": "extra_forbidden"}])
+    errors = [{"loc": ["query", "*"], "msg": message, "type": "extra_forbidden"}]
+    raise ValidationFailed(message, errors=errors)

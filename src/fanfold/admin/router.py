@@ -1,0 +1,98 @@
+"""`/v1/admin/tenants`: what operators do."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from fanfold.auth.dependencies import OperatorDbSession
+from fanfold.core.requests import StrictRoute
+from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
+from fanfold.tenants.limits import Limits
+from fanfold.tenants.models import Tenant
+from fanfold.tenants.repository import TenantRepository
+from fanfold.tenants.schemas import (
+    LimitsRead,
+    LimitsUpdate,
+    TenantCreate,
+    TenantRead,
+    TenantStatus,
+    TenantUpdate,
+)
+from fanfold.tenants.service import TenantFilter, TenantService
+
+router = APIRouter(
+    prefix="/v1/admin/tenants",
+    tags=["Operators"],
+    route_class=StrictRoute,
+    responses=problem_responses(401, 403, 422, 503),
+)
+
+_BODY = problem_responses(400, 404, 413, 415)
+
+
+async def _service(session: OperatorDbSession) -> TenantService:
+    return TenantService(TenantRepository(session))
+
+
+TenantServiceDep = Annotated[TenantService, Depends(_service)]
+
+
+def _read(found: tuple[Tenant, Limits]) -> TenantRead:
+    tenant, limits = found
+    shown = {name: getattr(tenant, name) for name in TenantRead.model_fields if name != "limits"}
+    return TenantRead(**shown, limits=LimitsRead.model_validate(limits))
+
+
+@router.post("", status_code=201, responses=problem_responses(400, 409, 413, 415))
+async def create_tenant(wanted: TenantCreate, tenants: TenantServiceDep, response: Response) -> TenantRead:
+    """Make a tenant on a plan."""
+    made = _read(await tenants.create(wanted))
+    response.headers["Location"] = f"/v1/admin/tenants/{made.id}"
+    return made
+
+
+@router.get("")
+async def list_tenants(  # noqa: PLR0913 (each is a filter of the contract)
+    tenants: TenantServiceDep,
+    search: Annotated[str | None, Query(max_length=200, description="Part of a slug or a name.")] = None,
+    status: TenantStatus | None = None,
+    plan: Annotated[str | None, Query(max_length=63)] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Page[TenantRead]:
+    """List tenants, newest first."""
+    rows, next_cursor = await tenants.list(TenantFilter(search, status, plan), limit=limit, cursor=cursor)
+    return Page(data=[_read(row) for row in rows], next_cursor=next_cursor)
+
+
+@router.get("/{tenant_id}", responses=problem_responses(404))
+async def get_tenant(tenant_id: UUID, tenants: TenantServiceDep) -> TenantRead:
+    """Show one tenant."""
+    return _read(await tenants.get(tenant_id))
+
+
+@router.patch("/{tenant_id}", responses=_BODY)
+async def update_tenant(tenant_id: UUID, wanted: TenantUpdate, tenants: TenantServiceDep) -> TenantRead:
+    """Change a tenant's name or plan."""
+    return _read(await tenants.update(tenant_id, wanted))
+
+
+@router.patch("/{tenant_id}/limits", responses=_BODY)
+async def override_tenant_limits(
+    tenant_id: UUID, wanted: LimitsUpdate, tenants: TenantServiceDep
+) -> TenantRead:
+    """Override single limits of a tenant; null takes an override away."""
+    return _read(await tenants.override_limits(tenant_id, wanted))
+
+
+@router.post("/{tenant_id}/suspend", responses=problem_responses(404))
+async def suspend_tenant(tenant_id: UUID, tenants: TenantServiceDep) -> TenantRead:
+    """Suspend a tenant: 403 on every process within 2 s; what runs is finished and settled."""
+    return _read(await tenants.suspend(tenant_id))
+
+
+@router.post("/{tenant_id}/resume", responses=problem_responses(404))
+async def resume_tenant(tenant_id: UUID, tenants: TenantServiceDep) -> TenantRead:
+    """Let a suspended tenant in again."""
+    return _read(await tenants.resume(tenant_id))

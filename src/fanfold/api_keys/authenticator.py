@@ -1,0 +1,61 @@
+"""API keys as credentials: checksum, then digest, then at most one look-up a second."""
+
+from typing import Any
+
+from sqlalchemy import text
+
+from fanfold.api_keys.keys import is_well_formed
+from fanfold.auth.principal import KeyLimits, Principal, PrincipalTenant, Scope
+from fanfold.core.cache import FreshCache
+from fanfold.core.crypto import KeyRing
+from fanfold.core.db import Database
+from fanfold.tenants.limits import Limits
+
+# One second from the start of the load: with the load itself, a change holds everywhere within two.
+PRINCIPAL_TTL_S = 1.0
+MAX_PRINCIPALS = 10_000
+
+_AUTHENTICATE = text("select * from fanfold.authenticate(:digests)")
+
+
+class KeyAuthenticator:
+    """Judges API keys of tenants and of operators."""
+
+    def __init__(self, database: Database, key_ring: KeyRing) -> None:
+        self._database, self._key_ring = database, key_ring
+        self._principals: FreshCache[bytes, Principal] = FreshCache(
+            ttl_s=PRINCIPAL_TTL_S, max_entries=MAX_PRINCIPALS
+        )
+
+    async def authenticate(self, credential: str) -> Principal | None:
+        """Return the principal of a key that is known, not expired and not revoked."""
+        if not is_well_formed(credential):
+            return None
+        digests = self._key_ring.digests(credential)
+
+        async def load() -> Principal | None:
+            async with self._database.begin() as connection:
+                row = (await connection.execute(_AUTHENTICATE, {"digests": digests})).mappings().first()
+            return _principal(row) if row else None
+
+        return await self._principals.get(digests[0], load)
+
+
+def _principal(row: Any) -> Principal:
+    tenant = None
+    if row["tenant_id"] is not None:
+        tenant = PrincipalTenant(
+            id=row["tenant_id"],
+            slug=row["tenant_slug"],
+            is_active=row["tenant_status"] == "active",
+            limits=Limits.of(row["limits"], {}),
+        )
+    limited = row["requests_per_minute"] is not None
+    return Principal(
+        key_id=row["key_id"],
+        scopes=frozenset(map(Scope, row["scopes"])),
+        tenant=tenant,
+        key_limits=KeyLimits(requests_per_minute=row["requests_per_minute"], burst=row["burst"])
+        if limited
+        else None,
+    )

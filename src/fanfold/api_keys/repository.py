@@ -1,0 +1,44 @@
+"""A tenant's API keys in Postgres."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fanfold.api_keys.models import ApiKey
+from fanfold.core.repository import page
+
+
+class ApiKeyRepository:
+    """Keys of one tenant; the filter is part of every statement, and row-level security stands under it."""
+
+    def __init__(self, session: AsyncSession, tenant_id: UUID) -> None:
+        self._session, self._tenant_id = session, tenant_id
+        self._mine = select(ApiKey).where(ApiKey.tenant_id == tenant_id)
+
+    async def find(self, key_id: UUID) -> ApiKey | None:
+        """Return the key, or None."""
+        return await self._session.scalar(self._mine.where(ApiKey.id == key_id))
+
+    async def list(self, *, limit: int, cursor: str | None) -> tuple[Sequence[ApiKey], str | None]:
+        """Return a page of keys, newest first."""
+        return await page(self._session, self._mine, by=ApiKey.id, limit=limit, cursor=cursor)
+
+    async def count_live(self) -> int:
+        """Count the keys that hold, and keep others from adding one until this transaction ends."""
+        lock = text("select pg_advisory_xact_lock(hashtextextended(:name, 0))")
+        await self._session.execute(lock, {"name": f"api_keys:{self._tenant_id}"})
+        live = select(func.count()).where(
+            ApiKey.tenant_id == self._tenant_id,
+            ApiKey.revoked_at.is_(None),
+            (ApiKey.expires_at.is_(None)) | (ApiKey.expires_at > func.now()),
+        )
+        return await self._session.scalar(live) or 0
+
+    async def add(self, key: ApiKey) -> ApiKey:
+        """Insert `key` and read back what the database fills in."""
+        self._session.add(key)
+        await self._session.flush()
+        await self._session.refresh(key)
+        return key

@@ -1,0 +1,69 @@
+"""API keys on the wire."""
+
+import datetime as dt
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field, field_validator, model_validator
+
+from fanfold.auth.principal import TENANT_SCOPES, Scope
+from fanfold.core.schemas import INT32_MAX, Name, OneOf, ReadModel, StrictModel, Whole
+
+TenantScope = Annotated[str, OneOf(sorted(TENANT_SCOPES))]
+Rate = Annotated[Whole, Field(ge=1, le=INT32_MAX)]
+
+
+def _in_the_future(value: dt.datetime | None) -> dt.datetime | None:
+    if value is not None and value <= dt.datetime.now(dt.UTC):
+        raise ValueError("must lie in the future")
+    return value
+
+
+class ApiKeyCreate(StrictModel):
+    """A key to be made. `burst` defaults to `requests_per_minute`; without either the tenant's limits alone hold."""
+
+    name: Name
+    scopes: list[TenantScope] = Field(default=[Scope.PROCESS.value], min_length=1, max_length=20)
+    expires_at: AwareDatetime | None = None
+    requests_per_minute: Rate | None = None
+    burst: Rate | None = None
+
+    _future = field_validator("expires_at")(_in_the_future)
+
+    @model_validator(mode="after")
+    def _burst_needs_a_rate(self) -> "ApiKeyCreate":
+        if self.burst is not None and self.requests_per_minute is None:
+            raise ValueError("burst needs requests_per_minute")
+        return self
+
+
+class ApiKeyUpdate(StrictModel):
+    """What may change of a key; members left out stay as they are."""
+
+    name: Name = ""
+    scopes: list[TenantScope] = Field(default=[], min_length=1, max_length=20)
+    expires_at: AwareDatetime | None = None
+    requests_per_minute: Rate | None = None
+    burst: Rate | None = None
+
+    _future = field_validator("expires_at")(_in_the_future)
+
+
+class ApiKeyRead(ReadModel):
+    """A key without its secret."""
+
+    id: UUID
+    name: str
+    public_id: str = Field(description="The part of the key that may be shown: `ff_live_<public id>_...`")
+    scopes: list[str]
+    requests_per_minute: int | None
+    burst: int | None
+    created_at: dt.datetime
+    expires_at: dt.datetime | None
+    revoked_at: dt.datetime | None
+
+
+class ApiKeyIssued(ApiKeyRead):
+    """A new key. `key` is shown here and never again."""
+
+    key: str = Field(examples=["ff_live_4uZ1kQx8Lm2P_0f3m...Zx_1Kd93q"])

@@ -1,0 +1,83 @@
+"""What an endpoint may ask for: the principal, its tenant, its quota, a session bound to it."""
+
+import datetime as dt
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fanfold.auth.principal import Principal, PrincipalTenant, Scope
+from fanfold.auth.requirements import Require
+from fanfold.core.db import Database
+from fanfold.core.errors import NotAuthenticated
+
+CurrentPrincipal = Annotated[Principal, Require()]
+OperatorPrincipal = Annotated[Principal, Require(Scope.OPERATOR)]
+
+
+async def _tenant(principal: CurrentPrincipal) -> PrincipalTenant:
+    if principal.tenant is None:
+        raise NotAuthenticated("This belongs to a tenant.")
+    return principal.tenant
+
+
+CurrentTenant = Annotated[PrincipalTenant, Depends(_tenant)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """What a tenant may use in the present period, a calendar month in UTC."""
+
+    tenant_id: UUID
+    granted: int
+    overage_allowed: bool
+    period_start: dt.date
+    period_end: dt.date
+
+
+def period_of(day: dt.date) -> tuple[dt.date, dt.date]:
+    """Return the first day of `day`'s month and of the month after."""
+    start = day.replace(day=1)
+    return start, (start + dt.timedelta(days=32)).replace(day=1)
+
+
+async def _quota(tenant: CurrentTenant) -> Quota:
+    start, end = period_of(dt.datetime.now(dt.UTC).date())
+    return Quota(
+        tenant_id=tenant.id,
+        granted=tenant.limits.monthly_units,
+        overage_allowed=tenant.limits.overage_allowed,
+        period_start=start,
+        period_end=end,
+    )
+
+
+CurrentQuota = Annotated[Quota, Depends(_quota)]
+
+
+async def _database(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
+
+
+DatabaseDep = Annotated[Database, Depends(_database)]
+
+
+async def _session(database: DatabaseDep, tenant: CurrentTenant) -> AsyncIterator[AsyncSession]:
+    async with database.session(tenant.id) as session, session.begin():
+        yield session
+
+
+async def _operator_session(
+    database: DatabaseDep, _operator: OperatorPrincipal
+) -> AsyncIterator[AsyncSession]:
+    async with database.operator_session() as session, session.begin():
+        yield session
+
+
+# scope="function": committed before the answer is sent, so that a client reads what it has written.
+DbSession = Annotated[AsyncSession, Depends(_session, scope="function")]
+OperatorDbSession = Annotated[AsyncSession, Depends(_operator_session, scope="function")]

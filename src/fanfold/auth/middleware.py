@@ -1,0 +1,63 @@
+"""Who is it? Asked once, before anything else of the request is looked at."""
+
+from collections.abc import Callable, Sequence
+
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from fanfold.auth.credentials import Authenticator, read_credential
+from fanfold.auth.principal import Principal
+from fanfold.auth.routes import RouteTable
+from fanfold.core.errors import FanfoldError, NotAuthenticated
+from fanfold.core.problems import problem
+
+
+class AuthenticationMiddleware:
+    """Puts the `Principal` into the scope's state and refuses, by the matched route, who may not: 401, then 403."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        routes: Callable[[], RouteTable],
+        authenticators: Callable[[], Sequence[Authenticator]],
+    ) -> None:
+        self.app, self._routes, self._authenticators = app, routes, authenticators
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Pass the request on with its principal, or answer 401 or 403."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        try:
+            await self._admit(scope)
+        except FanfoldError as error:
+            await problem(error, scope)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    async def _admit(self, scope: AsgiScope) -> None:
+        requirement = self._routes().match(scope)
+        credential = read_credential(scope)
+        principal = await self._authenticate(credential) if credential else None
+        scope.setdefault("state", {})["principal"] = principal
+        if requirement is None:
+            return
+        if principal is None:
+            raise _refusal(credential)
+        requirement.check(principal)
+
+    async def _authenticate(self, credential: str) -> Principal | None:
+        for authenticator in self._authenticators():
+            if principal := await authenticator.authenticate(credential):
+                return principal
+        return None
+
+
+def _refusal(credential: str | None) -> NotAuthenticated:
+    if credential is None:
+        return NotAuthenticated("No credential was sent.")
+    return NotAuthenticated(
+        "The credential does not hold: it is unknown, expired or revoked.",
+        headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
+    )

@@ -1,0 +1,46 @@
+"""May they? A route states what it needs as a dependency; the middleware reads the same object before the body."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Depends, Request
+
+from fanfold.auth.principal import Principal, Scope
+from fanfold.core.errors import InsufficientScope, NotAuthenticated, TenantSuspended
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A scope, or None for any credential of a tenant."""
+
+    scope: Scope | None = None
+
+    def check(self, principal: Principal) -> None:
+        """Let `principal` pass, or raise a 403."""
+        if self.scope is not None and self.scope not in principal.scopes:
+            raise InsufficientScope(
+                f"This needs the scope {self.scope}.",
+                headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{self.scope}"'},
+            )
+        if self.scope is Scope.OPERATOR:
+            return
+        if principal.tenant is None:
+            raise InsufficientScope(
+                "This belongs to a tenant, and an operator's key has none.",
+                headers={"WWW-Authenticate": 'Bearer error="insufficient_scope"'},
+            )
+        if not principal.tenant.is_active:
+            raise TenantSuspended("The tenant is suspended.")
+
+    async def __call__(self, request: Request) -> Principal:
+        """Return the request's principal; the middleware has already refused those who may not."""
+        principal: Principal | None = request.scope["state"].get("principal")
+        if principal is None:
+            raise NotAuthenticated("No credential was sent.")
+        self.check(principal)
+        return principal
+
+
+def Require(scope: Scope | None = None) -> Any:  # noqa: N802 (reads as a word of the signature)
+    """Return the dependency that lets in who has `scope`."""
+    return Depends(Requirement(scope))

@@ -1,0 +1,40 @@
+"""Work that has to end well even when the one who asked for it has gone."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Self, TypeVar
+
+Result = TypeVar("Result")
+
+
+class Background:
+    """A task group of the whole process. Closing it waits for what still runs, at most `grace_s` seconds."""
+
+    def __init__(self, *, grace_s: float = 30.0) -> None:
+        self._grace_s = grace_s
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._grace_s)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def see_through(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Await `work`; when the caller is cancelled the work goes on without it."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return await asyncio.shield(task)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # Read, so that a failure nobody waited for is not reported as forgotten.

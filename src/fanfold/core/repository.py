@@ -1,0 +1,53 @@
+"""What every repository needs: pages by key, and cursors that say nothing."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+
+from fanfold.core.errors import ValidationFailed
+
+Row = TypeVar("Row")
+
+
+def encode_cursor(last: UUID) -> str:
+    """Return the cursor of the page that follows `last`."""
+    return base64.urlsafe_b64encode(last.bytes).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> UUID:
+    """Return the id that a cursor stands for; a 422 where it is not one of ours."""
+    try:
+        return UUID(bytes=base64.urlsafe_b64decode(cursor.encode() + b"=="))
+    except (ValueError, binascii.Error):
+        message = "Not a cursor. Send `next_cursor` of the page before, unchanged."
+        raise RequestValidationError(
+            [{"loc": ("query", "cursor"), "msg": message, "type": "cursor"}]
+        ) from None
+
+
+async def page(
+    session: AsyncSession,
+    statement: Select[Row],
+    *,
+    by: InstrumentedAttribute[UUID],
+    limit: int,
+    cursor: str | None,
+) -> tuple[Sequence[Row], str | None]:
+    """Return one page, newest first, and the cursor of the next one; `by` is a time-ordered id."""
+    if cursor:
+        statement = statement.where(by < decode_cursor(cursor))
+    rows: list[Any] = list(await session.scalars(statement.order_by(by.desc()).limit(limit + 1)))
+    more = len(rows) > limit
+    rows = rows[:limit]
+    return rows, encode_cursor(getattr(rows[-1], by.key)) if more else None
+
+
+def escape_like(text: str) -> str:
+    """Escape `text` for LIKE, so that a client's % and _ are letters."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
