@@ -1,0 +1,201 @@
+"""The default transport: aiohttp, whose cost per call stays flat from one call to a thousand at once."""
+
+import io
+import logging
+import socket
+import ssl
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from fanfold.fanout.errors import CallFailed, Phase
+from fanfold.fanout.guard import AddressGuard
+from fanfold.fanout.transports import wire
+from fanfold.fanout.transports.base import Progress, UpstreamRequest, UpstreamResponse
+from fanfold.fanout.transports.names import Resolver, SystemResolver
+
+_log = logging.getLogger(__name__)
+
+# aiohttp warns that larger bodies block the loop when written at once; a file is written in pieces.
+_WRITTEN_AT_ONCE = 1024 * 1024
+_DNS_CACHE_S = 10
+_AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """One `send`, as the hooks of the session see it."""
+
+    progress: Progress
+    plain: bool
+    refused: bool = False
+    sent: bool = False
+
+
+_exchange: ContextVar[_Exchange] = ContextVar("exchange")
+
+
+class AiohttpTransport:
+    """One session with one pool of at most `max_connections` in use; must be made inside the running loop."""
+
+    def __init__(
+        self,
+        *,
+        guard: AddressGuard,
+        max_connections: int,
+        resolver: Resolver | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._guard = guard
+        connector = aiohttp.TCPConnector(
+            limit=max_connections,
+            limit_per_host=0,
+            keepalive_timeout=wire.KEEP_ALIVE_S,
+            ttl_dns_cache=_DNS_CACHE_S,
+            happy_eyeballs_delay=0.25,
+            resolver=_Names(resolver or SystemResolver()),
+            socket_factory=self._socket,
+            ssl=ssl_context or True,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+            raise_for_status=False,
+            # The caller's deadline is the only clock: it cancels.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+            trace_configs=[_hooks()],
+        )
+
+    @property
+    def connections(self) -> int:
+        """Connections in use."""
+        connector = self._session.connector
+        return len(connector._acquired) if connector else 0  # noqa: SLF001 - aiohttp counts, but does not tell
+
+    async def send(self, request: UpstreamRequest, *, max_bytes: int, progress: Progress) -> UpstreamResponse:
+        """Exchange one request for one answer of at most `max_bytes`. Raises `CallFailed` and nothing else."""
+        exchange = _Exchange(progress, plain=not request.url[:8].lower().startswith("https://"))
+        token = _exchange.set(exchange)
+        try:
+            return await self._send(request, max_bytes, exchange)
+        except CallFailed:
+            raise
+        except Exception as error:  # the edge: aiohttp, yarl, ssl and idna raise a dozen kinds
+            raise _failure(error, exchange) from error
+        finally:
+            _exchange.reset(token)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._session.close()
+
+    async def _send(self, request: UpstreamRequest, max_bytes: int, exchange: _Exchange) -> UpstreamResponse:
+        response = await self._session.request(
+            request.method,
+            URL(request.url),
+            data=_payload(request.body),
+            headers=wire.outgoing_headers(request.headers),
+            allow_redirects=False,
+            trace_request_ctx=exchange,
+        )
+        try:
+            exchange.progress.phase = Phase.ANSWERED
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            pieces = response.content.iter_any()
+            return await wire.read_answer(response.status, headers, pieces, max_bytes=max_bytes)
+        finally:
+            # A whole answer has given its connection back already; anything else costs the connection.
+            response.close()
+
+    def _socket(self, addr_info: _AddrInfo) -> socket.socket:
+        """Make the socket for an address about to be dialled, however it was named, or refuse."""
+        family, kind, protocol, _, sockaddr = addr_info
+        exchange = _exchange.get()
+        if not self._guard.allows(str(sockaddr[0]), plain=exchange.plain):
+            exchange.refused = True
+            raise PermissionError("refused by the address guard")
+        return socket.socket(family, kind, protocol)
+
+
+class _Names(AbstractResolver):
+    """Our resolver in aiohttp's shape."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        del family  # both; happy eyeballs choose
+        return [_result(host, address, port) for address in await self._resolver.resolve(host, port)]
+
+    async def close(self) -> None:
+        self._resolver.close()
+
+
+def _result(name: str, address: str, port: int) -> ResolveResult:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    return ResolveResult(hostname=name, host=address, port=port, family=family, proto=0, flags=flags)
+
+
+def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
+    return io.BytesIO(body) if body is not None and len(body) > _WRITTEN_AT_ONCE else body
+
+
+def _hooks() -> aiohttp.TraceConfig:
+    """Tell the exchange the moment from which its request may have gone out, and let it go out once.
+
+    aiohttp repeats a GET by itself after a lost connection; whether to repeat is the retry policy's to say.
+    """
+    hooks = aiohttp.TraceConfig()
+    hooks.on_connection_create_start.append(_before_connection)
+    hooks.on_connection_create_end.append(_has_connection)
+    hooks.on_connection_reuseconn.append(_has_connection)
+    return hooks
+
+
+async def _before_connection(
+    _session: aiohttp.ClientSession, context: SimpleNamespace, _event: object
+) -> None:
+    if context.trace_request_ctx.sent:
+        raise ConnectionResetError
+
+
+async def _has_connection(session: aiohttp.ClientSession, context: SimpleNamespace, event: object) -> None:
+    await _before_connection(session, context, event)
+    context.trace_request_ctx.sent = True
+    context.trace_request_ctx.progress.phase = Phase.MAYBE_SENT
+
+
+def _failure(error: Exception, exchange: _Exchange) -> CallFailed:
+    phase = exchange.progress.phase
+    if phase is Phase.NOTHING_SENT:
+        return wire.forbidden() if exchange.refused else _undelivered(error)
+    if isinstance(error, aiohttp.ClientResponseError):
+        return wire.not_http(phase)
+    if isinstance(error, aiohttp.ClientError | OSError):
+        return wire.broken_off(phase)
+    _log.error("aiohttp raised %s.", type(error).__name__)
+    return wire.unknown(phase)
+
+
+def _undelivered(error: Exception) -> CallFailed:
+    match error:
+        case aiohttp.InvalidURL() | UnicodeError():
+            return wire.undialable()
+        case aiohttp.ClientConnectorDNSError():
+            return wire.unreachable("The upstream's name could not be resolved.")
+        case aiohttp.ClientSSLError() | ssl.SSLError():
+            return wire.unreachable(
+                "No trusted TLS connection to the upstream came about; check its certificate."
+            )
+        case aiohttp.ClientError() | OSError():
+            return wire.unreachable("No connection to the upstream came about.")
+    return wire.unknown(Phase.NOTHING_SENT)
