@@ -1,0 +1,72 @@
+"""The rate limit in front of the routes, as pure ASGI: nothing is read, nothing is buffered."""
+
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fanfold.core.errors import RateLimited
+from fanfold.core.problems import problem
+from fanfold.ratelimit import headers
+from fanfold.ratelimit.base import Bucket, Decision, RateLimitStore
+from fanfold.ratelimit.errors import StoreUnavailable
+
+BucketsOf = Callable[[Scope], tuple[Bucket, ...]]
+
+
+class RateLimitMiddleware:
+    """Takes a token of every bucket of an HTTP request, or answers 429 `rate-limited` and calls nothing further.
+
+    `buckets_of` names the buckets; none means that the request is not limited. An admitted answer gets the
+    RateLimit fields, unless it has them already. When the store is unavailable, requests pass without the fields
+    and `unlimited` counts them: an outage of a limiter must not be an outage of the service.
+    """
+
+    def __init__(self, app: ASGIApp, *, store: RateLimitStore, buckets_of: BucketsOf) -> None:
+        self._app = app
+        self._store = store
+        self._buckets_of = buckets_of
+        self.unlimited = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Admit or refuse one request; any other scope passes."""
+        if scope["type"] != "http" or not (buckets := self._buckets_of(scope)):
+            await self._app(scope, receive, send)
+            return
+        try:
+            decision = await self._store.take(buckets)
+        except StoreUnavailable:
+            self.unlimited += 1
+            await self._app(scope, receive, send)
+            return
+        if decision.admitted:
+            await self._app(scope, receive, _with_fields(send, decision))
+        else:
+            await problem(_refusal(decision), scope)(scope, receive, send)
+
+
+def _fields(decision: Decision) -> list[tuple[bytes, bytes]]:
+    return [
+        (headers.POLICY, headers.policy_field([state.bucket for state in decision.states])),
+        (headers.STATE, headers.state_field(decision.states)),
+    ]
+
+
+def _with_fields(send: Send, decision: Decision) -> Send:
+    async def send_with_fields(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            own = list(message.get("headers", ()))
+            if not any(name.lower() == headers.STATE for name, _ in own):
+                message = {**message, "headers": own + _fields(decision)}
+        await send(message)
+
+    return send_with_fields
+
+
+def _refusal(decision: Decision) -> RateLimited:
+    wait = decision.retry_after_s
+    fields = {name.decode("ascii"): value.decode("ascii") for name, value in _fields(decision)}
+    return RateLimited(
+        f"Too many requests. Wait {wait} {'second' if wait == 1 else 'seconds'} (see Retry-After), then try again; "
+        "the RateLimit fields say how many requests are left.",
+        headers={"retry-after": str(wait)} | fields,
+    )
