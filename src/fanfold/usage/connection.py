@@ -1,0 +1,54 @@
+"""The lane's own connection: opened when needed, its statement prepared once, thrown away when in doubt."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+
+from fanfold.core.db import Connect
+from fanfold.usage.failures import ConnectFailed
+
+_GRACE_S = 1.0
+
+
+class PreparedConnection:
+    """One connection for one statement, made again after `drop`. `timeout_s` bounds the statement, on both sides."""
+
+    def __init__(self, connect: Connect, statement: str, *, timeout_s: float) -> None:
+        self._connect = connect
+        self._statement = statement
+        self._timeout_s = timeout_s
+        self._connection: Any = None
+        self._prepared: Any = None
+
+    async def fetchrow(self, arguments: Sequence[Any]) -> Any:
+        """Run the statement; raises `ConnectFailed` when no connection can be made."""
+        if self._connection is None or self._connection.is_closed():
+            await self._open()
+        # The server's own time-out comes first: then its answer, not a broken connection, says what became of it.
+        return await self._prepared.fetchrow(*arguments, timeout=self._timeout_s + _GRACE_S)
+
+    async def _open(self) -> None:
+        self.drop()
+        try:
+            self._connection = await self._connect()
+            await self._connection.execute(f"set statement_timeout = {int(self._timeout_s * 1000)}")
+            self._prepared = await self._connection.prepare(self._statement)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            self.drop()
+            raise ConnectFailed from error
+
+    def drop(self) -> None:
+        """Throw the connection away without a farewell."""
+        if self._connection is not None:
+            self._connection.terminate()
+        self._connection = self._prepared = None
+
+    async def close(self) -> None:
+        """Close the connection, politely where the server still answers."""
+        if self._connection is not None:
+            try:
+                await self._connection.close(timeout=self._timeout_s)
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                self._connection.terminate()
+        self._connection = self._prepared = None

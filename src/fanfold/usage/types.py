@@ -1,0 +1,61 @@
+"""The ledger's values: what is held, what is billed, what became of it."""
+
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from uuid import UUID
+
+
+class Outcome(StrEnum):
+    """What a settle did.
+
+    `SETTLED`: billed from what was held. `RELEASED`: nothing was billed, what was held is free again. `DUPLICATE`: it
+    was settled before, nothing moved. `LATE`: the reservation had expired, billed from what was still free.
+    `UNBILLED`: nothing was free any more, the events are kept with 0 units. `GONE`: a release of what had expired.
+    """
+
+    SETTLED = "settled"
+    RELEASED = "released"
+    DUPLICATE = "duplicate"
+    LATE = "late"
+    UNBILLED = "unbilled"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """Units held for one request. It carries all that a settle needs, since a late one finds no row any more."""
+
+    tenant_id: UUID
+    request_id: UUID
+    period_start: date
+    units: int
+    api_key_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageEvent:
+    """One meter of one accepted answer: `quantity` in the meter's measure, `units` as priced."""
+
+    call_index: int
+    meter: str
+    units: int
+    quantity: int
+    upstream_id: UUID | None = None
+    upstream: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """A reservation that was granted, and the units of the period that are still free."""
+
+    reservation: Reservation
+    remaining: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a reservation, and the units of the period that are free after it."""
+
+    outcome: Outcome
+    remaining: int
