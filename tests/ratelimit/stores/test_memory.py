@@ -237,8 +237,10 @@ class TestBound:
         assert store.evicted == 0
 
     async def test_a_flood_does_not_free_the_one_that_is_throttled(self) -> None:
-        store, throttled = MemoryStore(max_buckets=100, clock=Clock()), Bucket("tenant", "a", 60, 20)
+        clock = Clock()
+        store, throttled = MemoryStore(max_buckets=100, clock=clock), Bucket("tenant", "a", 60, 20)
         assert await admitted(store, throttled, 30) == 20
+        clock.forward(0.5)
         for key in range(10_000):
             await store.take((Bucket("address", str(key), 60, 20),))
         assert store.evicted == 9_901
