@@ -11,7 +11,7 @@ from typing import IO
 _POLL_S = 0.005
 
 
-class HeldElsewhere(Exception):  # noqa: N818 - says what is, like the errors of core.errors
+class HeldElsewhere(Exception):
     """Another process keeps the lock for longer than the caller waits."""
 
 
