@@ -3,7 +3,6 @@
 import heapq
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from fanfold.ratelimit import gcra
 from fanfold.ratelimit.base import Bucket, BucketState, Decision
@@ -16,13 +15,8 @@ _TIDIED_PER_NEW_BUCKET = 4
 _SEARCHED_PER_EVICTION = 64
 
 
-class _Found(NamedTuple):
-    """A bucket as one take finds it: its debt in ns and how many requests are left."""
-
-    bucket: Bucket
-    interval: int
-    debt: int
-    left: int
+# A bucket as one take finds it, its interval and debt in ns, and how many requests are left.
+_Found = tuple[Bucket, int, int, int]
 
 
 class MemoryStore:
@@ -52,10 +46,10 @@ class MemoryStore:
         """Take one token of every bucket, or none at all. There is no await inside: takes cannot interleave."""
         now = self._clock()
         found = [self._find(bucket, now) for bucket in buckets]
-        if all(one.left for one in found):
+        if all(left for _, _, _, left in found):
             charged = tuple([self._charge(one, now) for one in found])
             return Decision(admitted=True, states=charged, retry_after_s=0)
-        states = tuple([_state(one) for one in found])
+        states = tuple([_state(*one) for one in found])
         wait = max(state.reset_s for state in states if not state.remaining)
         return Decision(admitted=False, states=states, retry_after_s=wait)
 
@@ -64,12 +58,12 @@ class MemoryStore:
         identity = (bucket.name, bucket.key)
         kept = self._kept.get(identity)
         if kept is None or kept[0] <= now:
-            return _Found(bucket, interval, 0, bucket.burst)
+            return bucket, interval, 0, bucket.burst
         debt = gcra.current_debt(kept[0], kept[1], now=now, interval=interval, burst=bucket.burst)
         if now + debt != kept[0]:
             # The limits changed: from now on the debt is paid off at the new rate, also if this request is refused.
             self._kept[identity] = (now + debt, interval)
-        return _Found(bucket, interval, debt, gcra.remaining(debt, interval=interval, burst=bucket.burst))
+        return bucket, interval, debt, gcra.remaining(debt, interval=interval, burst=bucket.burst)
 
     def _charge(self, found: _Found, now: int) -> BucketState:
         bucket, interval, debt, left = found
@@ -79,7 +73,7 @@ class MemoryStore:
             self._make_room(now)
             heapq.heappush(self._due, (rest_at, identity))
         self._kept[identity] = (rest_at, interval)
-        return _state(_Found(bucket, interval, debt + interval, left - 1))
+        return _state(bucket, interval, debt + interval, left - 1)
 
     def _make_room(self, now: int) -> None:
         for _ in range(_TIDIED_PER_NEW_BUCKET):
@@ -110,6 +104,5 @@ class MemoryStore:
         del self._kept[heapq.heappop(self._due)[1]]
 
 
-def _state(found: _Found) -> BucketState:
-    bucket, interval, debt, left = found
+def _state(bucket: Bucket, interval: int, debt: int, left: int) -> BucketState:
     return BucketState(bucket, left, gcra.wait_s(debt, left, interval=interval, burst=bucket.burst))
