@@ -1,0 +1,85 @@
+"""HTTP as the zoo speaks it: a request read by hand, a well-formed answer, and nothing that would mend a bad one."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+JSON = "application/json"
+_REASONS = {200: "OK", 204: "No Content", 302: "Found", 429: "Too Many Requests"}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client sent, and the stream it came by."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    @property
+    def document(self) -> Any:
+        try:
+            return json.loads(self.body) if self.body else {}
+        except ValueError:
+            return {}
+
+    @property
+    def text(self) -> str:
+        """The chunk, however the kind of upstream sends it."""
+        document = self.document if isinstance(self.document, dict) else {}
+        if messages := document.get("messages"):
+            return str(messages[-1]["content"])
+        return str(document.get("text", self.query.get("text", "")))
+
+    def number(self, name: str, default: float) -> float:
+        return float(self.query.get(name, default))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A well-formed answer. `served` says whether Fanfold should accept it."""
+
+    body: bytes = b""
+    status: int = 200
+    served: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = JSON
+
+    def encoded(self) -> bytes:
+        lines = [f"HTTP/1.1 {self.status} {_REASONS.get(self.status, 'Status')}"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        if self.status != 204:
+            lines += [f"content-type: {self.content_type}", f"content-length: {len(self.body)}"]
+        return "\r\n".join([*lines, "", ""]).encode() + self.body
+
+
+def accepted(value: Any, **headers: str) -> Answer:
+    return Answer(json.dumps(value, ensure_ascii=False).encode(), served=True, headers=headers)
+
+
+def refused(status: int, **headers: str) -> Answer:
+    return Answer(b'{"error": "as asked"}', status=status, headers=headers)
+
+
+class Closed(Exception):
+    """The behaviour has closed, or will have, the connection itself."""
+
+
+async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request | None:
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError:
+        return None
+    first, *lines = head[:-4].decode("latin-1").split("\r\n")
+    method, target, _ = first.split(" ", 2)
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    body = await reader.readexactly(int(headers.get("content-length", 0)))
+    parts = urlsplit(target)
+    return Request(method, parts.path, dict(parse_qsl(parts.query)), headers, body, reader, writer)
