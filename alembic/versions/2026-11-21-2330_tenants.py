@@ -61,6 +61,10 @@ def _column(name: str, kind: sa.types.TypeEngine, *, null: bool = False, default
     return sa.Column(name, kind, nullable=null, server_default=sa.text(default) if default else None)
 
 
+def _tenant_id() -> sa.Column:
+    return sa.Column("tenant_id", sa.Uuid(), sa.ForeignKey("fanfold.tenants.id"), primary_key=True)
+
+
 def _times() -> list[sa.Column]:
     return [_column(name, sa.DateTime(timezone=True), default="now()") for name in ("created_at", "updated_at")]
 
@@ -108,10 +112,9 @@ def _create_tables() -> None:
         sa.CheckConstraint("status in ('active', 'suspended')", name="status"),
         schema="fanfold",
     )
-    tenant_id = sa.Column("tenant_id", sa.Uuid(), sa.ForeignKey("fanfold.tenants.id"), primary_key=True)
     op.create_table(
         "api_keys",
-        tenant_id,
+        _tenant_id(),
         sa.Column("id", sa.Uuid(), primary_key=True),
         *_key_columns(),
         _column("scopes", postgresql.ARRAY(words)),
@@ -124,7 +127,7 @@ def _create_tables() -> None:
     )
     op.create_table(
         "upstreams",
-        tenant_id.copy(),
+        _tenant_id(),
         sa.Column("id", sa.Uuid(), primary_key=True),
         *(_column(name, words) for name in ("slug", "kind", "url", "method")),
         _column("model", words, null=True),

@@ -249,6 +249,9 @@ class EmbeddedPostgres:
                 continue
             if self._reaper is not None:
                 self._reaper.join(5)
+            if self._sockets != self._run:
+                with suppress(OSError):
+                    self._sockets.rmdir()
             return
         raise self._failure("did not stop")
 

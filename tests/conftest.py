@@ -1,0 +1,15 @@
+"""What every test may use; the fixtures themselves are in tests/fixtures."""
+
+import pytest
+
+pytest_plugins = ["tests.fixtures.database"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run heavy proofs with their whole figures")
+
+
+@pytest.fixture(scope="session")
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether proofs run with their whole figures, or with a tenth of them."""
+    return bool(request.config.getoption("--full"))
