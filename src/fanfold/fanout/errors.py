@@ -2,7 +2,8 @@
 
 FanOutError
 ├── UnknownKind            a splitter, strategy, fold, adapter or transport that is not registered
-├── InvalidPlan            a request that cannot be planned (no upstream, a price without a bound, too many chunks)
+├── InvalidPlan            a request that cannot be planned (no upstream, a price without a bound)
+│   └── TooManyChunks      the text cut as asked gives more chunks than allowed
 ├── InvalidAddress         an upstream's address that cannot be registered (also a ValueError)
 │   └── ForbiddenAddress   a literal address within a network that upstreams may not have
 └── CallFailed             one attempt at one call failed; becomes a `CallError` in the result
@@ -34,6 +35,10 @@ class UnknownKind(FanOutError):
 
 class InvalidPlan(FanOutError):
     """The request cannot be planned; the message says what to change."""
+
+
+class TooManyChunks(InvalidPlan):
+    """The text cut as asked gives more chunks, or chunks of more text, than allowed."""
 
 
 class InvalidAddress(FanOutError, ValueError):

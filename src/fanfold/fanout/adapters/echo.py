@@ -1,0 +1,23 @@
+"""The kind without HTTP: every chunk is its own answer. For a first try, for tests and for dry runs."""
+
+from fanfold.fanout.adapters.base import AdapterAnswer, Send
+from fanfold.fanout.types import Chunk, Upstream
+
+
+class Echo:
+    """Answers the chunk's text itself. Sends nothing, lacks nothing, reports no tokens."""
+
+    async def call(self, _upstream: Upstream, chunk: Chunk, _total: int, _send: Send) -> AdapterAnswer:
+        """Return the chunk's text."""
+        return AdapterAnswer(chunk.text)
+
+    def check(self, upstream: Upstream) -> None:
+        """Refuse nothing: whatever the upstream says, nothing of it is used."""
+
+    def input_tokens_bound(self, _upstream: Upstream, _chunk: Chunk, _total: int) -> int:
+        """Return 0: no tokens are reported."""
+        return 0
+
+    def output_tokens_bound(self, _upstream: Upstream) -> int:
+        """Return 0: no tokens are reported."""
+        return 0

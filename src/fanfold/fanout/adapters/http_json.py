@@ -1,0 +1,91 @@
+"""Any HTTP API that takes and answers JSON: `{"text": chunk}`, or whatever its template says."""
+
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+
+from fanfold.fanout.adapters import json_exchange
+from fanfold.fanout.adapters.base import AdapterAnswer, Send
+from fanfold.fanout.adapters.response_path import TooCostly, compiled, pick
+from fanfold.fanout.errors import InvalidPlan
+from fanfold.fanout.template import Template
+from fanfold.fanout.template import compiled as compiled_template
+from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse
+from fanfold.fanout.types import Chunk, Upstream
+
+_DEFAULT_TEMPLATE = {"text": "{chunk}"}
+_METHODS = frozenset({"POST", "GET"})
+
+
+class HttpJson:
+    """Sends the template as a JSON body, or with GET its members as the query; answers the JSON that comes back."""
+
+    async def call(self, upstream: Upstream, chunk: Chunk, total: int, send: Send) -> AdapterAnswer:
+        """Return the answer's JSON, or what `response_path` picks of it."""
+        response = await send(_request(upstream, _template(upstream).render(chunk, total)))
+        value = json_exchange.read_json(response)
+        input_tokens, output_tokens = json_exchange.reported_tokens(value)
+        return AdapterAnswer(_result(upstream, response, value), input_tokens, output_tokens)
+
+    def check(self, upstream: Upstream) -> None:
+        """Refuse an address, headers, method, template or path that cannot be used. Raises `InvalidPlan`."""
+        json_exchange.check_http(upstream)
+        if upstream.method not in _METHODS:
+            raise InvalidPlan("method must be POST or GET.")
+        if upstream.response_path is not None:
+            compiled(upstream.response_path)
+        _template(upstream)
+        if upstream.method == "GET" and not _is_query(_template_value(upstream)):
+            raise InvalidPlan("request_template for GET must be an object of strings, numbers and booleans.")
+
+    def input_tokens_bound(self, upstream: Upstream, chunk: Chunk, total: int) -> int:
+        """Return the UTF-8 bytes of the rendered template's strings + 64."""
+        return json_exchange.prompt_tokens_bound(_template(upstream).render(chunk, total))
+
+    def output_tokens_bound(self, upstream: Upstream) -> int | None:
+        """Return `options.max_tokens`: what the template is trusted to ask for."""
+        return json_exchange.max_tokens(upstream)
+
+
+def _template_value(upstream: Upstream) -> Any:
+    return _DEFAULT_TEMPLATE if upstream.request_template is None else upstream.request_template
+
+
+def _template(upstream: Upstream) -> Template:
+    return compiled_template(_template_value(upstream))
+
+
+def _is_query(template: Any) -> bool:
+    return isinstance(template, dict) and all(
+        isinstance(value, str | int | float) for value in template.values()
+    )
+
+
+def _request(upstream: Upstream, rendered: Any) -> UpstreamRequest:
+    if upstream.method != "GET":
+        return json_exchange.post(upstream, upstream.url, rendered)
+    members = {name: _query_text(value) for name, value in rendered.items()}
+    parts = urlsplit(upstream.url)
+    query = "&".join(filter(None, (parts.query, urlencode(members, quote_via=quote, safe=""))))
+    return json_exchange.get(upstream, urlunsplit(parts._replace(query=query, fragment="")))
+
+
+def _query_text(value: str | float) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _result(upstream: Upstream, response: UpstreamResponse, value: Any) -> Any:
+    if upstream.response_path is None:
+        return value
+    try:
+        picked = pick(upstream.response_path, value, size=len(response.body))
+    except TooCostly:
+        raise json_exchange.too_large("The upstream's answer is too large for this response_path.") from None
+    except ValueError:
+        raise json_exchange.invalid_answer(
+            "response_path does not fit the upstream's answer.", response.status
+        ) from None
+    if picked is None:
+        raise json_exchange.invalid_answer(
+            "response_path picks nothing of the upstream's answer.", response.status
+        )
+    return picked

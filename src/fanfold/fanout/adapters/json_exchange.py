@@ -1,0 +1,132 @@
+"""What the kinds that speak JSON over HTTP share: the request they send and the checks of the answer they read."""
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from fanfold.fanout.errors import CallFailed, InvalidPlan, Phase
+from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse
+from fanfold.fanout.types import ErrorCode, Upstream
+
+_JSON_TYPE = re.compile(r"(application|text)/([\w.+-]+\+)?json\s*(;|$)", re.IGNORECASE)
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
+_ORJSON_DEPTH = 254
+_MAX_DEPTH = 64
+# Making that many lists and objects takes 25 ms on the event loop; what holds more is not a chunk's answer.
+_MAX_CONTAINERS = 100_000
+_MAX_TOKENS = 2**31
+_PROMPT_MARGIN_TOKENS = 64
+
+
+def check_http(upstream: Upstream) -> None:
+    """Refuse an address or headers that cannot be sent as they are. Raises `InvalidPlan`.
+
+    What the address may be, the guard says where it is registered and dialled; framing headers, the transport.
+    """
+    try:
+        parts = urlsplit(upstream.url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        usable = False
+    if not usable or any(letter.isspace() for letter in upstream.url):
+        raise InvalidPlan("url must be a whole http or https address without spaces.")
+    for name, value in _headers(upstream).items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            raise InvalidPlan("headers, auth and credential must be printable ASCII, names without spaces.")
+
+
+def post(upstream: Upstream, url: str, body: Any) -> UpstreamRequest:
+    """Return a POST of `body` as JSON."""
+    headers = {"accept": "application/json", "content-type": "application/json", **_headers(upstream)}
+    return UpstreamRequest("POST", url, headers, orjson.dumps(body))
+
+
+def get(upstream: Upstream, url: str) -> UpstreamRequest:
+    """Return a GET."""
+    return UpstreamRequest("GET", url, {"accept": "application/json", **_headers(upstream)}, None)
+
+
+def _headers(upstream: Upstream) -> dict[str, str]:
+    headers = {name.lower(): value for name, value in upstream.headers.items()}
+    if upstream.credential is not None:
+        secret = upstream.credential.get_secret_value()
+        scheme = upstream.auth_scheme
+        headers[upstream.auth_header.lower()] = f"{scheme} {secret}" if scheme else secret
+    return headers
+
+
+def read_json(response: UpstreamResponse) -> Any:
+    """Return the answer's JSON. Raises `CallFailed`: not JSON, deeper than 64, or over 100,000 lists and objects."""
+    content_type = response.headers.get("content-type", "application/json")
+    if not _JSON_TYPE.match(content_type.strip()):
+        raise invalid_answer("The upstream's answer must be application/json.", response.status)
+    containers = response.body.count(b"[") + response.body.count(b"{")
+    if containers > _MAX_CONTAINERS:
+        raise too_large("The upstream's answer holds too many lists and objects.")
+    try:
+        value = orjson.loads(response.body)
+    except orjson.JSONDecodeError:
+        raise invalid_answer("The upstream's answer is not JSON.", response.status) from None
+    if containers > _MAX_DEPTH and _is_deep(value):
+        raise invalid_answer(f"The upstream's answer is nested deeper than {_MAX_DEPTH}.", response.status)
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Tell whether a value is nested too deep to be sent on: orjson writes no deeper than 254 levels."""
+    for _ in range(_ORJSON_DEPTH - _MAX_DEPTH):
+        value = [value]
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return True
+    return False
+
+
+def reported_tokens(value: Any) -> tuple[int | None, int | None]:
+    """Return the input and output tokens of an answer's `usage`, in OpenAI's names or Anthropic's, None each."""
+    usage = value.get("usage") if isinstance(value, dict) else None
+    if not isinstance(usage, dict):
+        return None, None
+    input_tokens = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
+    return input_tokens, _count(usage.get("completion_tokens", usage.get("output_tokens")))
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value < _MAX_TOKENS else None
+
+
+def prompt_tokens_bound(rendered: Any) -> int:
+    """Return the most tokens a rendered prompt can be: no token is under a byte, and a margin for its frame."""
+    return _text_bytes(rendered) + _PROMPT_MARGIN_TOKENS
+
+
+def _text_bytes(rendered: Any) -> int:
+    match rendered:
+        case str():
+            return len(rendered.encode())
+        case dict():
+            return sum(_text_bytes(member) for member in rendered.values())
+        case list():
+            return sum(_text_bytes(element) for element in rendered)
+        case _:
+            return 0
+
+
+def max_tokens(upstream: Upstream) -> int | None:
+    """Return the output tokens that `options` allow one answer, or None where they allow any."""
+    limit = upstream.options.get("max_tokens", upstream.options.get("max_completion_tokens"))
+    return limit if type(limit) is int and 0 < limit < _MAX_TOKENS else None
+
+
+def invalid_answer(detail: str, status: int) -> CallFailed:
+    """Return the failure of an answer that is not what its kind promises."""
+    return CallFailed(ErrorCode.INVALID_ANSWER, detail, phase=Phase.ANSWERED, status=status)
+
+
+def too_large(detail: str) -> CallFailed:
+    """Return the failure of an answer that is more than is taken."""
+    return CallFailed(ErrorCode.TOO_LARGE, detail, phase=Phase.ANSWERED)

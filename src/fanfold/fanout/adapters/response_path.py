@@ -1,0 +1,128 @@
+"""JMESPath (https://jmespath.org) over an answer that a stranger wrote, by an expression that a stranger wrote.
+
+Both are hostile together: `[@,@]|[@,@]|…` doubles an answer with every step, `join` multiplies two long values,
+and a chain of `[]` walks a long list again and again, all on the event loop. So an expression is compiled once,
+every step of its evaluation is counted, and what it can make of an answer is bounded before it is tried.
+"""
+
+from functools import lru_cache
+from math import prod
+from typing import Any
+
+import jmespath
+import orjson
+from jmespath.exceptions import JMESPathError
+from jmespath.functions import Functions
+from jmespath.parser import ParsedResult
+from jmespath.visitor import Options, TreeInterpreter
+
+from fanfold.fanout.errors import InvalidPlan
+
+_MAX_LENGTH = 500
+_MAX_STEPS = 50_000
+_MAX_COPIED_BYTES = 8 * 1024 * 1024
+# Comparing or merging whole values may read the answer to its end: one step for this many of its bytes.
+_BYTES_A_STEP = 50
+# Nested, it doubles the escapes with each level; and an answer is JSON as it is.
+_REFUSED_FUNCTIONS = frozenset({"to_string"})
+_KNOWN_FUNCTIONS = frozenset(Functions.FUNCTION_TABLE)
+
+
+class TooCostly(Exception):
+    """The expression asks for more work than is done on the event loop."""
+
+
+def pick(path: str, value: Any, *, size: int) -> Any:
+    """Return what `path` picks of `value`, whose JSON is `size` bytes; None where it picks nothing.
+
+    Raises `TooCostly`, or `ValueError` where the expression does not fit the value or the result is not JSON.
+    """
+    parsed = compiled(path)
+    if _copies(parsed.parsed) * size > _MAX_COPIED_BYTES:
+        raise TooCostly
+    try:
+        picked = _CountingInterpreter(size=size).visit(parsed.parsed, value)
+        return orjson.loads(orjson.dumps(picked))
+    except (JMESPathError, TypeError, ArithmeticError, RecursionError) as error:
+        raise ValueError("response_path does not fit the answer") from error
+
+
+@lru_cache(maxsize=512)
+def compiled(path: str) -> ParsedResult:
+    """Return the parsed expression. Raises `InvalidPlan`."""
+    if len(path) > _MAX_LENGTH:
+        raise InvalidPlan(f"response_path must be at most {_MAX_LENGTH} characters.")
+    try:
+        parsed = jmespath.compile(path)
+    except (JMESPathError, ValueError, RecursionError):
+        raise InvalidPlan("response_path must be a JMESPath expression, see https://jmespath.org.") from None
+    _check_functions(parsed.parsed)
+    return parsed
+
+
+def _check_functions(node: Any) -> None:
+    if node["type"] == "function_expression":
+        name = node["value"]
+        if name in _REFUSED_FUNCTIONS or name not in _KNOWN_FUNCTIONS:
+            raise InvalidPlan(
+                "response_path uses a function that is not known, or to_string(), which is not taken."
+            )
+    for child in _children(node):
+        _check_functions(child)
+
+
+def _children(node: Any) -> list[Any]:
+    # A slice keeps its three numbers where other nodes keep their children.
+    return [child for child in node.get("children", []) if isinstance(child, dict)]
+
+
+def _copies(node: Any) -> int:
+    """Return how many times, at most, a value of the answer can occur in what the expression makes of it."""
+    children = _children(node)
+    repeated = prod(_copies(child) for child in children if child["type"] == "expref")
+    counts = [_copies(child) for child in children if child["type"] != "expref"]
+    if node["type"] in {"multi_select_list", "multi_select_dict", "function_expression"}:
+        return repeated * max(1, sum(counts))
+    return repeated * prod(counts)
+
+
+def _lengths(values: list[Any]) -> list[int]:
+    return [len(value) for value in values if isinstance(value, list | dict)]
+
+
+class _CountingInterpreter(TreeInterpreter):
+    """Counts the steps of one evaluation, and the elements that a step walks over."""
+
+    def __init__(self, *, size: int) -> None:
+        self._known = Functions()
+        super().__init__(Options(custom_functions=self._known))
+        self._left = _MAX_STEPS
+        self._whole = size // _BYTES_A_STEP
+
+    def _charge(self, steps: int) -> None:
+        self._left -= steps
+        if self._left < 0:
+            raise TooCostly
+
+    def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
+        self._charge(1)
+        return super().visit(node, *args, **kwargs)
+
+    def visit_flatten(self, node: Any, value: Any) -> Any:
+        merged = super().visit_flatten(node, value)
+        self._charge(len(merged or ()))
+        return merged
+
+    def visit_comparator(self, node: Any, value: Any) -> Any:
+        operands = [self.visit(child, value) for child in node["children"]]
+        if len(_lengths(operands)) > 1:
+            self._charge(self._whole)
+        return super().visit_comparator(node, value)
+
+    def visit_function_expression(self, node: Any, value: Any) -> Any:
+        arguments = [self.visit(child, value) for child in node["children"]]
+        lengths = _lengths(arguments)
+        self._charge(sum(lengths) + (self._whole if len(lengths) > 1 else 0))
+        if node["value"] == "join" and lengths and isinstance(arguments[0], str):
+            self._charge(len(arguments[0]) * lengths[0])
+        return self._known.call_function(node["value"], arguments)

@@ -1,0 +1,91 @@
+"""A JSON template whose strings take `{chunk}`, `{index}` and `{total}`: parsed once, rendered for each call.
+
+Replaced literally, after parsing and in one pass: never `str.format`, other braces stay, and a placeholder that
+stands in the chunk's own text stays too.
+"""
+
+import re
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from fanfold.fanout.errors import InvalidPlan
+from fanfold.fanout.types import Chunk
+
+_PLACEHOLDER = re.compile(r"\{(chunk|index|total)\}")
+_MAX_BYTES = 64 * 1024
+_MAX_CHUNKS = 16
+
+
+class _Text:
+    """A string in pieces: literals at even places, names of placeholders at odd ones."""
+
+    __slots__ = ("_pieces",)
+
+    def __init__(self, text: str) -> None:
+        self._pieces = _PLACEHOLDER.split(text)
+
+    def render(self, values: dict[str, str]) -> str:
+        pieces = self._pieces.copy()
+        pieces[1::2] = [values[name] for name in pieces[1::2]]
+        return "".join(pieces)
+
+
+class Template:
+    """A JSON value to be rendered for each chunk."""
+
+    __slots__ = ("_parsed",)
+
+    def __init__(self, value: Any) -> None:
+        self._parsed = _parse(value)
+
+    def render(self, chunk: Chunk, total: int) -> Any:
+        """Return the JSON value for `chunk`, the `chunk.index`-th (from 0) of `total`."""
+        return _render(self._parsed, {"chunk": chunk.text, "index": str(chunk.index), "total": str(total)})
+
+
+def compiled(value: Any) -> Template:
+    """Return the template of a JSON value, parsed once for equal values.
+
+    Raises `InvalidPlan` where it is not JSON, over 64 KiB, or takes the chunk more than 16 times: rendering is
+    done on the event loop and held in memory for every call.
+    """
+    try:
+        source = orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        raise InvalidPlan("request_template and options must be JSON.") from None
+    if len(source) > _MAX_BYTES or source.count(b"{chunk}") > _MAX_CHUNKS:
+        raise InvalidPlan(
+            "request_template (with options) must be under 64 KiB and take {chunk} at most 16 times."
+        )
+    return _compiled(source)
+
+
+@lru_cache(maxsize=256)
+def _compiled(source: bytes) -> Template:
+    return Template(orjson.loads(source))
+
+
+def _parse(value: Any) -> Any:
+    match value:
+        case str():
+            return _Text(value) if _PLACEHOLDER.search(value) else value
+        case dict():
+            return {name: _parse(member) for name, member in value.items()}
+        case list():
+            return [_parse(element) for element in value]
+        case _:
+            return value
+
+
+def _render(parsed: Any, values: dict[str, str]) -> Any:
+    match parsed:
+        case _Text():
+            return parsed.render(values)
+        case dict():
+            return {name: _render(member, values) for name, member in parsed.items()}
+        case list():
+            return [_render(element, values) for element in parsed]
+        case _:
+            return parsed
