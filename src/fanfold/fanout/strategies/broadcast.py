@@ -1,0 +1,13 @@
+"""Every chunk to every upstream."""
+
+from collections.abc import Iterator
+
+from fanfold.fanout.strategies.base import Assignment
+from fanfold.fanout.types import Chunk, Upstream
+
+
+def broadcast(chunks: tuple[Chunk, ...], upstreams: tuple[Upstream, ...]) -> Iterator[Assignment]:
+    """Yield chunk i for upstream u as call i × n + u."""
+    for chunk in chunks:
+        for upstream in upstreams:
+            yield chunk, (upstream,)

@@ -1,0 +1,12 @@
+"""Every chunk to one upstream, in turn."""
+
+from collections.abc import Iterator
+
+from fanfold.fanout.strategies.base import Assignment
+from fanfold.fanout.types import Chunk, Upstream
+
+
+def round_robin(chunks: tuple[Chunk, ...], upstreams: tuple[Upstream, ...]) -> Iterator[Assignment]:
+    """Yield chunk i for `upstreams[i % n]`."""
+    for position, chunk in enumerate(chunks):
+        yield chunk, (upstreams[position % len(upstreams)],)
