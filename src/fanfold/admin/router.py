@@ -53,7 +53,7 @@ async def create_tenant(wanted: TenantCreate, tenants: TenantServiceDep, respons
 
 
 @router.get("")
-async def list_tenants(  # noqa: PLR0913 (each is a filter of the contract)
+async def list_tenants(
     tenants: TenantServiceDep,
     search: Annotated[str | None, Query(max_length=200, description="Part of a slug or a name.")] = None,
     status: TenantStatus | None = None,

@@ -1,0 +1,46 @@
+"""The tutorials' paths: thin, the same services, the same authentication."""
+
+from fastapi import APIRouter, Request, Response
+
+import fanfold
+from fanfold.auth.dependencies import CurrentQuota, CurrentTenant
+from fanfold.core.requests import StrictRoute
+from fanfold.core.schemas import problem_responses
+from fanfold.processing.dependencies import ProcessingServiceDep
+from fanfold.processing.router import ProcessPrincipal
+from fanfold.processing.router import process as process_text
+from fanfold.processing.schemas import ProcessAnswer, TutorialRequest
+
+router = APIRouter(tags=["Tutorial aliases"], route_class=StrictRoute)
+
+
+@router.get("/")
+async def root() -> dict[str, object]:
+    """Say what this is and where to go on."""
+    links = {name: f"/{name}" for name in ("docs", "redoc", "openapi.json", "healthz", "readyz")}
+    return {"name": "fanfold", "version": fanfold.__version__, "links": links}
+
+
+@router.get("/ping")
+async def ping() -> dict[str, str]:
+    """Answer pong."""
+    return {"message": "pong"}
+
+
+@router.post(
+    "/process/",
+    responses={
+        200: {"model": ProcessAnswer},
+        **problem_responses(400, 401, 402, 403, 413, 415, 422, 429, 503),
+    },
+)
+async def process(
+    body: TutorialRequest,
+    request: Request,
+    principal: ProcessPrincipal,
+    tenant: CurrentTenant,
+    quota: CurrentQuota,
+    processing: ProcessingServiceDep,
+) -> Response:
+    """Process a text of at least 10 characters; otherwise as `POST /v1/process`."""
+    return await process_text(body, request, principal, tenant, quota, processing)

@@ -1,0 +1,43 @@
+"""Which rate limits a request counts against: its tenant's, its key's own, or its address's for strangers."""
+
+from collections.abc import Callable, Sequence
+
+from starlette.types import Scope as AsgiScope
+
+from fanfold.auth.principal import Principal
+from fanfold.core.config import IPNetwork
+from fanfold.ratelimit.base import Bucket
+from fanfold.ratelimit.client_address import address_key, client_address
+
+STRANGER_REQUESTS_PER_MINUTE, STRANGER_BURST = 60, 20
+OPERATOR_REQUESTS_PER_MINUTE, OPERATOR_BURST = 6_000, 500
+
+# Those who look after a server must see it while it refuses everybody else.
+UNLIMITED_PATHS = ("/healthz", "/readyz", "/metrics", "/docs", "/redoc", "/openapi.json", "/problems/")
+
+
+def buckets_of(trusted_proxies: Sequence[IPNetwork]) -> Callable[[AsgiScope], tuple[Bucket, ...]]:
+    """Return the function that names a request's buckets; none for the paths that are not limited."""
+
+    def buckets(scope: AsgiScope) -> tuple[Bucket, ...]:
+        principal: Principal | None = scope.get("state", {}).get("principal")
+        if scope["path"].startswith(UNLIMITED_PATHS):
+            return ()
+        if principal is None:
+            address = address_key(client_address(scope, trusted_proxies))
+            return (Bucket("address", address, STRANGER_REQUESTS_PER_MINUTE, STRANGER_BURST),)
+        return _of_principal(principal)
+
+    return buckets
+
+
+def _of_principal(principal: Principal) -> tuple[Bucket, ...]:
+    key = str(principal.key_id)
+    if principal.tenant is None:
+        return (Bucket("operator", key, OPERATOR_REQUESTS_PER_MINUTE, OPERATOR_BURST),)
+    limits = principal.tenant.limits
+    tenant = Bucket("tenant", str(principal.tenant.id), limits.requests_per_minute, limits.burst)
+    if principal.key_limits is None:
+        return (tenant,)
+    own = principal.key_limits
+    return (tenant, Bucket("key", key, own.requests_per_minute, own.burst))

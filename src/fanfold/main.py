@@ -1,0 +1,113 @@
+"""The whole product on two screens: what a process has, what a request passes through, and where it ends."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import fields
+from functools import cache
+
+from fastapi import APIRouter, FastAPI
+from fastapi.middleware import Middleware
+from fastapi.routing import APIRoute
+
+import fanfold
+from fanfold.admin.router import router as admin_router
+from fanfold.aliases.router import router as aliases_router
+from fanfold.api_keys.router import router as api_keys_router
+from fanfold.auth.buckets import buckets_of
+from fanfold.auth.middleware import AuthenticationMiddleware
+from fanfold.auth.routes import RouteTable
+from fanfold.core.config import Settings
+from fanfold.core.documentation import mount_documentation
+from fanfold.core.health import health_router
+from fanfold.core.openapi import install_openapi
+from fanfold.core.problems import install_problem_handlers
+from fanfold.core.problems import router as problems_router
+from fanfold.core.telemetry.exposition import Exposition, metrics_router
+from fanfold.core.telemetry.metrics import Metrics
+from fanfold.core.telemetry.middleware import TelemetryMiddleware
+from fanfold.operation import is_operator, observed, readiness_checks
+from fanfold.processing.router import router as processing_router
+from fanfold.ratelimit.middleware import RateLimitMiddleware
+from fanfold.ratelimit.stores.memory import MemoryStore
+from fanfold.resources import Resources, open_resources
+from fanfold.upstreams.router import router as upstreams_router
+from fanfold.usage.router import router as usage_router
+
+ROUTERS: tuple[APIRouter, ...] = (
+    processing_router,
+    upstreams_router,
+    api_keys_router,
+    usage_router,
+    admin_router,
+    problems_router,
+    aliases_router,
+)
+
+# Open to anybody, with a rate limit by address; everything else states what it requires.
+PUBLIC_PATHS = frozenset(
+    {"/", "/ping", "/healthz", "/readyz", "/metrics", "/problems/{code}", "/docs", "/redoc", "/openapi.json"}
+)
+PUBLIC_MOUNTS = frozenset({"/docs/assets"})
+
+OpenResources = Callable[[Settings], AbstractAsyncContextManager[Resources]]
+
+
+def create_app(settings: Settings | None = None, *, open_all: OpenResources = open_resources) -> FastAPI:
+    """Return the application; what it needs is opened when it starts and closed when it ends."""
+    settings = settings or Settings()
+    metrics = Metrics()
+    exposition = Exposition(metrics)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        route_table()
+        async with open_all(settings) as resources, observed(resources, metrics, exposition):
+            for field in fields(resources):
+                setattr(app.state, field.name, getattr(resources, field.name))
+            yield
+
+    app = FastAPI(
+        title="Fanfold",
+        version=fanfold.__version__,
+        description=fanfold.__doc__ or "",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if settings.server.docs else None,
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+        middleware=[
+            Middleware(TelemetryMiddleware, metrics=metrics),
+            Middleware(
+                AuthenticationMiddleware,
+                routes=lambda: route_table(),  # noqa: PLW0108 (defined below)
+                authenticators=lambda: app.state.authenticators,
+            ),
+            Middleware(
+                RateLimitMiddleware,
+                store=MemoryStore(),
+                buckets_of=buckets_of(settings.server.trusted_proxies),
+            ),
+        ],
+    )
+    app.state.settings = settings
+
+    @cache
+    def route_table() -> RouteTable:
+        return RouteTable(app.routes, public=PUBLIC_PATHS | PUBLIC_MOUNTS)
+
+    for router in ROUTERS:
+        app.include_router(router)
+    app.include_router(health_router(readiness_checks(app)))
+    app.include_router(metrics_router(exposition, is_operator=is_operator))
+    mount_documentation(app, settings)
+    install_problem_handlers(app)
+    install_openapi(app)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+app = create_app()

@@ -1,0 +1,71 @@
+"""What operators watch: which numbers are shown, who may see them, and when the server counts as ready."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+from sqlalchemy import text
+from starlette.types import Scope as AsgiScope
+
+from fanfold.auth.principal import Principal, Scope
+from fanfold.core.migrations import current_revision, head
+from fanfold.core.telemetry.exposition import Exposition, serve_metrics
+from fanfold.core.telemetry.metrics import Metrics
+from fanfold.resources import Resources
+
+Check = Callable[[], Awaitable[bool]]
+
+
+def is_operator(scope: AsgiScope) -> bool:
+    """Whether a request comes with an operator's key."""
+    principal: Principal | None = scope["state"].get("principal")
+    return principal is not None and Scope.OPERATOR in principal.scopes
+
+
+def readiness_checks(app: FastAPI) -> Mapping[str, Check]:
+    """Return what has to hold before requests may come; the server drains by not being ready."""
+    newest = head()
+
+    async def database() -> bool:
+        async with app.state.database.begin() as connection:
+            await connection.execute(text("select 1"))
+        return True
+
+    async def migrations() -> bool:
+        async with app.state.database.begin() as connection:
+            return await current_revision(connection) == newest
+
+    return {"database": database, "migrations": migrations}
+
+
+def _watch(resources: Resources, metrics: Metrics) -> None:
+    offload, ledger, sweeper = resources.offload, resources.ledger, resources.sweeper
+    for name, read in {
+        "fanfold_offload_running": lambda: offload.running,
+        "fanfold_offload_waiting": lambda: offload.waiting,
+        "fanfold_ledger_queue": lambda: ledger.queued,
+        "fanfold_ledger_flushes_total": lambda: ledger.figures.flushes,
+        "fanfold_ledger_late_total": lambda: ledger.figures.late,
+        "fanfold_ledger_unbilled_total": lambda: ledger.figures.unbilled,
+        "fanfold_ledger_swept_total": lambda: sweeper.swept,
+        "fanfold_fan_out_slots_in_use": lambda: resources.fan_out.in_flight,
+    }.items():
+        metrics.watch(name, read)
+
+
+@asynccontextmanager
+async def observed(resources: Resources, metrics: Metrics, exposition: Exposition) -> AsyncIterator[None]:
+    """Show the process's numbers while it runs, also on `METRICS_PORT` where that is set."""
+    _watch(resources, metrics)
+    settings = resources.settings
+    async with AsyncExitStack() as stack:
+        stack.callback(metrics.close)
+        stack.callback(exposition.close)
+        if settings.telemetry.metrics_port is not None:
+            port = settings.telemetry.metrics_port
+            await stack.enter_async_context(serve_metrics(exposition, host=settings.server.host, port=port))
+        async with asyncio.TaskGroup() as group:
+            publishing = group.create_task(metrics.publish())
+            yield
+            publishing.cancel()

@@ -1,0 +1,96 @@
+"""Answers as bytes. A large one is encoded in steps, so that the loop stays free in between."""
+
+import asyncio
+from typing import Any
+
+import orjson
+
+from fanfold.fanout.types import CallError, CallResult, Plan
+from fanfold.processing.service import Processed
+
+STEP_BYTES = 512 * 1024
+
+
+def encode_error(error: CallError | None) -> dict[str, Any] | None:
+    """Return a call's error as the wire shows it."""
+    if error is None:
+        return None
+    return {"code": error.code, "status": error.status, "detail": error.detail}
+
+
+def encode_result(result: CallResult, *, with_url: bool) -> bytes:
+    """Return one result as JSON; `with_url` for the short form, which names upstreams by address."""
+    chunk, upstream = result.chunk, result.upstream
+    return orjson.dumps(
+        {
+            "index": result.index,
+            "start": chunk.start,
+            "end": chunk.end,
+            "upstream": upstream.slug,
+            "url": upstream.url if with_url else None,
+            "success": result.success,
+            "result": result.result,
+            "error": encode_error(result.error),
+            "attempts": result.attempts,
+            "latency_ms": round(result.latency_ms, 1),
+            "units": result.units,
+            "input_tokens": result.input_tokens,
+            "output_tokens": result.output_tokens,
+        }
+    )
+
+
+async def encode_answer(processed: Processed) -> bytes:
+    """Return the whole answer as JSON."""
+    answer, admission = processed.answer, processed.admission
+    successful = sum(result.success for result in answer.results)
+    head = {
+        "id": admission.id,
+        "status": answer.status,
+        "total": len(answer.results),
+        "successful": successful,
+        "failed": len(answer.results) - successful,
+    }
+    tail = {
+        "output": answer.output,
+        "fold": {"calls": 0, "units": 0, "error": encode_error(answer.fold_error)},
+        "usage": {
+            "units": answer.units,
+            "characters": len(admission.plan.request.text),
+            "quota_remaining": processed.remaining,
+        },
+    }
+    parts: list[bytes] = []
+    since_pause = 0
+    for result in answer.results:
+        part = encode_result(result, with_url=admission.by_address)
+        parts.append(part)
+        since_pause += len(part)
+        if since_pause > STEP_BYTES:
+            since_pause = 0
+            await asyncio.sleep(0)
+    return b"".join(
+        (orjson.dumps(head)[:-1], b',"results":[', b",".join(parts), b"],", orjson.dumps(tail)[1:])
+    )
+
+
+async def encode_quote(plan: Plan, remaining: int | None) -> bytes:
+    """Return a quote as JSON; `remaining` is None where the plan allows overage."""
+    chunks = [
+        {
+            "index": call.index,
+            "start": call.chunk.start,
+            "end": call.chunk.end,
+            "upstream": call.candidates[0].slug,
+        }
+        for call in plan.calls
+    ]
+    return orjson.dumps(
+        {
+            "chunks": chunks,
+            "units_max": plan.units_max,
+            "fold_units_max": 0,
+            "quota_remaining": remaining,
+            "allowed": remaining is None or plan.units_reserved <= remaining,
+        }
+    )

@@ -1,0 +1,64 @@
+"""`/v1/process`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Response
+
+from fanfold.auth.dependencies import CurrentQuota, CurrentTenant, DatabaseDep
+from fanfold.auth.principal import Principal, Scope
+from fanfold.auth.requirements import Require
+from fanfold.core.disconnect import ClientLeft, cancelled_when_client_leaves
+from fanfold.core.requests import StrictRoute
+from fanfold.core.schemas import problem_responses
+from fanfold.processing.dependencies import ProcessingServiceDep
+from fanfold.processing.encoding import encode_answer, encode_quote
+from fanfold.processing.schemas import ProcessAnswer, ProcessRequest, QuoteAnswer
+from fanfold.usage.repository import UsageRepository
+
+ProcessPrincipal = Annotated[Principal, Require(Scope.PROCESS)]
+
+CLIENT_LEFT_STATUS = 499
+MEDIA_TYPE = "application/json"
+
+router = APIRouter(
+    prefix="/v1/process",
+    tags=["Processing"],
+    route_class=StrictRoute,
+    responses=problem_responses(400, 401, 403, 413, 415, 422, 429, 503),
+)
+
+
+@router.post("", responses={200: {"model": ProcessAnswer}, **problem_responses(402)})
+async def process(
+    body: ProcessRequest,
+    request: Request,
+    principal: ProcessPrincipal,
+    tenant: CurrentTenant,
+    quota: CurrentQuota,
+    processing: ProcessingServiceDep,
+) -> Response:
+    """Split the text, ask the upstreams at once, fold their answers into one. Failed chunks are data, not errors."""
+    try:
+        async with cancelled_when_client_leaves(request):
+            admission = await processing.admit(principal, tenant, body)
+            processed = await processing.execute(admission, quota)
+            return Response(await encode_answer(processed), media_type=MEDIA_TYPE)
+    except ClientLeft:
+        return Response(status_code=CLIENT_LEFT_STATUS)
+
+
+@router.post("/quote", responses={200: {"model": QuoteAnswer}})
+async def quote(
+    body: ProcessRequest,
+    _principal: ProcessPrincipal,
+    tenant: CurrentTenant,
+    quota: CurrentQuota,
+    processing: ProcessingServiceDep,
+    database: DatabaseDep,
+) -> Response:
+    """Say how the text would be cut and what it would cost at most. Calls nothing, bills nothing."""
+    plan, _ = await processing.plan(tenant, body)
+    async with database.session(tenant.id) as session:
+        use = await UsageRepository(session, tenant.id).quota(quota.period_start, monthly_units=quota.granted)
+    remaining = None if quota.overage_allowed else use.remaining
+    return Response(await encode_quote(plan, remaining), media_type=MEDIA_TYPE)

@@ -1,0 +1,154 @@
+"""A process request and its answer on the wire."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, Field, StringConstraints, model_validator
+
+from fanfold.core.schemas import Number, OneOf, Slug, StrictModel, Whole
+from fanfold.fanout.folds.registry import FOLDS
+from fanfold.fanout.splitters.registry import SPLITTERS
+from fanfold.fanout.strategies.registry import STRATEGIES
+from fanfold.fanout.types import ErrorCode, OnError, Status
+
+MAX_CHUNK_SIZE = 100_000
+MAX_UPSTREAMS = 50
+MAX_UNITS = 10**15
+
+ChunkSize = Annotated[Whole, Field(ge=1, le=MAX_CHUNK_SIZE)]
+Url = Annotated[str, StringConstraints(min_length=8, max_length=2000)]
+
+
+class SplitOptions(StrictModel):
+    """How the text is cut. `size` and `overlap` count graphemes, words or tokens, as `by` says."""
+
+    by: Annotated[str, OneOf(SPLITTERS)] = "characters"
+    size: ChunkSize = 500
+    overlap: Annotated[Whole, Field(ge=0, lt=MAX_CHUNK_SIZE)] = 0
+
+    @model_validator(mode="after")
+    def _overlap_under_size(self) -> "SplitOptions":
+        if self.overlap >= self.size:
+            raise ValueError("overlap must be less than size")
+        return self
+
+
+class FoldRequest(StrictModel):
+    """How the answers become one; `separator` is for concat."""
+
+    by: Annotated[str, OneOf(FOLDS)] = "list"
+    separator: Annotated[str, StringConstraints(max_length=1000)] = "\n"
+
+
+class ProcessRequest(StrictModel):
+    """A text and what is to be done with it. Only `text` is required.
+
+    The short form `{"text", "chunk_size", "api_urls"}` is taken too; it cannot be mixed with `split` and `upstreams`.
+    """
+
+    text: Annotated[str, StringConstraints(min_length=1)] = Field(examples=["A long text. And more of it."])
+    split: SplitOptions = SplitOptions()
+    upstreams: list[Slug] | None = Field(default=None, min_length=1, max_length=MAX_UPSTREAMS)
+    strategy: Annotated[str, OneOf(STRATEGIES)] = "round_robin"
+    fold: FoldRequest = FoldRequest()
+    on_error: OnError = OnError.KEEP
+    min_success: Annotated[Number, Field(ge=0, le=1)] = 0.0
+    timeout_s: Annotated[Number, Field(ge=0.1, le=300)] | None = None
+    deadline_s: Annotated[Number, Field(ge=1, le=900)] = 120.0
+    max_attempts: Annotated[Whole, Field(ge=1, le=10)] | None = None
+    max_units: Annotated[Whole, Field(ge=0, le=MAX_UNITS)] | None = None
+    chunk_size: ChunkSize | None = Field(default=None, description="Short form of `split.size`.")
+    api_urls: list[Url] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_UPSTREAMS,
+        description="Short form of `upstreams`, by address.",
+    )
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "ProcessRequest":
+        sent = self.model_fields_set
+        if {"chunk_size", "split"} <= sent or {"api_urls", "upstreams"} <= sent:
+            raise ValueError("send chunk_size or split, and api_urls or upstreams, not both")
+        return self
+
+
+class TutorialRequest(ProcessRequest):
+    """The tutorials' request: at least 10 characters."""
+
+    text: Annotated[str, StringConstraints(min_length=10)] = Field(examples=["A text of ten or more."])
+
+
+class CallErrorRead(BaseModel):
+    """Why a call failed; `status` is the upstream's, where it answered one."""
+
+    code: ErrorCode
+    status: int | None
+    detail: str
+
+
+class ResultRead(BaseModel):
+    """What became of one chunk at one upstream; `start` and `end` are code points of the text."""
+
+    index: int
+    start: int
+    end: int
+    upstream: str | None
+    url: str | None
+    success: bool
+    result: Any
+    error: CallErrorRead | None
+    attempts: int
+    latency_ms: float
+    units: int
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+class FoldRead(BaseModel):
+    """What the fold itself cost."""
+
+    calls: int
+    units: int
+    error: CallErrorRead | None
+
+
+class UsageRead(BaseModel):
+    """Units billed for this request, code points of the text, and units left in the period (null: no ceiling)."""
+
+    units: int
+    characters: int
+    quota_remaining: int | None
+
+
+class ProcessAnswer(BaseModel):
+    """The folded whole. Failed chunks are data, not an HTTP error."""
+
+    id: UUID
+    status: Status
+    total: int
+    successful: int
+    failed: int
+    results: list[ResultRead]
+    output: Any
+    fold: FoldRead
+    usage: UsageRead
+
+
+class QuotedChunk(BaseModel):
+    """A chunk as it would be cut, and who would answer it."""
+
+    index: int
+    start: int
+    end: int
+    upstream: str | None
+
+
+class QuoteAnswer(BaseModel):
+    """What a request would cost at most; nothing was called or billed."""
+
+    chunks: list[QuotedChunk]
+    units_max: int
+    fold_units_max: int
+    quota_remaining: int | None
+    allowed: bool

@@ -1,0 +1,56 @@
+"""Which upstreams a request means."""
+
+from dataclasses import dataclass
+
+from fanfold.core.errors import UnknownUpstream, UpstreamNotAllowed
+from fanfold.fanout.guard import AddressGuard
+from fanfold.fanout.types import Upstream
+from fanfold.processing.schemas import ProcessRequest
+from fanfold.upstreams.directory import TenantUpstreams
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The upstreams in the order asked, and whether they were named by address (the short form)."""
+
+    upstreams: tuple[Upstream, ...]
+    by_address: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AddressPolicy:
+    """Whether a client may name addresses of its own, and the guard that judges them."""
+
+    guard: AddressGuard
+    adhoc_allowed: bool
+
+
+def select_upstreams(request: ProcessRequest, own: TenantUpstreams, policy: AddressPolicy) -> Selection:
+    """Return the upstreams `request` names, else the tenant's default; a 422 where there is none."""
+    if request.api_urls is not None:
+        return Selection(tuple(_by_address(url, own, policy) for url in request.api_urls), by_address=True)
+    if request.upstreams is not None:
+        return Selection(tuple(_by_slug(slug, own) for slug in request.upstreams))
+    if own.default is None:
+        raise UnknownUpstream("No upstream is named, and the tenant has no enabled default.")
+    return Selection((own.default,))
+
+
+def _by_slug(slug: str, own: TenantUpstreams) -> Upstream:
+    upstream = own.find(slug)
+    if upstream is None:
+        raise UnknownUpstream("One of `upstreams` is not an enabled upstream of the tenant.")
+    return upstream
+
+
+def _by_address(url: str, own: TenantUpstreams, policy: AddressPolicy) -> Upstream:
+    try:
+        policy.guard.check_url(url)
+    except ValueError as error:
+        raise UpstreamNotAllowed(f"One of `api_urls` cannot be called. {error}") from None
+    upstream = own.find_url(url)
+    if upstream is not None:
+        return upstream
+    if not policy.adhoc_allowed:
+        raise UpstreamNotAllowed("One of `api_urls` is not the address of an enabled upstream of the tenant.")
+    return Upstream(kind="http_json", url=url)

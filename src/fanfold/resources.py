@@ -1,0 +1,112 @@
+"""What one process has: opened in this order when it starts, closed in reverse when it ends."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from fanfold.api_keys.authenticator import KeyAuthenticator
+from fanfold.core.background import Background
+from fanfold.core.config import Settings
+from fanfold.core.crypto import KeyRing
+from fanfold.core.database_urls import DatabaseUrls, database_urls
+from fanfold.core.db import Database
+from fanfold.core.migrations import MigrationRefused, migrate, status
+from fanfold.core.offload import Offload
+from fanfold.core.secret_keys import secret_keys
+from fanfold.fanout.guard import AddressGuard
+from fanfold.fanout.service import FanOut
+from fanfold.fanout.transports.registry import transport
+from fanfold.upstreams.directory import UpstreamDirectory
+from fanfold.usage.ledger import Ledger
+from fanfold.usage.sweeper import Sweeper
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """Everything that endpoints, workers and the command line share within one process."""
+
+    settings: Settings
+    key_ring: KeyRing
+    database: Database
+    offload: Offload
+    address_guard: AddressGuard
+    fan_out: FanOut
+    ledger: Ledger
+    sweeper: Sweeper
+    background: Background
+    upstream_directory: UpstreamDirectory
+    authenticators: tuple[KeyAuthenticator, ...]
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[str]:
+    with database_urls(settings.database) as urls:
+        _bring_up_to_date(settings, urls)
+        if urls.app is None:
+            raise MigrationRefused(
+                "FANFOLD_OWNER_DATABASE_URL alone is for `fanfold migrate`. To serve, put the serving login's address "
+                "into FANFOLD_DATABASE_URL as well; `fanfold migrate` makes the login that it names."
+            )
+        yield urls.app
+
+
+def _bring_up_to_date(settings: Settings, urls: DatabaseUrls) -> None:
+    # A server of somebody's own is migrated by `fanfold migrate`, when its operator says so; ours here and now.
+    is_embedded = settings.database.url is None and settings.database.owner_url is None
+    if is_embedded and urls.owner and urls.app and not status(urls.owner).is_at_head:
+        migrate(urls.owner, app_url=urls.app)
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """Open the database as the serving role; the embedded one is started and migrated first."""
+    blocking = _database(settings)
+    url = await asyncio.to_thread(blocking.__enter__)
+    try:
+        pool = settings.database
+        async with Database(url, pool_size=pool.pool_size, pool_timeout_s=pool.pool_timeout_s) as database:
+            await database.check_role()
+            yield database
+    finally:
+        await asyncio.to_thread(blocking.__exit__, None, None, None)
+
+
+@asynccontextmanager
+async def _swept(sweeper: Sweeper) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(sweeper.run())
+        yield
+        task.cancel()
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Open everything; raises with a text that says what to do where a setting does not hold."""
+    key_ring = KeyRing(secret_keys(settings))
+    guard = AddressGuard(settings.fan_out.upstream_allowed_networks)
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_database(settings))
+        offload = Offload(threads=settings.offload.threads, queue=settings.offload.queue)
+        stack.callback(offload.close)
+        chosen = transport(
+            settings.fan_out.transport, guard=guard, max_connections=settings.fan_out.max_connections
+        )
+        fan_out = await stack.enter_async_context(FanOut(transport=chosen, offload=offload))
+        ledger = await stack.enter_async_context(Ledger(database.connect))
+        sweeper = Sweeper(database.connect)
+        await stack.enter_async_context(_swept(sweeper))
+        background = await stack.enter_async_context(Background())
+        yield Resources(
+            settings=settings,
+            key_ring=key_ring,
+            database=database,
+            offload=offload,
+            address_guard=guard,
+            fan_out=fan_out,
+            ledger=ledger,
+            sweeper=sweeper,
+            background=background,
+            upstream_directory=UpstreamDirectory(database, key_ring),
+            authenticators=(KeyAuthenticator(database, key_ring),),
+        )

@@ -1,0 +1,80 @@
+"""`/v1/upstreams`."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from fanfold.auth.dependencies import CurrentTenant, DbSession
+from fanfold.auth.principal import Principal, Scope
+from fanfold.auth.requirements import Require
+from fanfold.core.requests import StrictRoute
+from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
+from fanfold.upstreams.mapping import read_upstream
+from fanfold.upstreams.repository import UpstreamRepository
+from fanfold.upstreams.schemas import UpstreamCreate, UpstreamRead, UpstreamUpdate
+from fanfold.upstreams.service import UpstreamService
+
+UpstreamsWriter = Annotated[Principal, Require(Scope.UPSTREAMS_WRITE)]
+
+router = APIRouter(
+    prefix="/v1/upstreams",
+    tags=["Upstreams"],
+    route_class=StrictRoute,
+    responses=problem_responses(401, 403, 422, 429, 503),
+)
+
+
+async def _service(request: Request, session: DbSession, tenant: CurrentTenant) -> UpstreamService:
+    state = request.app.state
+    return UpstreamService(
+        UpstreamRepository(session, tenant.id), key_ring=state.key_ring, guard=state.address_guard
+    )
+
+
+UpstreamServiceDep = Annotated[UpstreamService, Depends(_service)]
+
+
+@router.post("", status_code=201, responses=problem_responses(400, 409, 413, 415))
+async def create_upstream(
+    wanted: UpstreamCreate,
+    upstreams: UpstreamServiceDep,
+    tenant: CurrentTenant,
+    response: Response,
+    _principal: UpstreamsWriter,
+) -> UpstreamRead:
+    """Register an upstream; the tenant's first one becomes its default."""
+    record = await upstreams.create(tenant.id, wanted, max_upstreams=tenant.limits.max_upstreams)
+    response.headers["Location"] = f"/v1/upstreams/{record.id}"
+    return read_upstream(record)
+
+
+@router.get("")
+async def list_upstreams(
+    session: DbSession, tenant: CurrentTenant, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> Page[UpstreamRead]:
+    """List the tenant's upstreams, newest first."""
+    rows, next_cursor = await UpstreamRepository(session, tenant.id).list(limit=limit, cursor=cursor)
+    return Page(data=[read_upstream(row) for row in rows], next_cursor=next_cursor)
+
+
+@router.get("/{upstream_id}", responses=problem_responses(404))
+async def get_upstream(upstream_id: UUID, upstreams: UpstreamServiceDep) -> UpstreamRead:
+    """Show one upstream, without its credential."""
+    return read_upstream(await upstreams.get(upstream_id))
+
+
+@router.patch("/{upstream_id}", responses=problem_responses(400, 404, 409, 413, 415))
+async def update_upstream(
+    upstream_id: UUID, wanted: UpstreamUpdate, upstreams: UpstreamServiceDep, _principal: UpstreamsWriter
+) -> UpstreamRead:
+    """Change an upstream; a `url` of another origin erases the credential unless a new one comes with it."""
+    return read_upstream(await upstreams.update(upstream_id, wanted))
+
+
+@router.delete("/{upstream_id}", status_code=204, responses=problem_responses(404))
+async def delete_upstream(
+    upstream_id: UUID, upstreams: UpstreamServiceDep, _principal: UpstreamsWriter
+) -> None:
+    """Delete an upstream; requests that run go on with it."""
+    await upstreams.delete(upstream_id)

@@ -1,0 +1,168 @@
+"""Upstreams on the wire."""
+
+import datetime as dt
+import re
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
+
+from fanfold.core.schemas import Flag, Number, OneOf, ReadModel, Slug, StrictModel, Whole
+from fanfold.fanout.adapters.registry import ADAPTERS
+
+MAX_PRICE = 1_000_000
+MAX_TEMPLATE_CHARACTERS = 20_000
+
+# RFC 9110, section 5.6.2 (token) and 5.5 (field value, visible characters only).
+_TOKEN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$"  # noqa: S105 (a pattern)
+_FIELD_VALUE = r"^[\x21-\x7e]([\x20-\x7e]{0,1998}[\x21-\x7e])?$"
+# What the transport itself writes; a second one would be a request smuggled into the first (RFC 9112, section 11.2).
+_OWN_HEADERS = frozenset(
+    {
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+UpstreamKind = Annotated[str, OneOf(ADAPTERS)]
+HeaderName = Annotated[str, StringConstraints(pattern=_TOKEN)]
+HeaderValue = Annotated[str, StringConstraints(pattern=_FIELD_VALUE)]
+Price = Annotated[Whole, Field(ge=0, le=MAX_PRICE)]
+
+
+def _own_headers_refused(headers: dict[str, str]) -> dict[str, str]:
+    if _OWN_HEADERS.intersection(name.lower() for name in headers):
+        raise ValueError(f"these headers are written by Fanfold itself: {', '.join(sorted(_OWN_HEADERS))}")
+    if len({name.lower() for name in headers}) != len(headers):
+        raise ValueError("a header is given twice")
+    return headers
+
+
+Headers = Annotated[dict[HeaderName, HeaderValue], Field(max_length=50), AfterValidator(_own_headers_refused)]
+
+
+def _small(value: Any) -> Any:
+    if len(repr(value)) > MAX_TEMPLATE_CHARACTERS:
+        raise ValueError(f"must be under {MAX_TEMPLATE_CHARACTERS} characters")
+    return value
+
+
+class AuthOptions(StrictModel):
+    """Where the credential goes: `<header>: <scheme> <credential>`; no scheme: the credential alone."""
+
+    header: HeaderName = "Authorization"
+    scheme: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,50}$")] | None = "Bearer"
+
+    @model_validator(mode="after")
+    def _not_our_own(self) -> "AuthOptions":
+        _own_headers_refused({self.header: ""})
+        return self
+
+
+class _UpstreamOptions(StrictModel):
+    """What may be said of any upstream. `credential` is written, sealed and never shown."""
+
+    method: Literal["POST", "GET"] = "POST"
+    model: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    options: Annotated[dict[str, Any], AfterValidator(_small)] = Field(default={}, max_length=100)
+    headers: Headers = Field(default={})
+    auth: AuthOptions = AuthOptions()
+    credential: Annotated[SecretStr, Field(min_length=1, max_length=4000)] | None = None
+    request_template: Annotated[Any, AfterValidator(_small)] = Field(
+        default=None, description="JSON whose strings take {chunk}, {index} and {total}."
+    )
+    response_path: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = Field(
+        default=None, description="JMESPath that picks the result out of the answer."
+    )
+    timeout_s: Annotated[Number, Field(ge=0.1, le=300)] = Field(
+        default=10.0, description="60 by default for AI kinds."
+    )
+    max_attempts: Annotated[Whole, Field(ge=1, le=10)] = 3
+    max_concurrency: Annotated[Whole, Field(ge=1, le=1000)] = 64
+    weight: Annotated[Whole, Field(ge=1, le=1000)] = 1
+    idempotent: Flag = Field(default=False, description="True by default for AI kinds and GET.")
+    units_per_call: Price = 1
+    units_per_1k_chars: Price = 0
+    units_per_1k_input_tokens: Price = 0
+    units_per_1k_output_tokens: Price = 0
+    enabled: Flag = True
+    is_default: Flag = False
+
+    @model_validator(mode="after")
+    def _credential_fits_a_header(self) -> "_UpstreamOptions":
+        if self.credential and not re.match(_FIELD_VALUE.replace("1998", "3998"), self._secret()):
+            raise ValueError("credential must be visible ASCII characters")
+        if self.auth.header.lower() in {name.lower() for name in self.headers}:
+            raise ValueError("the header of auth is also in headers")
+        return self
+
+    def _secret(self) -> str:
+        return self.credential.get_secret_value() if self.credential else ""
+
+
+class UpstreamCreate(_UpstreamOptions):
+    """An upstream to be registered."""
+
+    slug: Slug
+    kind: UpstreamKind
+    url: Annotated[str, StringConstraints(min_length=8, max_length=2000)] = Field(
+        examples=["https://api.openai.com/v1"]
+    )
+
+
+class UpstreamUpdate(_UpstreamOptions):
+    """What may change of an upstream; members left out stay as they are.
+
+    A `url` of another origin erases the credential unless a new one comes with it.
+    """
+
+    slug: Slug = ""
+    url: Annotated[str, StringConstraints(min_length=8, max_length=2000)] = ""
+
+
+class AuthRead(ReadModel):
+    """Where the credential goes."""
+
+    header: str
+    scheme: str | None
+
+
+class UpstreamRead(ReadModel):
+    """An upstream; of its credential only whether there is one."""
+
+    id: UUID
+    slug: str
+    kind: str
+    url: str
+    method: str
+    model: str | None
+    options: dict[str, Any]
+    headers: dict[str, str]
+    auth: AuthRead
+    has_credential: bool
+    request_template: Any
+    response_path: str | None
+    timeout_s: float
+    max_attempts: int
+    max_concurrency: int
+    weight: int
+    idempotent: bool
+    units_per_call: int
+    units_per_1k_chars: int
+    units_per_1k_input_tokens: int
+    units_per_1k_output_tokens: int
+    enabled: bool
+    is_default: bool
+    created_at: dt.datetime
+    updated_at: dt.datetime

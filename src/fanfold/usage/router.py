@@ -1,0 +1,76 @@
+"""`/v1/usage`."""
+
+import datetime as dt
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from fanfold.auth.dependencies import CurrentQuota, CurrentTenant, DbSession
+from fanfold.auth.principal import Principal, Scope
+from fanfold.auth.requirements import Require
+from fanfold.core.errors import ValidationFailed
+from fanfold.core.requests import StrictRoute
+from fanfold.core.schemas import problem_responses
+from fanfold.usage.repository import GroupBy, UsageRepository
+from fanfold.usage.schemas import UsageAnswer, UsageGroup
+
+UsageReader = Annotated[Principal, Require(Scope.USAGE_READ)]
+MAX_DAYS = 366
+FIRST_DAY, LAST_DAY = dt.date(2000, 1, 1), dt.date(2999, 12, 31)
+
+Day = Annotated[dt.date, Field(ge=FIRST_DAY, le=LAST_DAY)]
+
+router = APIRouter(
+    prefix="/v1/usage",
+    tags=["Usage"],
+    route_class=StrictRoute,
+    responses=problem_responses(401, 403, 422, 429, 503),
+)
+
+
+def _midnight(day: dt.date) -> dt.datetime:
+    return dt.datetime.combine(day, dt.time(), dt.UTC)
+
+
+def _span(
+    first: dt.date | None, last: dt.date | None, quota: CurrentQuota
+) -> tuple[dt.datetime, dt.datetime]:
+    """Return the moments from `first` until the end of `last`; the present period where they are not given."""
+    since = _midnight(first or quota.period_start)
+    until = _midnight(last) + dt.timedelta(days=1) if last else _midnight(quota.period_end)
+    if not dt.timedelta() < until - since <= dt.timedelta(days=MAX_DAYS):
+        message = f"`from` must not be after `to`, and at most {MAX_DAYS} days before it."
+        raise ValidationFailed(message, errors=[{"loc": ["query", "from"], "msg": message, "type": "span"}])
+    return since, until
+
+
+@router.get("")
+async def get_usage(
+    session: DbSession,
+    tenant: CurrentTenant,
+    quota: CurrentQuota,
+    _principal: UsageReader,
+    first: Annotated[Day | None, Query(alias="from", description="First day, UTC.")] = None,
+    last: Annotated[Day | None, Query(alias="to", description="Last day, UTC.")] = None,
+    group_by: GroupBy = GroupBy.DAY,
+) -> UsageAnswer:
+    """Show the present period's quota, and what was used in it, or between two days, by group."""
+    since, until = _span(first, last, quota)
+    usage = UsageRepository(session, tenant.id)
+    use = await usage.quota(quota.period_start, monthly_units=quota.granted)
+    lines = await usage.lines(group_by, since=since, until=until)
+    return UsageAnswer(
+        period_start=_midnight(quota.period_start),
+        period_end=_midnight(quota.period_end),
+        granted=use.granted,
+        reserved=use.reserved,
+        used=use.used,
+        remaining=None if quota.overage_allowed else use.remaining,
+        data=[
+            UsageGroup.model_validate(
+                {group_by: line.group, "units": line.units, "events": line.events, "unbilled": line.unbilled}
+            )
+            for line in lines
+        ],
+    )
