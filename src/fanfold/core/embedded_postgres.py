@@ -162,7 +162,7 @@ class EmbeddedPostgres:
         with open_lock(self._run / "server") as lock, self._log() as log:
             fcntl.flock(lock, fcntl.LOCK_SH)
             try:
-                self._make_cluster(programs, log)
+                self._make_cluster(programs, log, lock)
                 # Nothing runs; yet where pids are small a new process may have the old pid, and Postgres would refuse.
                 for stale in (self._cluster / "postmaster.pid", *self._sockets.glob(".s.PGSQL.*")):
                     stale.unlink(missing_ok=True)
@@ -175,7 +175,7 @@ class EmbeddedPostgres:
         self._reaper = threading.Thread(target=server.wait, name="fanfold-postgres", daemon=True)
         self._reaper.start()
 
-    def _make_cluster(self, programs: Programs, log: IO[bytes]) -> None:
+    def _make_cluster(self, programs: Programs, log: IO[bytes], lock: IO[bytes]) -> None:
         """Make it beside its place and move it there whole, so that a killed start leaves no half of one."""
         if (self._cluster / "PG_VERSION").exists():
             return
@@ -184,7 +184,7 @@ class EmbeddedPostgres:
         making.mkdir(mode=0o700)
         programs.own(making)
         unsynced = ["--no-sync"] if self._settings.get("fsync") == "off" else []
-        programs.run("initdb", "-D", making, *_INITDB_OPTIONS, *unsynced, log=log)
+        programs.run("initdb", "-D", making, *_INITDB_OPTIONS, *unsynced, log=log, lock=lock)
         making.rename(self._cluster)
 
     def _log(self) -> IO[bytes]:

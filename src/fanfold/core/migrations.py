@@ -37,6 +37,16 @@ _CONNECT_TIMEOUT_S = 15.0
 _CHECKOUT = Path(__file__).parents[3] / "alembic"
 _INSTALLED = Path(__file__).parents[1] / "migrations"
 
+# By the catalogue: to_regclass would fail for a role that may not use the schema yet.
+_HAS_REVISION = text(
+    """
+    SELECT EXISTS (
+        SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = 'fanfold' AND c.relname = 'alembic_version' AND has_schema_privilege(n.oid, 'USAGE')
+           AND has_table_privilege(c.oid, 'SELECT'))
+    """
+)
+
 # Alembic's `context` and `op` are globals of the process: one run at a time.
 _alembic = threading.Lock()
 
@@ -96,7 +106,7 @@ def current(url: str) -> str | None:
 
 async def current_revision(connection: AsyncConnection) -> str | None:
     """Return the revision that the database has, None before the first migration; any role of the product may ask."""
-    if (await connection.execute(text("SELECT to_regclass('fanfold.alembic_version')"))).scalar_one() is None:
+    if not (await connection.execute(_HAS_REVISION)).scalar_one():
         return None
     revisions = await connection.execute(text("SELECT version_num FROM fanfold.alembic_version"))
     return revisions.scalar_one_or_none()

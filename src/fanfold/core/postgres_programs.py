@@ -30,19 +30,28 @@ class Programs:
     uid: int | None = None
     gid: int | None = None
 
-    def run(self, program: str, *arguments: str | Path, log: IO[bytes] | int = subprocess.DEVNULL) -> None:
-        """Run to the end, its output into `log`. OSError or CalledProcessError when it fails."""
-        command = self._command(self.folder / program, arguments)
-        subprocess.run(command, check=True, stdout=log, **self._options())  # noqa: S603 - our own programs, no shell
+    def run(
+        self,
+        program: str,
+        *arguments: str | Path,
+        log: IO[bytes] | int = subprocess.DEVNULL,
+        lock: IO[bytes] | None = None,
+    ) -> None:
+        """Run to the end, output into `log`, holding `lock`. OSError or CalledProcessError when it fails."""
+        command = self._command(program, arguments)
+        subprocess.run(command, check=True, stdout=log, **self._options(lock))  # noqa: S603 - ours, no shell
 
     def spawn(
         self, program: str, *arguments: str | Path, log: IO[bytes], lock: IO[bytes]
     ) -> "subprocess.Popen[bytes]":
         """Start and leave running. It and its children hold `lock` for as long as one of them lives."""
-        command = self._command(self.folder / program, arguments)
-        return subprocess.Popen(  # noqa: S603 - our own programs, no shell
-            command, stdout=log, pass_fds=(lock.fileno(),), **self._options()
-        )
+        command = self._command(program, arguments)
+        return subprocess.Popen(command, stdout=log, **self._options(lock))  # noqa: S603 - ours, no shell
+
+    def probe(self) -> None:
+        """Run both programs to see that they can be; each has libraries of its own to find. Raises as `run` does."""
+        self.run("postgres", "--version")
+        self.run("initdb", "--version")
 
     def own(self, *paths: Path) -> None:
         """Hand folders over to the user that the programs run as, where that is not us."""
@@ -50,16 +59,17 @@ class Programs:
             if self.uid is not None and self.gid is not None and path.stat().st_uid != self.uid:
                 os.chown(path, self.uid, self.gid)
 
-    def _command(self, program: Path, arguments: Sequence[str | Path]) -> list[str | Path]:
+    def _command(self, program: str, arguments: Sequence[str | Path]) -> list[str | Path]:
         launcher = [sys.executable, "-I", "-S", user_namespace.__file__] if self.in_namespace else []
-        return [*launcher, program, *arguments]
+        return [*launcher, self.folder / program, *arguments]
 
-    def _options(self) -> dict[str, Any]:
+    def _options(self, lock: IO[bytes] | None) -> dict[str, Any]:
         return {
             "stdin": subprocess.DEVNULL,
             "stderr": subprocess.STDOUT,
             "env": _ENVIRONMENT,
             "cwd": "/",
+            "pass_fds": () if lock is None else (lock.fileno(),),
             "start_new_session": True,  # Ctrl-C of the terminal is for us, who then stop the server in order
             "user": self.uid,
             "group": self.gid,
@@ -87,7 +97,7 @@ def _for_root(folder: Path, data_dir: Path) -> Programs:
         return Programs(folder, uid=owner.st_uid, gid=owner.st_gid)
     programs = Programs(folder, in_namespace=True)
     with suppress(OSError, subprocess.CalledProcessError):
-        programs.run("postgres", "--version")
+        programs.probe()
         return programs
     return nobodys_programs(folder, data_dir)
 
@@ -97,7 +107,7 @@ def nobodys_programs(folder: Path, data_dir: Path) -> Programs:
     programs = Programs(folder, uid=_NOBODY, gid=_NOBODY)
     data_dir.chmod(stat.S_IMODE(data_dir.stat().st_mode) | stat.S_IXGRP | stat.S_IXOTH)
     try:
-        programs.run("postgres", "--version")
+        programs.probe()
         Programs(Path("/bin"), uid=_NOBODY, gid=_NOBODY).run("sh", "-c", 'cd "$0"', data_dir)
     except (OSError, subprocess.CalledProcessError) as error:
         raise EmbeddedPostgresError(
