@@ -27,6 +27,9 @@ class Adapter(Protocol):
     configuration lacks something; `input_tokens_bound` and `output_tokens_bound` bound what one call may report.
     """
 
+    is_ai: bool
+    """Whether this is an AI kind: slow, and asking twice does no harm. Decides the defaults of an upstream."""
+
     async def call(self, upstream: Upstream, chunk: Chunk, total: int, send: Send) -> AdapterAnswer:
         """Answer one chunk of `total`."""
         ...

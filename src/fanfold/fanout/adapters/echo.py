@@ -7,6 +7,8 @@ from fanfold.fanout.types import Chunk, Upstream
 class Echo:
     """Answers the chunk's text itself. Sends nothing, lacks nothing, reports no tokens."""
 
+    is_ai = False
+
     async def call(self, _upstream: Upstream, chunk: Chunk, _total: int, _send: Send) -> AdapterAnswer:
         """Return the chunk's text."""
         return AdapterAnswer(chunk.text)

@@ -19,6 +19,8 @@ _METHODS = frozenset({"POST", "GET"})
 class HttpJson:
     """Sends the template as a JSON body, or with GET its members as the query; answers the JSON that comes back."""
 
+    is_ai = False
+
     async def call(self, upstream: Upstream, chunk: Chunk, total: int, send: Send) -> AdapterAnswer:
         """Return the answer's JSON, or what `response_path` picks of it."""
         response = await send(_request(upstream, _template(upstream).render(chunk, total)))

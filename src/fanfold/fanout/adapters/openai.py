@@ -21,6 +21,8 @@ _RESERVED_OPTIONS = frozenset({"messages", "model", "stream", "n"})
 class OpenAI:
     """Sends the chunk as the user's message, or the messages of `request_template`; answers the first choice's text."""
 
+    is_ai = True
+
     async def call(self, upstream: Upstream, chunk: Chunk, total: int, send: Send) -> AdapterAnswer:
         """Return the first choice's text and the tokens reported."""
         messages = _messages(upstream, chunk, total)

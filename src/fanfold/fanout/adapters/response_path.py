@@ -16,15 +16,17 @@ from jmespath.functions import Functions
 from jmespath.parser import ParsedResult
 from jmespath.visitor import Options, TreeInterpreter
 
+from fanfold.fanout.adapters.json_exchange import is_writable
 from fanfold.fanout.errors import InvalidPlan
 
 _MAX_LENGTH = 500
-_MAX_STEPS = 50_000
-_MAX_COPIED_BYTES = 8 * 1024 * 1024
+_MAX_STEPS = 20_000
+_MAX_COPIED_BYTES = 2 * 1024 * 1024
 # Comparing or merging whole values may read the answer to its end: one step for this many of its bytes.
 _BYTES_A_STEP = 50
 # Nested, it doubles the escapes with each level; and an answer is JSON as it is.
 _REFUSED_FUNCTIONS = frozenset({"to_string"})
+_MAKERS = frozenset({"function_expression", "literal"})
 _KNOWN_FUNCTIONS = frozenset(Functions.FUNCTION_TABLE)
 
 
@@ -38,13 +40,17 @@ def pick(path: str, value: Any, *, size: int) -> Any:
     Raises `TooCostly`, or `ValueError` where the expression does not fit the value or the result is not JSON.
     """
     parsed = compiled(path)
-    if _copies(parsed.parsed) * size > _MAX_COPIED_BYTES:
+    copies = _copies(parsed.parsed)
+    if copies > 1 and copies * size > _MAX_COPIED_BYTES:
         raise TooCostly
     try:
         picked = _CountingInterpreter(size=size).visit(parsed.parsed, value)
-        return orjson.loads(orjson.dumps(picked))
     except (JMESPathError, TypeError, ArithmeticError, RecursionError) as error:
         raise ValueError("response_path does not fit the answer") from error
+    if not is_writable(picked):
+        raise ValueError("what response_path makes of the answer is not JSON")
+    # A sum or a literal can be infinite, which is written as null.
+    return orjson.loads(orjson.dumps(picked)) if _has(parsed.parsed, _MAKERS) else picked
 
 
 @lru_cache(maxsize=512)
@@ -69,6 +75,10 @@ def _check_functions(node: Any) -> None:
             )
     for child in _children(node):
         _check_functions(child)
+
+
+def _has(node: Any, kinds: frozenset[str]) -> bool:
+    return node["type"] in kinds or any(_has(child, kinds) for child in _children(node))
 
 
 def _children(node: Any) -> list[Any]:
@@ -117,7 +127,8 @@ class _CountingInterpreter(TreeInterpreter):
         operands = [self.visit(child, value) for child in node["children"]]
         if len(_lengths(operands)) > 1:
             self._charge(self._whole)
-        return super().visit_comparator(node, value)
+        known = [{"type": "literal", "value": operand, "children": []} for operand in operands]
+        return super().visit_comparator({**node, "children": known}, value)
 
     def visit_function_expression(self, node: Any, value: Any) -> Any:
         arguments = [self.visit(child, value) for child in node["children"]]

@@ -1,0 +1,218 @@
+"""The work of one run: a few workers for each upstream, every one pulling the next call of its group."""
+
+import asyncio
+import logging
+from collections import defaultdict, deque
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from fanfold.fanout.adapters.base import AdapterAnswer
+from fanfold.fanout.caller import CallOutcome, UpstreamCaller
+from fanfold.fanout.kinds import Kinds
+from fanfold.fanout.pricing import readings
+from fanfold.fanout.purse import AnswerBytes, Purse
+from fanfold.fanout.run import Run, ended
+from fanfold.fanout.slots import Slots
+from fanfold.fanout.types import (
+    Call,
+    CallError,
+    CallResult,
+    ErrorCode,
+    MeterReading,
+    OnError,
+    Plan,
+    Upstream,
+)
+from fanfold.fanout.work import Work
+
+_log = logging.getLogger(__name__)
+
+_UNFOLDED = CallError(
+    code=ErrorCode.INVALID_ANSWER, status=None, detail="The answers could not be folded so."
+)
+
+_ALL = "all upstreams"
+# Folding answers of more bytes than these together takes some 10 ms.
+_LONG_FOLD = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """What all runs of one process share."""
+
+    caller: UpstreamCaller
+    work: Work
+    kinds: Kinds
+    slots: Slots
+    max_in_flight: int
+    max_workers: int
+    max_answers_bytes: int
+
+
+class Execution:
+    """Carries out one run until every call has a result, within the request's deadline."""
+
+    def __init__(self, run: Run, engine: Engine) -> None:
+        request = run.plan.request
+        self._run = run
+        self._engine = engine
+        self._request = request
+        self._deadline = asyncio.get_running_loop().time() + request.deadline_s
+        self._purse = _purse(run.plan)
+        self._bytes = AnswerBytes(engine.max_answers_bytes)
+        self._workers: list[asyncio.Task[None]] = []
+
+    async def carry_out(self) -> None:
+        """Make the calls; those that never ran get `deadline` or `cancelled`."""
+        groups = _groups(self._run.plan)
+        fair = max(1, self._engine.max_workers // len(groups)) if groups else 0
+        async with asyncio.TaskGroup() as tasks:
+            for group in groups:
+                width = min(group[0].candidates[0].max_concurrency, fair, len(group))
+                self._workers += [tasks.create_task(self._work(group)) for _ in range(width)]
+        code = ErrorCode.DEADLINE if self._is_over() else ErrorCode.CANCELLED
+        for call in self._run.missing():
+            self._run.record(ended(call, code))
+        await self._fold()
+
+    async def _work(self, calls: deque[Call]) -> None:
+        while calls and not self._is_over():
+            call = calls.popleft()
+            try:
+                result = await self._result(call)
+            except asyncio.CancelledError:
+                self._run.record(ended(call, ErrorCode.CANCELLED))
+                raise
+            self._run.record(result)
+            if not result.success and self._request.on_error is OnError.FAIL:
+                self._cancel_others()
+                return
+            await self._pause()
+
+    def _is_over(self) -> bool:
+        return asyncio.get_running_loop().time() >= self._deadline
+
+    def _cancel_others(self) -> None:
+        for worker in self._workers:
+            if worker is not asyncio.current_task():
+                worker.cancel()
+
+    async def _pause(self) -> None:
+        """Let others run, since an upstream may answer without a wait; and wait for a reader that is behind."""
+        await asyncio.sleep(0)
+        if self._run.is_ahead:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._deadline):
+                    await self._run.room()
+
+    async def _result(self, call: Call) -> CallResult:
+        if self._bytes.is_spent:
+            return ended(call, ErrorCode.TOO_LARGE)
+        return await (self._asked(call) if self._purse is None else self._paid(call, self._purse))
+
+    async def _paid(self, call: Call, purse: Purse) -> CallResult:
+        """Ask within the caller's own budget: the call's most is taken before, what it did not use comes back."""
+        try:
+            if not await purse.take(call.units_max, deadline=self._deadline):
+                return ended(call, ErrorCode.BUDGET)
+        except TimeoutError:
+            return ended(call, ErrorCode.DEADLINE)
+        used = 0
+        try:
+            result = await self._asked(call)
+            used = result.units
+            return result
+        finally:
+            purse.settle(call.units_max, used=used)
+
+    async def _asked(self, call: Call) -> CallResult:
+        """Ask the candidates in turn until one answers."""
+        asked: list[CallOutcome] = []
+        for upstream in call.candidates:
+            asked.append(await self._called(call, upstream))
+            if asked[-1].error is None or self._bytes.is_spent or self._is_over():
+                break
+        return self._read(call, call.candidates[len(asked) - 1], asked)
+
+    def _read(self, call: Call, upstream: Upstream, asked: list[CallOutcome]) -> CallResult:
+        answer = asked[-1].answer
+        return CallResult(
+            index=call.index,
+            chunk=call.chunk,
+            upstream=upstream,
+            success=answer is not None,
+            result=answer.result if answer else None,
+            error=asked[-1].error,
+            attempts=sum(outcome.attempts for outcome in asked),
+            latency_ms=sum(outcome.latency_ms for outcome in asked),
+            readings=self._billed(call, upstream, answer) if answer else (),
+            input_tokens=answer.input_tokens if answer else None,
+            output_tokens=answer.output_tokens if answer else None,
+        )
+
+    def _billed(self, call: Call, upstream: Upstream, answer: AdapterAnswer) -> tuple[MeterReading, ...]:
+        total, adapter = len(self._run.plan.chunks), self._engine.kinds.adapter(upstream.kind)
+        return readings(upstream, call.chunk, total, adapter=adapter, answer=answer)
+
+    async def _called(self, call: Call, upstream: Upstream) -> CallOutcome:
+        """Make one call within the slots of its upstream and of the process."""
+        slots, deadline = self._engine.slots, self._deadline
+        try:
+            await slots.acquire(upstream.key, limit=upstream.max_concurrency, deadline=deadline)
+        except TimeoutError:
+            return _no_slot(call)
+        try:
+            return await self._called_within(call, upstream)
+        finally:
+            slots.release(upstream.key)
+
+    async def _called_within(self, call: Call, upstream: Upstream) -> CallOutcome:
+        slots, deadline = self._engine.slots, self._deadline
+        try:
+            await slots.acquire(_ALL, limit=self._engine.max_in_flight, deadline=deadline)
+        except TimeoutError:
+            return _no_slot(call)
+        try:
+            return await self._engine.caller.call(
+                upstream,
+                call.chunk,
+                total=len(self._run.plan.chunks),
+                adapter=self._engine.kinds.adapter(upstream.kind),
+                timeout_s=self._request.timeout_s or upstream.timeout_s,
+                max_attempts=self._request.max_attempts or upstream.max_attempts,
+                deadline=deadline,
+                take=self._bytes.take,
+            )
+        finally:
+            slots.release(_ALL)
+
+    async def _fold(self) -> None:
+        options = self._request.fold
+        results = tuple(sorted(self._run.results, key=lambda result: result.index))
+        fold = partial(self._engine.kinds.fold(options.by), results, options)
+        try:
+            self._run.finish(
+                await self._engine.work.run_anyway(fold, is_long=self._bytes.taken > _LONG_FOLD), None
+            )
+        except Exception as fault:  # noqa: BLE001 - a fold of any kind must not lose the answers, which are billed
+            _log.error("Fold %s raised %s.", options.by, type(fault).__name__)
+            self._run.finish(None, _UNFOLDED)
+
+
+def _groups(plan: Plan) -> list[deque[Call]]:
+    """Return the calls by the upstream they ask first, each group in order of index."""
+    groups: defaultdict[str, deque[Call]] = defaultdict(deque)
+    for call in plan.calls:
+        groups[call.candidates[0].key].append(call)
+    return list(groups.values())
+
+
+def _no_slot(call: Call) -> CallOutcome:
+    """Return what a call is that waited for a slot until the deadline."""
+    error = ended(call, ErrorCode.DEADLINE).error
+    return CallOutcome(answer=None, error=error, attempts=0, latency_ms=0.0)
+
+
+def _purse(plan: Plan) -> Purse | None:
+    return Purse(plan.units_reserved) if plan.units_reserved < plan.units_max else None

@@ -1,0 +1,114 @@
+"""One request under way, as its reader sees it: results as they come, and the answer made of them."""
+
+import asyncio
+from typing import Any
+
+from fanfold.fanout.types import (
+    Call,
+    CallError,
+    CallResult,
+    ErrorCode,
+    FanOutAnswer,
+    OnError,
+    Plan,
+    Status,
+)
+
+# Results that may wait for a slow reader before its own fan-out waits too.
+_UNREAD = 64
+_DETAILS = {
+    ErrorCode.DEADLINE: "The request's deadline came first; raise deadline_s or send less.",
+    ErrorCode.CANCELLED: "The request ended before this call did.",
+    ErrorCode.TOO_LARGE: "The answers of this request are together larger than allowed; send fewer or smaller chunks.",
+    ErrorCode.BUDGET: "max_units does not cover this call; raise it or send less.",
+}
+
+
+def ended(call: Call, code: ErrorCode) -> CallResult:
+    """Return the result of a call that the request's own end, and no upstream, kept from an answer."""
+    error = CallError(code=code, status=None, detail=_DETAILS[code])
+    return CallResult(
+        index=call.index, chunk=call.chunk, upstream=call.candidates[0], success=False, error=error
+    )
+
+
+class Run:
+    """Results as they come: read `results` at any time, or iterate to have each as it finishes.
+
+    A result is in `results` in the very step in which its answer is accepted, so an answer that will be billed is
+    never lost, whenever the run ends. Who iterates slowly slows this fan-out and no other.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.results: list[CallResult] = []
+        self._read = 0
+        self._finished = False
+        self._output: Any = None
+        self._fold_error: CallError | None = None
+        self._arrived = asyncio.Event()
+        self._was_read = asyncio.Event()
+
+    def __aiter__(self) -> "Run":
+        """Iterate over the results that were not read yet."""
+        return self
+
+    async def __anext__(self) -> CallResult:
+        """Return the next result, in order of arrival; after the last one the fold is done."""
+        while self._read == len(self.results):
+            if self._finished:
+                raise StopAsyncIteration
+            self._arrived.clear()
+            await self._arrived.wait()
+        result = self.results[self._read]
+        self._read += 1
+        self._was_read.set()
+        return result
+
+    def record(self, result: CallResult) -> None:
+        """Add the result of a call."""
+        self.results.append(result)
+        self._arrived.set()
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether as many results wait for the reader as may."""
+        return len(self.results) - self._read >= _UNREAD
+
+    async def room(self) -> None:
+        """Wait until the reader has caught up."""
+        while self.is_ahead:
+            self._was_read.clear()
+            await self._was_read.wait()
+
+    def missing(self) -> list[Call]:
+        """Return the calls that have no result."""
+        known = {result.index for result in self.results}
+        return [call for call in self.plan.calls if call.index not in known]
+
+    def finish(self, output: Any, fold_error: CallError | None) -> None:
+        """Set the fold's output: nothing comes any more."""
+        self._output, self._fold_error = output, fold_error
+        self._finished = True
+        self._arrived.set()
+
+    def answer(self) -> FanOutAnswer:
+        """Return the whole, in order of index; a call without a result counts as cancelled.
+
+        Without an output where the run was left before its end.
+        """
+        cancelled = [ended(call, ErrorCode.CANCELLED) for call in self.missing()]
+        results = tuple(sorted([*self.results, *cancelled], key=lambda result: result.index))
+        return FanOutAnswer(
+            status=self._status(results), results=results, output=self._output, fold_error=self._fold_error
+        )
+
+    def _status(self, results: tuple[CallResult, ...]) -> Status:
+        request = self.plan.request
+        successful = sum(result.success for result in results)
+        some_failed = successful < len(results)
+        if not successful or successful / len(results) < request.min_success:
+            return Status.FAILED
+        if some_failed and request.on_error is OnError.FAIL:
+            return Status.FAILED
+        return Status.PARTIAL if some_failed or self._fold_error else Status.SUCCEEDED

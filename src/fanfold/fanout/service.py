@@ -1,0 +1,113 @@
+"""The engine's face: plan a request, open it as a run, or run it whole."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from fanfold.core.offload import Offload
+from fanfold.fanout.caller import UpstreamCaller
+from fanfold.fanout.execution import Engine, Execution
+from fanfold.fanout.guard import AddressGuard
+from fanfold.fanout.kinds import Kinds
+from fanfold.fanout.planning import is_long, make_plan
+from fanfold.fanout.run import Run
+from fanfold.fanout.slots import Slots
+from fanfold.fanout.transports.base import Transport
+from fanfold.fanout.transports.registry import transport as make_transport
+from fanfold.fanout.types import FanOutAnswer, FanOutRequest, Plan
+from fanfold.fanout.work import Work
+
+MiB = 1024 * 1024
+
+
+class FanOut:
+    """Splits texts, calls upstreams on the chunks at once and folds the answers; one for a process.
+
+    `async with FanOut() as fan: answer = await fan.run(FanOutRequest(...))`. Closes its transport at the end, also
+    one it was given; without one it makes the default, which dials public addresses by https alone. Sizes in bytes;
+    `max_in_flight` calls are under way at once over all runs, at most a quarter of them of one run.
+    """
+
+    def __init__(
+        self,
+        *,
+        transport: Transport | None = None,
+        offload: Offload | None = None,
+        max_answer_bytes: int = 2 * MiB,
+        max_answers_bytes: int = 64 * MiB,
+        max_in_flight: int = 1000,
+        kinds: Kinds | None = None,
+    ) -> None:
+        self._transport = transport
+        self._work = Work(offload)
+        self._kinds = kinds or Kinds()
+        self._slots = Slots()
+        self._max_answer_bytes = max_answer_bytes
+        self._max_answers_bytes = max_answers_bytes
+        self._max_in_flight = max_in_flight
+        self._engine: Engine | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._transport is None:
+            self._transport = make_transport(
+                "aiohttp", guard=AddressGuard(), max_connections=self._max_in_flight
+            )
+        self._engine = Engine(
+            caller=UpstreamCaller(self._transport, max_answer_bytes=self._max_answer_bytes),
+            work=self._work,
+            kinds=self._kinds,
+            slots=self._slots,
+            max_in_flight=self._max_in_flight,
+            max_workers=max(1, self._max_in_flight // 4),
+            max_answers_bytes=self._max_answers_bytes,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._engine = None
+        if self._transport is not None:
+            await self._transport.aclose()
+
+    @property
+    def in_flight(self) -> int:
+        """Slots held, for a gauge; 0 when nothing runs."""
+        return self._slots.held
+
+    async def plan(self, request: FanOutRequest, *, max_chunks: int | None = None) -> Plan:
+        """Return what the request will do and at most cost; calls nothing.
+
+        Raises `InvalidPlan`, `TooManyChunks`, `UnknownKind`, and `Overloaded` where a long text finds no thread.
+        """
+        plan = partial(make_plan, request, self._kinds, max_chunks=max_chunks)
+        return await self._work.run(plan, is_long=is_long(request))
+
+    @asynccontextmanager
+    async def open(self, plan: Plan) -> AsyncIterator[Run]:
+        """Start the calls of a plan; leaving the context cancels those that still run."""
+        if self._engine is None:
+            raise RuntimeError("Enter the FanOut first: async with FanOut(...) as fan.")
+        run = Run(plan)
+        execution = Execution(run, self._engine)
+        failure: Exception | None = None
+        async with asyncio.TaskGroup() as tasks:
+            calls = tasks.create_task(execution.carry_out())
+            try:
+                yield run
+            except Exception as error:  # noqa: BLE001 - the reader's own, raised below: a group would wrap it
+                failure = error
+            finally:
+                calls.cancel()
+        if failure is not None:
+            raise failure
+
+    async def run(self, request: FanOutRequest) -> FanOutAnswer:
+        """Plan, call, fold. Raises what `plan` raises; what upstreams do wrong is in the answer."""
+        async with self.open(await self.plan(request)) as run:
+            async for _ in run:
+                pass
+            return run.answer()
