@@ -83,6 +83,8 @@ class Zoo:
         try:
             while (request := await read_request(reader, writer)) is not None:
                 await self._exchange(request)
+                if request.headers.get("connection") == "close":
+                    break
         except (
             OSError,
             asyncio.IncompleteReadError,

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 JSON = "application/json"
+_BODILESS = frozenset({204, 304})
 _REASONS = {200: "OK", 204: "No Content", 302: "Found", 429: "Too Many Requests"}
 
 
@@ -55,8 +56,9 @@ class Answer:
     def encoded(self) -> bytes:
         lines = [f"HTTP/1.1 {self.status} {_REASONS.get(self.status, 'Status')}"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
-        if self.status != 204:
-            lines += [f"content-type: {self.content_type}", f"content-length: {len(self.body)}"]
+        if self.status in _BODILESS:
+            return "\r\n".join([*lines, "", ""]).encode()
+        lines += [f"content-type: {self.content_type}", f"content-length: {len(self.body)}"]
         return "\r\n".join([*lines, "", ""]).encode() + self.body
 
 

@@ -1,6 +1,7 @@
 """What every transport must do the same: headers on the way out, limits on the way in, words for failures."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 
@@ -26,6 +27,8 @@ _OURS = frozenset(
         "upgrade",
     }
 )
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_VALUE = re.compile(r"[\t\x20-\x7e]*")
 USER_AGENT = "fanfold"
 # Idle connections are closed before the 5 s after which common servers (uvicorn, Node.js) do: a request written
 # onto a connection that is just being closed fails, and only what is idempotent may be sent again.
@@ -35,8 +38,13 @@ _DRAIN_S = 0.25
 
 
 def outgoing_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers to send: the caller's, without those that are the transport's own."""
-    kept = {name: value for name, value in headers.items() if name.strip().lower() not in _OURS}
+    """Return the headers to send: the caller's, without those that are the transport's own.
+
+    Raises `CallFailed` for one that cannot be sent as it is: the clients differ in what they let through.
+    """
+    kept = {name: value for name, value in headers.items() if name.lower() not in _OURS}
+    if not all(_NAME.fullmatch(name) and _VALUE.fullmatch(value) for name, value in kept.items()):
+        raise unknown(Phase.NOTHING_SENT)
     kept["Accept-Encoding"] = "identity"
     if not any(name.lower() == "user-agent" for name in kept):
         kept["User-Agent"] = USER_AGENT
