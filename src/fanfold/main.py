@@ -1,5 +1,6 @@
 """The whole product on two screens: what a process has, what a request passes through, and where it ends."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import fields
@@ -23,6 +24,7 @@ from fanfold.core.openapi import install_openapi
 from fanfold.core.problems import install_problem_handlers
 from fanfold.core.problems import router as problems_router
 from fanfold.core.telemetry.exposition import Exposition, metrics_router
+from fanfold.core.telemetry.logging import configure_logging
 from fanfold.core.telemetry.metrics import Metrics
 from fanfold.core.telemetry.middleware import TelemetryMiddleware
 from fanfold.operation import is_operator, observed, readiness_checks
@@ -60,11 +62,16 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        route_table()
-        async with open_all(settings) as resources, observed(resources, metrics, exposition):
-            for field in fields(resources):
-                setattr(app.state, field.name, getattr(resources, field.name))
-            yield
+        logs = configure_logging(settings)
+        metrics.watch("fanfold_log_dropped_total", lambda: logs.dropped)
+        try:
+            route_table()
+            async with open_all(settings) as resources, observed(resources, metrics, exposition):
+                for field in fields(resources):
+                    setattr(app.state, field.name, getattr(resources, field.name))
+                yield
+        finally:
+            await asyncio.to_thread(logs.close)
 
     app = FastAPI(
         title="Fanfold",

@@ -37,15 +37,17 @@ class AuthenticationMiddleware:
         await self.app(scope, receive, send)
 
     async def _admit(self, scope: AsgiScope) -> None:
-        requirement = self._routes().match(scope)
+        state = scope.setdefault("state", {})
+        route = self._routes().match(scope)
         credential = read_credential(scope)
         principal = await self._authenticate(credential) if credential else None
-        scope.setdefault("state", {})["principal"] = principal
-        if requirement is None:
+        state["principal"] = principal
+        if route is None:
             return
+        state["route"] = route.path
         if principal is None:
             raise _refusal(credential)
-        requirement.check(principal)
+        route.requirement.check(principal)
 
     async def _authenticate(self, credential: str) -> Principal | None:
         for authenticator in self._authenticators():

@@ -18,10 +18,13 @@ class UnguardedRoute(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Guarded:
-    path: re.Pattern[str]
+class GuardedRoute:
+    """A route that not everybody may use; `path` is its template."""
+
+    path: str
+    pattern: re.Pattern[str]
     methods: frozenset[str]
-    requirement: Requirement | None
+    requirement: Requirement
 
 
 class RouteTable:
@@ -30,15 +33,15 @@ class RouteTable:
     def __init__(self, routes: Sequence[BaseRoute], *, public: frozenset[str]) -> None:
         self._routes = list(_guarded(routes, public))
 
-    def match(self, scope: AsgiScope) -> Requirement | None:
-        """Return the requirement of the route that will answer; None for a public one, and for 404 and 405."""
+    def match(self, scope: AsgiScope) -> GuardedRoute | None:
+        """Return the guarded route that will answer; None for a public one, and for 404 and 405."""
         for route in self._routes:
-            if scope["method"] in route.methods and route.path.match(scope["path"]):
-                return route.requirement
+            if scope["method"] in route.methods and route.pattern.match(scope["path"]):
+                return route
         return None
 
 
-def _guarded(routes: Sequence[BaseRoute], public: frozenset[str]) -> Iterator[_Guarded]:
+def _guarded(routes: Sequence[BaseRoute], public: frozenset[str]) -> Iterator[GuardedRoute]:
     for context in iter_route_contexts(routes):
         requirement = _requirement(getattr(context, "dependant", None))
         path: Any = context.path
@@ -46,7 +49,7 @@ def _guarded(routes: Sequence[BaseRoute], public: frozenset[str]) -> Iterator[_G
             raise UnguardedRoute(f"{path} states no requirement and is not public.")
         methods: Any = getattr(context, "methods", None)
         if methods and requirement is not None:
-            yield _Guarded(context.path_regex, frozenset(methods), requirement)
+            yield GuardedRoute(path, context.path_regex, frozenset(methods), requirement)
 
 
 def _requirement(dependant: Dependant | None) -> Requirement | None:

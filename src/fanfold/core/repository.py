@@ -23,7 +23,7 @@ def encode_cursor(last: UUID) -> str:
 def decode_cursor(cursor: str) -> UUID:
     """Return the id that a cursor stands for; a 422 where it is not one of ours."""
     try:
-        return UUID(bytes=base64.urlsafe_b64decode(cursor.encode() + b"=="))
+        return UUID(bytes=base64.b64decode(cursor.encode() + b"==", altchars=b"-_", validate=True))
     except (ValueError, binascii.Error):
         message = "Not a cursor. Send `next_cursor` of the page before, unchanged."
         raise RequestValidationError(

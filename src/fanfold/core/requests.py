@@ -80,7 +80,10 @@ def _flat(dependant: Any) -> list[Any]:
 
 
 def _check_query(request: Request, known: frozenset[str]) -> None:
-    unknown = [name for name in request.query_params if name not in known]
+    given = request.query_params.multi_items()
+    if any("\x00" in value for _, value in given):
+        raise MalformedRequest("A query parameter holds NUL.")
+    unknown = [name for name, _ in given if name not in known]
     if not unknown:
         return
     hint = " Lists are paged by `cursor`." if _PAGING.intersection(unknown) else ""
