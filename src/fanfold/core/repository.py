@@ -26,9 +26,8 @@ def decode_cursor(cursor: str) -> UUID:
         return UUID(bytes=base64.b64decode(cursor.encode() + b"==", altchars=b"-_", validate=True))
     except (ValueError, binascii.Error):
         message = "Not a cursor. Send `next_cursor` of the page before, unchanged."
-        raise RequestValidationError(
-            [{"loc": ("query", "cursor"), "msg": message, "type": "cursor"}]
-        ) from None
+        errors = [{"loc": ["query", "cursor"], "msg": message, "type": "cursor"}]
+        raise ValidationFailed(message, errors=errors) from None
 
 
 async def page(
