@@ -1,0 +1,53 @@
+"""Every metric of the server, in one table: what is not here cannot be counted or shown.
+
+`http_requests_total` and `http_request_duration_seconds` are the two that are measured for each request.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    """What a metric is: a gauge falls too, a counter only rises."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric; `label` names its only label, whose values must come from a short list."""
+
+    name: str
+    help: str
+    kind: Kind
+    label: str | None = None
+
+
+def _table(*metrics: Metric) -> dict[str, Metric]:
+    return {metric.name: metric for metric in metrics}
+
+
+CATALOGUE = _table(
+    Metric("fanfold_offload_running", "Calls that hold a thread of the offload pool", Kind.GAUGE),
+    Metric("fanfold_offload_waiting", "Calls that wait for a thread of the offload pool", Kind.GAUGE),
+    Metric("fanfold_log_dropped_total", "Log lines dropped: full queue or failed write", Kind.COUNTER),
+    Metric("fanfold_ledger_queue", "Ledger operations that wait for a flush", Kind.GAUGE),
+    Metric("fanfold_ledger_flushes_total", "Group commits of the ledger", Kind.COUNTER),
+    Metric(
+        "fanfold_ledger_late_total", "Settlements that came after their reservation was swept", Kind.COUNTER
+    ),
+    Metric("fanfold_ledger_unbilled_total", "Settlements written with 0 units", Kind.COUNTER),
+    Metric("fanfold_ledger_swept_total", "Reservations that expired and were swept", Kind.COUNTER),
+    Metric(
+        "fanfold_fan_out_calls_total", "Ended upstream calls by code; ok for success", Kind.COUNTER, "code"
+    ),
+    Metric("fanfold_fan_out_slots_in_use", "Upstream calls in flight", Kind.GAUGE),
+    Metric(
+        "fanfold_rate_limited_total", "Requests refused by a rate limit, by bucket", Kind.COUNTER, "bucket"
+    ),
+    Metric("process_cpu_seconds_total", "CPU seconds, user and system", Kind.COUNTER),
+    Metric("process_resident_memory_bytes", "Resident memory in bytes", Kind.GAUGE),
+    Metric("process_open_fds", "Open file descriptors", Kind.GAUGE),
+    Metric("fanfold_processes", "Processes of this server that answer requests", Kind.GAUGE),
+)

@@ -1,0 +1,174 @@
+"""Counts and gauges, right over all workers of one server."""
+
+import asyncio
+import math
+import os
+from collections.abc import Callable
+from functools import cached_property
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+    values,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+from structlog import get_logger
+
+from fanfold.core.telemetry.catalogue import CATALOGUE, Kind, Metric
+from fanfold.core.telemetry.workers import WorkerGroup, is_worker
+
+MAX_LABEL_VALUES = 100
+DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+_log = get_logger("fanfold.metrics")
+
+
+class Metrics:
+    """The metrics of this process, and the sum over its fellow workers.
+
+    Nothing is opened before the first use, so that an app made before a fork counts in the process that serves it.
+    """
+
+    def __init__(self, *, shared: bool | None = None) -> None:
+        self._shared = is_worker() if shared is None else shared
+        self._watched: dict[str, Callable[[], float]] = {}
+        self._seen: dict[str, float] = {}
+        self._process = ProcessCollector(registry=None)
+
+    def observe(self, *, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one HTTP request; `route` is a template of the app's, never a client's path."""
+        self._instruments.request(method if method in _METHODS else "OTHER", route, status).inc()
+        self._instruments.duration(route).observe(seconds)
+
+    def count(self, name: str, value: str | None = None, *, amount: float = 1) -> None:
+        """Raise a counter of the catalogue; `value` is that of its label, if it has one."""
+        self._instruments.counter(name, value).inc(amount)
+
+    def watch(self, name: str, read: Callable[[], float]) -> None:
+        """Let a gauge or counter of the catalogue follow `read`, which only looks at a number kept elsewhere."""
+        if CATALOGUE[name].label is not None:
+            raise ValueError(f"{name} has a label: count it")
+        self._watched[name] = read
+        self._seen[name] = 0.0
+
+    def sample(self) -> None:
+        """Take over the watched numbers. Call it on the event loop: they are kept there."""
+        for name, read in self._watched.items():
+            self._set(name, _read(name, read))
+        for metric in self._process.collect():
+            for sample in metric.samples:
+                if sample.name in CATALOGUE:
+                    self._set(sample.name, sample.value)
+        self._set("fanfold_processes", 1)
+
+    def render(self) -> bytes:
+        """Return the sum over all workers in Prometheus' text format."""
+        group = self._instruments.group
+        if group is None:
+            return generate_latest(self._instruments.registry)
+        with group.reading():
+            return generate_latest(MultiProcessCollector(None, str(group.path)))
+
+    async def publish(self, interval_s: float = 1.0) -> None:
+        """Show the watched numbers to the other workers, for ever; returns at once where there are none."""
+        while self._instruments.group is not None:
+            self.sample()
+            await asyncio.sleep(interval_s)
+
+    def close(self) -> None:
+        """Leave the group of workers."""
+        if "_instruments" in vars(self) and self._instruments.group is not None:
+            self._instruments.group.leave()
+            del self._instruments
+
+    def _set(self, name: str, value: float) -> None:
+        if CATALOGUE[name].kind is Kind.GAUGE:
+            self._instruments.gauge(name).set(value)
+        elif (rise := value - self._seen.get(name, 0.0)) > 0:  # false for NaN too
+            self._instruments.counter(name, None).inc(rise)
+            self._seen[name] = value
+
+    @cached_property
+    def _instruments(self) -> "_Instruments":
+        group = WorkerGroup.join() if self._shared else None
+        if group is not None:
+            _keep_values_in(group)
+        return _Instruments(group)
+
+
+class _Instruments:
+    """prometheus_client's objects, which take the process's id and the place of their values when they are made."""
+
+    def __init__(self, group: WorkerGroup | None) -> None:
+        disable_created_metrics()
+        self.group = group
+        self.registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "http_requests_total", "HTTP requests", ("method", "route", "status"), registry=registry
+        )
+        self._durations = Histogram(
+            "http_request_duration_seconds",
+            "Seconds from a request to the end of its answer",
+            ("route",),
+            registry=registry,
+            buckets=DURATION_BUCKETS,
+        )
+        self._gauges = {m.name: _gauge(m, registry) for m in CATALOGUE.values() if m.kind is Kind.GAUGE}
+        self._counters = {m.name: _counter(m, registry) for m in CATALOGUE.values() if m.kind is Kind.COUNTER}
+        self._children: dict[tuple[str, ...], Counter] = {}
+        self._routes: dict[str, Histogram] = {}
+        self._label_values: dict[str, set[str]] = {}
+
+    def request(self, method: str, route: str, status: int) -> Counter:
+        key = (method, route, str(status))
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = self._requests.labels(*key)
+        return child
+
+    def duration(self, route: str) -> Histogram:
+        child = self._routes.get(route)
+        if child is None:
+            child = self._routes[route] = self._durations.labels(route)
+        return child
+
+    def gauge(self, name: str) -> Gauge:
+        return self._gauges[name]
+
+    def counter(self, name: str, value: str | None) -> Counter:
+        if value is None:
+            return self._counters[name]
+        known = self._label_values.setdefault(name, set())
+        if value not in known:
+            if len(known) >= MAX_LABEL_VALUES:
+                return self._counters[name].labels("other")
+            known.add(value)
+        return self._counters[name].labels(value)
+
+
+def _gauge(metric: Metric, registry: CollectorRegistry) -> Gauge:
+    return Gauge(metric.name, metric.help, registry=registry, multiprocess_mode="livesum")
+
+
+def _counter(metric: Metric, registry: CollectorRegistry) -> Counter:
+    return Counter(metric.name, metric.help, (metric.label,) if metric.label else (), registry=registry)
+
+
+def _keep_values_in(group: WorkerGroup) -> None:
+    """Make prometheus_client keep its values in the group's directory; only this environment variable tells it."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(group.path)  # noqa: TID251 (written for it, never read here)
+    values.ValueClass = values.MultiProcessValue()
+
+
+def _read(name: str, read: Callable[[], float]) -> float:
+    try:
+        return read()
+    except Exception as error:  # noqa: BLE001 - a number nobody can read must not stop the server that it is about
+        _log.error("A metric could not be read.", kind=name, exc_info=error)
+        return math.nan

@@ -1,0 +1,159 @@
+"""The outermost layer: gives each request its ids, times it, logs it, and catches what nobody else caught."""
+
+import re
+import time
+from collections.abc import MutableMapping
+from typing import Any
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog import get_logger
+
+from fanfold.core.errors import InternalError
+from fanfold.core.identifiers import uuid7
+from fanfold.core.problems import problem
+from fanfold.core.telemetry.context import request_fields, request_state
+from fanfold.core.telemetry.logging import log_request
+from fanfold.core.telemetry.metrics import Metrics
+
+_CLIENT_GONE = 499  # nginx's number for it: no answer was sent
+_SWITCHING = 101
+_SERVER_ERROR = 500
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_STARTS = frozenset({"http.response.start", "websocket.http.response.start"})
+_UNMATCHED = "(unmatched)"
+
+_log = get_logger("fanfold.telemetry")
+
+
+class TelemetryMiddleware:
+    """Pure ASGI; add it with `add_middleware`, last, so that it is outermost but for Starlette's own error page.
+
+    Sets `request_id`, `server_id` (UUIDv7) and `started` in the scope's state.
+
+    The route of the log line and the metrics is `state["route"]` if somebody set it (a refusal before routing), else
+    what the router matched. `state["timings"]`, seconds by name, goes into `Server-Timing`.
+    """
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or WebSocket; anything else passes through."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, receive, send)
+        token = request_state.set(exchange.state)
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+            await exchange.end()
+        except Exception as error:  # noqa: BLE001 - the last resort: no traceback may reach the client
+            await exchange.fail(error)
+        finally:
+            self._record(exchange)
+            request_state.reset(token)
+
+    def _record(self, exchange: "_Exchange") -> None:
+        scope, status = exchange.scope, exchange.status or _CLIENT_GONE
+        seconds = time.perf_counter() - exchange.started
+        route = route_template(scope)
+        method = scope.get("method", "WEBSOCKET")
+        if scope["type"] == "http":
+            self._metrics.observe(method=method, route=route, status=status, seconds=seconds)
+        fields = {"method": method, "route": route, "status": status, "duration_ms": round(seconds * 1000, 2)}
+        log_request(request_fields() | fields, level="error" if status == _SERVER_ERROR else "info")
+
+
+class _Exchange:
+    """One request and its answer, as they pass by."""
+
+    __slots__ = ("_gone", "_receive", "_send", "scope", "started", "state", "status")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self._receive = receive
+        self._send = send
+        self.started = time.perf_counter()
+        self.status: int | None = None
+        self._gone = False
+        server_id = uuid7()
+        self.state: MutableMapping[str, Any] = scope.setdefault("state", {})
+        self.state["server_id"] = server_id
+        self.state["request_id"] = _clients_id(scope) or str(server_id)
+        self.state["started"] = self.started
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] in {"http.disconnect", "websocket.disconnect"}:
+            self._gone = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind in _STARTS:
+            self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", ()), *self._headers()]}
+        elif kind == "websocket.accept":
+            self.status = _SWITCHING
+        elif kind == "websocket.close" and self.status is None:
+            self.status = 403  # what a server answers to a handshake that is closed
+        await self._send(message)
+
+    async def end(self) -> None:
+        """See to it that a client that still waits gets an answer."""
+        if self.status is None and not self._gone:
+            await self._refuse()
+
+    async def fail(self, error: Exception) -> None:
+        """Log what went wrong, and answer if nothing was sent yet; an answer that has begun stays cut off."""
+        if self._gone and isinstance(error, ClientDisconnect):
+            return
+        _log.error("A request failed.", route=route_template(self.scope), exc_info=error)
+        if self.status is None:
+            await self._refuse()
+        elif self.scope["type"] == "websocket" and not self._gone:
+            await self._send({"type": "websocket.close", "code": 1011})
+
+    async def _refuse(self) -> None:
+        if self.scope["type"] == "websocket":
+            self.status = _SERVER_ERROR
+            await self._send({"type": "websocket.close", "code": 1011})
+            return
+        error = InternalError("Something went wrong on our side. Tell us the request id if it stays.")
+        await problem(error, self.scope)(self.scope, self._receive, self.send)
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        elapsed = time.perf_counter() - self.started
+        timing = f"app;dur={elapsed * 1000:.2f}"
+        for name, seconds in self.state.get("timings", {}).items():
+            timing += f", {name};dur={seconds * 1000:.2f}"
+        return [
+            (b"x-request-id", self.state["request_id"].encode()),
+            (b"x-process-time", b"%.4f" % elapsed),
+            (b"server-timing", timing.encode()),
+        ]
+
+
+def _clients_id(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            return value.decode() if _REQUEST_ID.fullmatch(value) else None
+    return None
+
+
+def route_template(scope: Scope) -> str:
+    """Return the template of the matched route, such as `/v1/upstreams/{upstream_id}`; never what the client sent."""
+    told = scope["state"].get("route")
+    if isinstance(told, str):
+        return told
+    # FastAPI keeps the whole template of a route in an included router here; the route itself lacks the prefix.
+    context = scope.get("fastapi", {}).get("effective_route_context")
+    for matched in (context, getattr(context, "starlette_route", None), scope.get("route")):
+        if path := getattr(matched, "path", None):
+            return str(path)
+    root, mounted = scope.get("app_root_path"), scope.get("root_path", "")
+    if isinstance(root, str) and len(mounted) > len(root) and not scope.get("path_params"):
+        return f"{mounted[len(root) :]}/*"
+    return _UNMATCHED
