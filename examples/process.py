@@ -74,7 +74,13 @@ def main() -> int:
         headers={"Authorization": f"Bearer {key}"},
         timeout=httpx.Timeout(10, read=150),  # the default deadline of a request is 120 s
     ) as client:
-        response = process(client, text)
+        try:
+            response = process(client, text)
+        except httpx.TransportError as error:
+            print(
+                f"{client.base_url} did not answer ({type(error).__name__}). Is it running?", file=sys.stderr
+            )
+            return 1
     if response.status_code != httpx.codes.OK:
         show_problem(response)
         return 1
