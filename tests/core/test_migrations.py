@@ -1,0 +1,333 @@
+"""Migrations: roles with exactly the rights they must have, one at a time, up and down and up again."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from fanfold.core import migrations
+from fanfold.core.blocking import run_blocking
+from fanfold.core.embedded_postgres import OWNER, SUPERUSER, EmbeddedPostgres
+from fanfold.core.migrations import MigrationRefused, migrate
+from fanfold.core.postgres_programs import find_programs
+from fanfold.core.roles import APP, OPERATOR, SYSTEM
+from tests.fixtures.database import TestDatabase, connect
+
+MEMBERSHIPS = """
+SELECT r.rolname, m.rolname, bool_or(a.inherit_option), bool_or(a.set_option)
+  FROM pg_auth_members a JOIN pg_roles r ON r.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
+ WHERE r.rolname LIKE 'fanfold%' AND (m.rolname LIKE 'fanfold%') GROUP BY 1, 2
+"""
+RIGHTS_ON_DATABASE = """
+SELECT coalesce(g.rolname, 'public'), a.privilege_type
+  FROM pg_database d CROSS JOIN LATERAL aclexplode(d.datacl) a LEFT JOIN pg_roles g ON g.oid = a.grantee
+ WHERE d.datname = current_database() AND g.rolname IS DISTINCT FROM 'fanfold_owner'
+"""
+# The transaction that last wrote each row which a migration could touch.
+WRITTEN_BY = f"""
+SELECT 'class', c.oid::text, c.xmin::text FROM pg_class c WHERE c.relnamespace = 'fanfold'::regnamespace
+UNION ALL SELECT 'schema', n.oid::text, n.xmin::text FROM pg_namespace n
+UNION ALL SELECT 'function', p.oid::text, p.xmin::text FROM pg_proc p WHERE p.pronamespace = 'fanfold'::regnamespace
+UNION ALL SELECT 'database', d.oid::text, d.xmin::text FROM pg_database d WHERE d.datname = current_database()
+UNION ALL SELECT 'role', r.oid::text, r.xmin::text FROM pg_authid r WHERE rolname IN ('{APP}', '{SYSTEM}', '{OPERATOR}')
+UNION ALL SELECT 'revision', v.version_num, v.xmin::text FROM fanfold.alembic_version v
+"""
+
+
+def rows(url: str, sql: str) -> list[tuple[Any, ...]]:
+    async def ask() -> list[tuple[Any, ...]]:
+        connection = await connect(url)
+        try:
+            return [tuple(row) for row in await connection.fetch(sql)]
+        finally:
+            await connection.close()
+
+    return run_blocking(ask())
+
+
+def execute(url: str, *statements: str) -> None:
+    async def run() -> None:
+        connection = await connect(url)
+        try:
+            for statement in statements:
+                await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    run_blocking(run())
+
+
+def schema_of(database: TestDatabase) -> str:
+    """Everything that pg_dump writes down: tables, constraints, indexes, policies, functions, owners, grants."""
+    url = make_url(database.superuser_url)
+    program = str(find_programs(Path.cwd()).folder / "pg_dump")
+    where = ["-h", str(url.query["host"]), "-p", "5432", "-U", SUPERUSER, database.name]
+    return run_program(program, "--schema-only", "--restrict-key=same", *where)
+
+
+def run_program(*command: str, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run(
+        command,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=Path(__file__).parents[2],
+        env=env,
+    )
+    return done.stdout
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A server of its own, on which no role of the product exists yet."""
+    with EmbeddedPostgres(tmp_path / "data", fsync="off", full_page_writes="off") as server:
+        yield server
+
+
+class TestRoles:
+    def test_attributes_are_exactly_these(self, database_urls: TestDatabase) -> None:
+        found = rows(
+            database_urls.superuser_url,
+            "SELECT rolname, rolcanlogin, rolcreaterole, rolsuper OR rolbypassrls OR rolcreatedb OR rolreplication "
+            "FROM pg_roles WHERE rolname LIKE 'fanfold%'",
+        )
+
+        assert sorted(found) == [
+            (APP, True, False, False),
+            (OPERATOR, False, False, False),
+            (OWNER, True, True, False),
+            (SYSTEM, False, False, False),
+        ]
+
+    def test_memberships_let_roles_be_set_but_inherit_nothing(self, database_urls: TestDatabase) -> None:
+        found = {row[:2]: row[2:] for row in rows(database_urls.superuser_url, MEMBERSHIPS)}
+
+        assert found[OPERATOR, APP] == (False, True)
+        assert found[SYSTEM, OWNER] == (False, True)
+        assert (SYSTEM, APP) not in found
+        assert not any(inherits for inherits, _may_set in found.values())
+
+    def test_the_public_has_no_right_on_the_database(self, database_urls: TestDatabase) -> None:
+        assert rows(database_urls.superuser_url, RIGHTS_ON_DATABASE) == [(APP, "CONNECT")]
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="temporary"):
+            execute(database_urls.app_url, "CREATE TEMPORARY TABLE plans ()")
+
+    def test_the_app_becomes_the_operator_and_nobody_else(self, database_urls: TestDatabase) -> None:
+        execute(database_urls.app_url, f"SET ROLE {OPERATOR}")
+        for role in (SYSTEM, OWNER, SUPERUSER):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                execute(database_urls.app_url, f"SET ROLE {role}")
+
+    def test_an_owner_to_whom_new_roles_grant_themselves_inherits_nothing(
+        self, cluster: EmbeddedPostgres
+    ) -> None:
+        execute(cluster.url(user=SUPERUSER), f"ALTER ROLE {OWNER} SET createrole_self_grant = 'set, inherit'")
+
+        migrate(cluster.url(user=OWNER))
+
+        found = {row[:2]: row[2:] for row in rows(cluster.url(user=SUPERUSER), MEMBERSHIPS)}
+        assert found[SYSTEM, OWNER] == (False, True)
+
+    def test_rights_that_are_too_wide_are_found(self, cluster: EmbeddedPostgres) -> None:
+        migrate(cluster.url(user=OWNER))
+        execute(
+            cluster.url(user=SUPERUSER),
+            f"ALTER ROLE {APP} BYPASSRLS CREATEDB",
+            f"GRANT {SYSTEM} TO {APP}",
+            f"GRANT {OPERATOR} TO {APP} WITH INHERIT TRUE",
+            "GRANT TEMPORARY ON DATABASE fanfold TO PUBLIC",
+        )
+
+        with pytest.raises(MigrationRefused) as refusal:
+            migrate(cluster.url(user=OWNER))
+
+        assert "NOBYPASSRLS" in str(refusal.value)
+        run_as_told(cluster, refusal.value)
+        migrate(cluster.url(user=OWNER))
+        found = {row[:2]: row[2:] for row in rows(cluster.url(user=SUPERUSER), MEMBERSHIPS)}
+        assert (SYSTEM, APP) not in found
+        assert found[OPERATOR, APP] == (False, True)
+        assert rows(cluster.url(user=SUPERUSER), RIGHTS_ON_DATABASE) == [(APP, "CONNECT")]
+
+
+def run_as_told(cluster: EmbeddedPostgres, refusal: MigrationRefused, database: str = "fanfold") -> None:
+    """Do what the message says, as an administrator would."""
+    told = re.findall(r"^    (.*);$", str(refusal), flags=re.MULTILINE)
+    assert told
+    execute(cluster.url(user=SUPERUSER, database=database), *told)
+
+
+class TestLogin:
+    def test_an_owner_that_may_not_make_roles_is_told_the_sql(self, cluster: EmbeddedPostgres) -> None:
+        execute(cluster.url(user=SUPERUSER), "CREATE ROLE weak LOGIN", 'CREATE DATABASE "weak 店" OWNER weak')
+        weak = cluster.url(user="weak", database="weak 店")
+
+        with pytest.raises(MigrationRefused) as refusal:
+            migrate(weak, app_url="postgresql://server:secret-password@nowhere/")
+
+        assert "CREATE ROLE fanfold_system NOLOGIN;" in str(refusal.value)
+        assert "secret-password" not in str(refusal.value)
+        run_as_told(cluster, refusal.value, database="weak 店")
+        migrate(weak, app_url="postgresql://server:secret-password@nowhere/")
+        assert migrations.status(weak).is_at_head
+        assert rows(cluster.url(user="server", database="weak 店"), "SELECT count(*) FROM fanfold.plans") == [
+            (3,)
+        ]
+
+    @pytest.mark.parametrize("password", ["plain-Password'1", "密码 é", "x\u00ady\u3000z"])
+    def test_a_missing_login_is_made_with_its_password(
+        self, cluster: EmbeddedPostgres, password: str
+    ) -> None:
+        app_url = make_url("postgresql+asyncpg://").set(username="Serving Login", password=password)
+        migrate(cluster.url(user=OWNER), app_url=app_url.render_as_string(hide_password=False))
+        demand_passwords(cluster)
+
+        async def log_in(word: str) -> bool:
+            host = make_url(cluster.url(user=OWNER)).query["host"]
+            connection = await asyncpg.connect(
+                host=str(host), port=5432, user="Serving Login", password=word, database="fanfold"
+            )
+            try:
+                return bool(await connection.fetchval(f"SELECT pg_has_role('{OPERATOR}', 'usage')"))
+            finally:
+                await connection.close()
+
+        assert (
+            run_blocking(log_in(password)) is False
+        )  # a member of fanfold_app that inherits no operator's right
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            run_blocking(log_in(password + "!"))
+
+    @pytest.mark.parametrize("name", [OWNER, SYSTEM, OPERATOR])
+    def test_a_login_that_is_no_one_elses_is_demanded(self, fresh_database: TestDatabase, name: str) -> None:
+        with pytest.raises(MigrationRefused, match="login of its own"):
+            migrate(fresh_database.owner_url, app_url=f"postgresql://{name}@nowhere/")
+
+
+def demand_passwords(cluster: EmbeddedPostgres) -> None:
+    rules = f'local all {SUPERUSER} trust\nlocal all "Serving Login" scram-sha-256\n'
+    (cluster.data_dir / "postgres" / "pg_hba.conf").write_text(rules)
+    assert rows(cluster.url(user=SUPERUSER), "SELECT pg_reload_conf()") == [(True,)]
+
+
+class TestMigrate:
+    def test_a_second_time_writes_nothing(self, fresh_database: TestDatabase) -> None:
+        migrate(fresh_database.owner_url, app_url=fresh_database.app_url)
+        before = sorted(rows(fresh_database.superuser_url, WRITTEN_BY))
+
+        migrate(fresh_database.owner_url, app_url=fresh_database.app_url)
+
+        assert len(before) > 20
+        assert sorted(rows(fresh_database.superuser_url, WRITTEN_BY)) == before
+
+    def test_four_at_once_on_one_database_all_succeed(self, fresh_database: TestDatabase) -> None:
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(migrate, [fresh_database.owner_url] * 4))
+
+        assert migrations.status(fresh_database.owner_url).is_at_head
+
+    def test_four_databases_of_a_new_cluster_at_once_all_succeed(self, cluster: EmbeddedPostgres) -> None:
+        names = [f"database_{number}" for number in range(4)]
+        execute(cluster.url(user=SUPERUSER), *(f"CREATE DATABASE {name} OWNER {OWNER}" for name in names))
+        urls = [cluster.url(user=OWNER, database=name) for name in names]
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(migrate, urls))
+
+        assert all(migrations.status(url).is_at_head for url in urls)
+
+    def test_four_processes_at_once_all_succeed(self, fresh_database: TestDatabase) -> None:
+        script = "import sys; from fanfold.core.migrations import migrate; migrate(sys.argv[1])"
+        command = [sys.executable, "-c", script, fresh_database.owner_url]
+        processes = [subprocess.Popen(command) for _ in range(4)]
+
+        assert [process.wait(120) for process in processes] == [0, 0, 0, 0]
+        assert migrations.status(fresh_database.owner_url).is_at_head
+
+    async def test_it_works_beside_a_running_loop(self, fresh_database: TestDatabase) -> None:
+        migrate(fresh_database.owner_url)
+        assert migrations.current(fresh_database.owner_url) == migrations.head()
+
+    def test_it_waits_for_another_migration_only_so_long(self, fresh_database: TestDatabase) -> None:
+        async def migrate_while_locked() -> None:
+            connection = await connect(fresh_database.owner_url)
+            try:
+                await connection.execute(f"SELECT pg_advisory_lock({migrations._LOCK})")
+                migrate(fresh_database.owner_url, lock_timeout_s=0.3)
+            finally:
+                await connection.close()
+
+        with pytest.raises(MigrationRefused, match="Another migration"):
+            run_blocking(migrate_while_locked())
+
+    async def test_an_old_postgres_is_refused(self) -> None:
+        class OldServer:
+            async def execute(self, _statement: object) -> "OldServer":
+                return self
+
+            def scalar_one(self) -> int:
+                return 150_013
+
+        with pytest.raises(MigrationRefused, match="version 15; fanfold needs 16"):
+            await migrations._check_version(OldServer())  # type: ignore[arg-type]  # a fake connection
+
+    def test_addresses_may_be_spelt_as_elsewhere(self, fresh_database: TestDatabase) -> None:
+        plain = fresh_database.owner_url.replace("postgresql+asyncpg:", "postgres:") + "&sslmode=prefer"
+        migrate(plain)
+        assert migrations.status(plain).is_at_head
+
+
+class TestRevision:
+    async def test_the_serving_role_can_tell_which_revision_is_there(
+        self, fresh_database: TestDatabase
+    ) -> None:
+        assert await revision_for_app(fresh_database) is None
+        migrate(fresh_database.owner_url)
+        assert await revision_for_app(fresh_database) == migrations.head()
+        migrations.downgrade(fresh_database.owner_url, "base")
+        assert await revision_for_app(fresh_database) is None
+        assert migrations.status(fresh_database.owner_url) == migrations.Status(None, migrations.head())
+
+    def test_up_down_up_gives_an_equal_schema(self, fresh_database: TestDatabase) -> None:
+        migrate(fresh_database.owner_url)
+        first = schema_of(fresh_database)
+        assert "FORCE ROW LEVEL SECURITY" in first
+        migrations.downgrade(fresh_database.owner_url, "base")
+        assert "CREATE FUNCTION" not in schema_of(fresh_database)
+        assert "CREATE POLICY" not in schema_of(fresh_database)
+
+        migrate(fresh_database.owner_url)
+
+        assert schema_of(fresh_database) == first
+
+    def test_models_are_what_the_migrations_make(self, fresh_database: TestDatabase) -> None:
+        migrate(fresh_database.owner_url)
+        migrations.check(fresh_database.owner_url)
+
+    def test_the_shell_migrates_the_embedded_database(self, tmp_path: Path) -> None:
+        environment = {
+            key: value for key, value in os.environ.items() if not key.startswith(("FANFOLD_", "DATABASE"))
+        }
+        environment["FANFOLD_DATA_DIR"] = str(tmp_path / "data")
+        run_program(sys.executable, "-m", "alembic", "upgrade", "head", env=environment)
+        current = run_program(sys.executable, "-m", "alembic", "current", env=environment)
+        assert current.split() == [migrations.head(), "(head)"]
+
+
+async def revision_for_app(database: TestDatabase) -> str | None:
+    engine = create_async_engine(database.app_url)
+    try:
+        async with engine.connect() as connection:
+            return await migrations.current_revision(connection)
+    finally:
+        await engine.dispose()
