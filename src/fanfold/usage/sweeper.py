@@ -40,8 +40,12 @@ class Sweeper:
                 await self.round()
                 await asyncio.sleep(self._every_s)
         finally:
-            self._sweep.drop()
-            self._partitions.drop()
+            await self.close()
+
+    async def close(self) -> None:
+        """Close the sweeper's connections."""
+        await self._sweep.close()
+        await self._partitions.close()
 
     async def round(self) -> None:
         """Do one round; a database that is away is met again in the next."""
@@ -51,6 +55,7 @@ class Sweeper:
         except _FAILURES as error:
             self.failures += 1
             self._sweep.drop()
+            self._partitions.drop()
             _log.warning("A sweep of the ledger failed.", extra={"error": type(error).__name__})
 
     async def sweep(self) -> int:
@@ -68,5 +73,5 @@ class Sweeper:
         if now < self._partitions_due_at:
             return
         await self._partitions.fetchrow(())
-        self._partitions.drop()
+        await self._partitions.close()
         self._partitions_due_at = now + _DAY_S

@@ -1,0 +1,112 @@
+"""The dangers of a reading: sums that do not add up, another tenant's rows in them."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from fanfold.core.db import Database
+from fanfold.core.identifiers import uuid7
+from fanfold.usage.ledger import Ledger
+from fanfold.usage.periods import period_of, utc_now
+from fanfold.usage.repository import GroupBy, UsageRepository
+from fanfold.usage.sweeper import Sweeper
+from fanfold.usage.types import Quota, UsageEvent, UsageLine
+from tests.usage.books import Books, events, hold
+
+PERIOD = period_of(utc_now())
+
+
+@pytest.fixture
+async def database(books: Books) -> AsyncIterator[Database]:
+    async with Database(books.database.app_url) as database:
+        yield database
+
+
+def _event(index: int, upstream: str, units: int) -> UsageEvent:
+    return UsageEvent(call_index=index, meter="calls", units=units, quantity=1, upstream=upstream)
+
+
+class TestQuota:
+    async def test_a_month_without_a_request_is_whole(self, books: Books, database: Database):
+        tenant = await books.new_tenant()
+        async with database.session(tenant) as session:
+            quota = await UsageRepository(session, tenant).quota(PERIOD, monthly_units=100)
+        assert quota == Quota(period_start=PERIOD, granted=100, reserved=0, used=0)
+        assert quota.remaining == 100
+
+    async def test_what_is_held_and_billed_is_taken_off(
+        self, books: Books, ledger: Ledger, database: Database
+    ):
+        tenant = await books.new_tenant(100)
+        await ledger.settle((await hold(ledger, tenant, 30)).reservation, events(20))
+        await hold(ledger, tenant, 50)
+        async with database.session(tenant) as session:
+            repository = UsageRepository(session, tenant)
+            quota = await repository.quota(PERIOD, monthly_units=100)
+            lowered = await repository.quota(PERIOD, monthly_units=60)
+        assert (quota.reserved, quota.used, quota.remaining, lowered.remaining) == (50, 20, 30, 0)
+
+
+class TestLines:
+    @pytest.fixture
+    async def tenant(self, books: Books, ledger: Ledger) -> UUID:
+        tenant, key = await books.new_tenant(100), uuid7()
+        for api_key_id in (key, None):
+            held = await ledger.reserve(
+                tenant_id=tenant, request_id=uuid7(), units=20, lease_s=60, api_key_id=api_key_id
+            )
+            await ledger.settle(
+                held.reservation, [_event(0, "摘要", 3), _event(1, "翻译", 4), _event(2, "摘要", 5)]
+            )
+        stranger = await books.new_tenant(100)
+        await ledger.settle((await hold(ledger, stranger, 20)).reservation, [_event(0, "摘要", 20)])
+        return tenant
+
+    async def test_each_grouping_adds_up_to_what_was_used(self, tenant: UUID, database: Database):
+        async with database.session(tenant) as session:
+            repository = UsageRepository(session, tenant)
+            by = {group: await repository.lines(group, period_start=PERIOD) for group in GroupBy}
+        assert {sum(line.units for line in lines) for lines in by.values()} == {24}
+        assert {line.group: (line.units, line.events) for line in by[GroupBy.UPSTREAM]} == {
+            "摘要": (16, 4),
+            "翻译": (8, 2),
+        }
+        assert len(by[GroupBy.API_KEY]) == 2
+        assert [line.group for line in by[GroupBy.DAY]] == [utc_now().date()]
+
+    async def test_times_cut_them(self, tenant: UUID, database: Database):
+        tomorrow = utc_now() + timedelta(days=1)
+        async with database.session(tenant) as session:
+            repository = UsageRepository(session, tenant)
+            assert await repository.lines(GroupBy.DAY, since=tomorrow) == []
+            assert await repository.lines(GroupBy.DAY, until=datetime(2026, 1, 1, tzinfo=UTC)) == []
+            assert len(await repository.lines(GroupBy.DAY, until=tomorrow)) == 1
+
+    async def test_another_tenants_session_gives_nothing(
+        self, books: Books, tenant: UUID, database: Database
+    ):
+        async with database.session(await books.new_tenant()) as session:
+            assert await UsageRepository(session, tenant).lines(GroupBy.DAY) == []
+
+    @pytest.mark.usefixtures("tenant")
+    async def test_the_filter_alone_gives_nothing_either(self, books: Books, database: Database):
+        async with database.operator_session() as session:
+            assert await UsageRepository(session, await books.new_tenant()).lines(GroupBy.DAY) == []
+
+
+async def test_what_was_served_and_not_billed_is_listed(books: Books, ledger: Ledger, database: Database):
+    tenant = await books.new_tenant(10)
+    held = await hold(ledger, tenant, 10, lease_s=0)
+    sweeper = Sweeper(books.connect)
+    await sweeper.sweep()
+    await sweeper.close()
+    await hold(ledger, tenant, 10)
+    await ledger.settle(held.reservation, events(4, 5))
+    async with database.session(tenant) as session:
+        repository = UsageRepository(session, tenant)
+        listed = await repository.unbilled(PERIOD)
+        lines = await repository.lines(GroupBy.UPSTREAM, period_start=PERIOD)
+    assert [(row.call_index, row.units, row.quantity) for row in listed] == [(0, 0, 1), (1, 0, 1)]
+    assert lines == [UsageLine(group="摘要", units=0, events=2, unbilled=2)]
