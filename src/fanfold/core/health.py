@@ -1,0 +1,75 @@
+"""`GET /healthz`: the process is alive. `GET /readyz`: it can serve."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+from structlog import get_logger
+
+from fanfold.core.errors import NotReady
+
+Check = Callable[[], Awaitable[bool]]
+
+_log = get_logger("fanfold.health")
+
+
+class Health(BaseModel):
+    """The answer of a server that is well."""
+
+    status: str = "ok"
+
+
+class Readiness:
+    """Asks all checks at once, each within `deadline_s`, and keeps the answer for `keep_s`.
+
+    It is open to anybody and not rate limited, so that many askers at once must cost one asking.
+    """
+
+    def __init__(self, checks: Mapping[str, Check], *, deadline_s: float = 2.0, keep_s: float = 0.5) -> None:
+        self._checks = checks
+        self._deadline_s = deadline_s
+        self._keep_s = keep_s
+        self._asking = asyncio.Lock()
+        self._asked_at = float("-inf")
+        self._failed: list[str] = []
+
+    async def failed(self) -> list[str]:
+        """Return the names of the checks that do not hold."""
+        async with self._asking:  # held for at most deadline_s
+            if time.monotonic() - self._asked_at >= self._keep_s:
+                async with asyncio.TaskGroup() as group:
+                    asked = {name: group.create_task(self._ask(name)) for name in self._checks}
+                self._failed = [name for name, task in asked.items() if not task.result()]
+                self._asked_at = time.monotonic()
+            return self._failed
+
+    async def _ask(self, name: str) -> bool:
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return await self._checks[name]()
+        except Exception as error:  # noqa: BLE001 - a check that cannot answer does not hold, whatever it raises
+            _log.warning("A readiness check failed.", check=name, exc_info=error)
+            return False
+
+
+def health_router(checks: Mapping[str, Check], *, deadline_s: float = 2.0) -> APIRouter:
+    """Return `/healthz` and `/readyz`; not ready is 503 `not-ready`, with the names of the checks in `failed`."""
+    router = APIRouter(tags=["operation"])
+    readiness = Readiness(checks, deadline_s=deadline_s)
+
+    @router.get("/healthz")
+    async def healthz() -> Health:
+        """Tell that the process is alive."""
+        return Health()
+
+    @router.get("/readyz", responses={503: {"description": "Not ready; `failed` names the checks."}})
+    async def readyz() -> Health:
+        """Tell whether requests may come: the database answers, and its schema is this version's."""
+        if failed := await readiness.failed():
+            detail = "The server cannot take requests now. Try again shortly."
+            raise NotReady(detail, headers={"Retry-After": "1"}, failed=failed)
+        return Health()
+
+    return router
