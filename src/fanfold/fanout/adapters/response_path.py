@@ -127,8 +127,9 @@ class _CountingInterpreter(TreeInterpreter):
         operands = [self.visit(child, value) for child in node["children"]]
         if len(_lengths(operands)) > 1:
             self._charge(self._whole)
-        known = [{"type": "literal", "value": operand, "children": []} for operand in operands]
-        return super().visit_comparator({**node, "children": known}, value)
+        known: list[Any] = [{"type": "literal", "value": operand, "children": []} for operand in operands]
+        resolved: Any = {**node, "children": known}
+        return super().visit_comparator(resolved, value)
 
     def visit_function_expression(self, node: Any, value: Any) -> Any:
         arguments = [self.visit(child, value) for child in node["children"]]

@@ -1,0 +1,422 @@
+"""A run, its dangers: lost answers, lost slots, unbounded tasks, slow readers, slow upstreams, overspending."""
+
+import asyncio
+
+import pytest
+
+from fanfold.fanout.run import Run
+from fanfold.fanout.types import ErrorCode, FoldOptions, OnError, Price, Status
+from tests.fanout.engine import (
+    ScriptedTransport,
+    echoing,
+    failing,
+    fan_out,
+    hanging,
+    json_response,
+    request,
+    text_of,
+    upstream,
+)
+
+
+def codes(answer) -> list[str | None]:
+    return [result.error.code if result.error else None for result in answer.results]
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+class TestOrderAndStatus:
+    async def test_results_are_in_order_of_the_chunks_whenever_they_finish(self):
+        async def backwards(sent):
+            for _ in range(100 - ord(text_of(sent)) % 100):
+                await asyncio.sleep(0)
+            return json_response(text_of(sent))
+
+        asked = request(200, fold=FoldOptions(by="concat", separator=""))
+        async with fan_out(ScriptedTransport(backwards)) as fan:
+            answer = await fan.run(asked)
+        assert [result.index for result in answer.results] == list(range(200))
+        assert answer.output == asked.text
+        assert (answer.status, answer.units) == (Status.SUCCEEDED, 200)
+
+    async def test_one_failed_chunk_fails_no_other(self):
+        async def every_third(sent):
+            return await (failing if ord(text_of(sent)) % 3 == 0 else echoing)(sent)
+
+        async with fan_out(ScriptedTransport(every_third)) as fan:
+            answer = await fan.run(request(30))
+        assert answer.status is Status.PARTIAL
+        assert [result.success for result in answer.results].count(False) == 10
+        assert answer.units == 20
+        assert all(not result.readings for result in answer.results if not result.success)
+
+    @pytest.mark.parametrize(
+        ("min_success", "status"), [(0.7, Status.PARTIAL), (0.70001, Status.FAILED), (0.0, Status.PARTIAL)]
+    )
+    async def test_min_success_is_met_exactly(self, min_success, status):
+        async def three_fail(sent):
+            return await (failing if ord(text_of(sent)) - 0x4E00 < 3 else echoing)(sent)
+
+        async with fan_out(ScriptedTransport(three_fail)) as fan:
+            answer = await fan.run(request(10, min_success=min_success))
+        assert answer.status is status
+        assert answer.units == 7
+
+    async def test_nothing_succeeded_is_failed(self):
+        async with fan_out(ScriptedTransport(failing)) as fan:
+            answer = await fan.run(request(3))
+        assert (answer.status, answer.units, codes(answer)) == (Status.FAILED, 0, [ErrorCode.STATUS] * 3)
+
+    async def test_on_error_fail_cancels_the_rest_and_keeps_what_was_done(self):
+        async def first_ok_then_bad(sent):
+            match ord(text_of(sent)) - 0x4E00:
+                case 0 | 1:
+                    return json_response("ok")
+                case 2:
+                    return json_response({}, status=400)
+                case _:
+                    return await hanging(sent)
+
+        transport = ScriptedTransport(first_ok_then_bad)
+        async with fan_out(transport) as fan:
+            answer = await fan.run(request(500, upstream(max_concurrency=5), on_error=OnError.FAIL))
+            assert fan.in_flight == 0
+        assert answer.status is Status.FAILED
+        assert codes(answer) == [None, None, ErrorCode.STATUS] + [ErrorCode.CANCELLED] * 497
+        assert answer.units == 2
+        assert len(transport.requests) <= 10
+
+
+class TestLeavingEarly:
+    @pytest.mark.parametrize("after", [1, 7, 50, 99])
+    async def test_cancelled_midway_loses_no_billable_answer(self, after):
+        """Every answer that an adapter accepted is in `results`, at whatever step the client goes."""
+        accepted = 0
+
+        async def counting(sent):
+            nonlocal accepted
+            await asyncio.sleep(0)
+            accepted += 1
+            return json_response(text_of(sent))  # no wait between here and the acceptance
+
+        runs: list[Run] = []
+
+        async def client(fan, plan):
+            async with fan.open(plan) as run:
+                runs.append(run)
+                async for _ in run:
+                    pass
+
+        async with fan_out(ScriptedTransport(counting)) as fan:
+            task = asyncio.create_task(
+                client(fan, await fan.plan(request(1000, upstream(max_concurrency=9))))
+            )
+            await until(lambda: accepted >= after)
+            task.cancel()
+            await asyncio.wait([task], timeout=20)
+            assert task.cancelled()
+            assert fan.in_flight == 0
+        assert accepted < 1000
+        answer = runs[0].answer()
+        assert answer.units == sum(result.success for result in answer.results) == accepted
+        assert len(answer.results) == 1000
+        assert codes(answer).count(ErrorCode.CANCELLED) == 1000 - accepted
+
+    async def test_slots_and_tasks_return_to_the_baseline_after_2000_cancelled_runs(self):
+        transport = ScriptedTransport()
+        async with fan_out(transport) as fan:
+            plan = await fan.plan(request(6, upstream("a"), upstream("b", max_concurrency=2)))
+            before = len(asyncio.all_tasks())
+
+            async def client():
+                async with fan.open(plan) as run:
+                    async for _ in run:
+                        pass
+
+            for wave in range(40):
+                clients = [asyncio.create_task(client()) for _ in range(50)]
+                for turn, one in enumerate(clients):
+                    if turn % 5 == wave % 5:
+                        await asyncio.sleep(0)
+                    one.cancel()
+                await asyncio.wait(clients, timeout=20)
+                assert sum(one.cancelled() for one in clients) >= 40
+            assert (fan.in_flight, transport.in_flight, len(asyncio.all_tasks())) == (0, 0, before)
+            assert (await fan.run(request(6, upstream("b", max_concurrency=2)))).status is Status.SUCCEEDED
+
+    async def test_leaving_the_context_cancels_what_still_runs(self):
+        transport = ScriptedTransport(hanging)
+        async with fan_out(transport) as fan:
+            async with fan.open(await fan.plan(request(5))) as run:
+                await until(lambda: transport.in_flight == 5)
+            assert transport.in_flight == 0
+            assert codes(run.answer()) == [ErrorCode.CANCELLED] * 5
+
+    async def test_the_readers_own_error_comes_out_as_it_is(self):
+        async with fan_out(ScriptedTransport(hanging)) as fan:
+            with pytest.raises(ZeroDivisionError):
+                async with fan.open(await fan.plan(request(5))):
+                    raise ZeroDivisionError
+
+    async def test_an_unentered_fan_out_says_so(self):
+        fan = fan_out(ScriptedTransport())
+        with pytest.raises(RuntimeError, match="async with"):
+            await fan.run(request(1))
+
+    async def test_it_closes_its_transport(self):
+        transport = ScriptedTransport()
+        async with fan_out(transport):
+            pass
+        assert transport.closed
+
+
+class TestWidth:
+    async def test_10_000_chunks_never_mean_more_tasks_than_workers(self):
+        transport = ScriptedTransport()
+        async with fan_out(transport) as fan:
+            before = len(asyncio.all_tasks())
+            asked = request(10_000, upstream("a"), upstream("b", max_concurrency=5), upstream("c"))
+            answer = await fan.run(asked)
+        assert answer.status is Status.SUCCEEDED
+        assert transport.most_in_flight == 64 + 5 + 64
+        assert transport.most_tasks <= before + 1 + 64 + 5 + 64
+
+    async def test_many_upstreams_share_the_workers_of_one_run(self):
+        transport = ScriptedTransport()
+        async with fan_out(transport, max_in_flight=40) as fan:
+            answer = await fan.run(request(300, *(upstream(f"u{n}") for n in range(30))))
+        assert answer.status is Status.SUCCEEDED
+        assert transport.most_in_flight <= 40
+        assert transport.most_tasks <= 40
+
+    async def test_two_requests_together_keep_within_an_upstreams_concurrency(self):
+        transport = ScriptedTransport()
+        async with fan_out(transport) as fan, asyncio.TaskGroup() as tasks:
+            runs = [tasks.create_task(fan.run(request(50, upstream(max_concurrency=4)))) for _ in range(5)]
+        assert transport.most_in_flight == 4
+        assert all(run.result().status is Status.SUCCEEDED for run in runs)
+
+    async def test_all_runs_together_keep_within_max_in_flight(self):
+        transport = ScriptedTransport()
+        async with fan_out(transport, max_in_flight=8) as fan, asyncio.TaskGroup() as tasks:
+            runs = [tasks.create_task(fan.run(request(20, upstream(f"u{n}")))) for n in range(9)]
+        assert transport.most_in_flight == 8
+        assert all(run.result().status is Status.SUCCEEDED for run in runs)
+
+    async def test_a_small_request_does_not_wait_for_the_end_of_a_large_one(self):
+        async with fan_out(ScriptedTransport()) as fan, asyncio.TaskGroup() as tasks:
+            large = tasks.create_task(fan.run(request(2000, upstream(max_concurrency=4))))
+            await until(lambda: fan.in_flight)
+            await fan.run(request(3, upstream(max_concurrency=4)))
+            assert not large.done()
+
+    async def test_one_slow_upstream_of_three_does_not_slow_the_others(self):
+        release = asyncio.Event()
+
+        async def slow(sent):
+            await release.wait()
+            return await echoing(sent)
+
+        transport = ScriptedTransport(slow=slow)
+        asked = request(900, upstream("slow", max_concurrency=3), upstream("b"), upstream("c"))
+        async with fan_out(transport) as fan, fan.open(await fan.plan(asked)) as run:
+            async with asyncio.timeout(20):
+                others = [await anext(run) for _ in range(600)]
+            assert {result.upstream.slug for result in others} == {"b", "c"}
+            assert transport.in_flight == 3
+            release.set()
+            async for _ in run:
+                pass
+            assert run.answer().status is Status.SUCCEEDED
+
+    async def test_an_upstream_that_answers_at_once_lets_others_run(self):
+        async def at_once(sent):
+            return json_response(text_of(sent))
+
+        turns = 0
+
+        async def clock():
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        async with fan_out(ScriptedTransport(at_once)) as fan:
+            ticking = asyncio.create_task(clock())
+            await fan.run(request(1000, upstream(max_concurrency=10)))
+            ticking.cancel()
+        assert turns >= 100
+
+
+class TestReader:
+    async def test_a_reader_that_stops_reading_bounds_what_waits_for_it(self):
+        transport = ScriptedTransport()
+        async with (
+            fan_out(transport) as fan,
+            fan.open(await fan.plan(request(5000, upstream(max_concurrency=10)))) as run,
+        ):
+            await anext(run)
+            for _ in range(2000):
+                await asyncio.sleep(0)
+            assert 64 <= len(run.results) <= 64 + 1 + 10
+            assert transport.in_flight == 0
+            read = 1
+            async for _ in run:
+                read += 1
+            assert read == 5000
+
+    async def test_a_reader_that_never_reads_does_not_outlive_the_deadline(self):
+        async with fan_out(ScriptedTransport()) as fan:
+            plan = await fan.plan(request(500, upstream(max_concurrency=10), deadline_s=0.2))
+            async with asyncio.timeout(20), fan.open(plan) as run:
+                while len(run.results) < 500:
+                    await asyncio.sleep(0.01)
+                found = codes(run.answer())
+        assert 64 <= found.count(None) <= 74
+        assert found.count(ErrorCode.DEADLINE) == 500 - found.count(None)
+
+    async def test_results_are_there_before_they_are_read(self):
+        async with (
+            fan_out(ScriptedTransport()) as fan,
+            fan.open(await fan.plan(request(3))) as run,
+        ):
+            await until(lambda: len(run.results) == 3)
+            assert [result.index async for result in run] == [0, 1, 2]
+
+
+class TestFallback:
+    async def test_it_stops_at_the_first_success(self):
+        transport = ScriptedTransport(a=failing)
+        asked = request(20, upstream("a"), upstream("b"), upstream("c"), strategy="fallback")
+        async with fan_out(transport) as fan:
+            answer = await fan.run(asked)
+        assert [transport.asked(host) for host in "abc"] == [20, 20, 0]
+        assert {result.upstream.slug for result in answer.results} == {"b"}
+        assert {result.attempts for result in answer.results} == {2}
+        assert (answer.status, answer.units) == (Status.SUCCEEDED, 20)
+
+    async def test_the_one_that_answered_is_billed_at_its_own_price(self):
+        dear = upstream("a", price=Price(units_per_call=9))
+        async with fan_out(ScriptedTransport(a=failing)) as fan:
+            plan = await fan.plan(request(10, dear, upstream("b"), strategy="fallback"))
+            answer = await fan.run(plan.request)
+        assert (plan.units_max, answer.units) == (90, 10)
+
+    async def test_all_failed_is_the_last_ones_error(self):
+        transport = ScriptedTransport(failing)
+        async with fan_out(transport) as fan:
+            answer = await fan.run(request(2, upstream("a"), upstream("b"), strategy="fallback"))
+        assert codes(answer) == [ErrorCode.STATUS] * 2
+        assert {result.upstream.slug for result in answer.results} == {"b"}
+
+    async def test_candidates_share_one_deadline(self):
+        transport = ScriptedTransport(a=hanging)
+        asked = request(2, upstream("a"), upstream("b"), strategy="fallback", deadline_s=0.1)
+        async with fan_out(transport) as fan:
+            answer = await fan.run(asked)
+        assert codes(answer) == [ErrorCode.DEADLINE] * 2
+        assert transport.asked("b") == 0
+
+    async def test_a_second_candidate_keeps_within_its_own_concurrency(self):
+        transport = ScriptedTransport(a=failing)
+        narrow = upstream("b", max_concurrency=2)
+        most = 0
+
+        async def watch(sent):
+            nonlocal most
+            most = max(most, transport.in_flight)
+            return await echoing(sent)
+
+        transport = ScriptedTransport(watch, a=failing)
+        async with fan_out(transport) as fan:
+            answer = await fan.run(request(40, upstream("a", max_concurrency=1), narrow, strategy="fallback"))
+        assert answer.status is Status.SUCCEEDED
+        assert most <= 3
+
+
+class TestDeadline:
+    async def test_what_hangs_and_what_never_ran_is_deadline(self):
+        transport = ScriptedTransport(hanging)
+        async with asyncio.timeout(20), fan_out(transport) as fan:
+            answer = await fan.run(request(300, upstream(max_concurrency=5), deadline_s=0.1))
+            assert fan.in_flight == 0
+        assert codes(answer) == [ErrorCode.DEADLINE] * 300
+        assert len(transport.requests) == 5
+        assert [result.attempts for result in answer.results] == [1] * 5 + [0] * 295
+
+    async def test_waiting_for_another_requests_slot_ends_at_the_own_deadline(self):
+        transport = ScriptedTransport(a=hanging)
+        async with fan_out(transport) as fan:
+            narrow = upstream("a", max_concurrency=1)
+            async with fan.open(await fan.plan(request(1, narrow))):
+                await until(lambda: transport.in_flight)
+                async with asyncio.timeout(20):
+                    answer = await fan.run(request(3, narrow, deadline_s=0.1))
+        assert codes(answer) == [ErrorCode.DEADLINE] * 3
+        assert len(transport.requests) == 1
+
+
+class TestBudget:
+    @pytest.mark.parametrize("max_units", [0, 1, 7, 29, 30, 100])
+    async def test_never_overspent_and_the_rest_fails_with_budget(self, max_units):
+        transport = ScriptedTransport()
+        price = Price(units_per_call=3)
+        async with fan_out(transport) as fan:
+            answer = await fan.run(request(10, upstream(price=price), max_units=max_units))
+        paid = min(10, max_units // 3)
+        assert codes(answer) == [None] * paid + [ErrorCode.BUDGET] * (10 - paid)
+        assert answer.units == 3 * paid <= max_units
+        assert len(transport.requests) == paid
+
+    async def test_what_failed_calls_did_not_use_pays_for_others(self):
+        async def first_five_fail(sent):
+            return await (failing if ord(text_of(sent)) - 0x4E00 < 5 else echoing)(sent)
+
+        async with fan_out(ScriptedTransport(first_five_fail)) as fan:
+            answer = await fan.run(request(20, max_units=4))
+        assert answer.units == 4
+        assert codes(answer).count(ErrorCode.STATUS) == 5
+        assert codes(answer).count(ErrorCode.BUDGET) == 11
+
+    async def test_tokens_not_used_come_back(self):
+        async def chat(_sent):
+            await asyncio.sleep(0)
+            choice = {"message": {"content": "ok"}}
+            return json_response({"choices": [choice], "usage": {"completion_tokens": 10}})
+
+        priced = upstream(
+            kind="openai",
+            model="m",
+            options={"max_tokens": 1000},
+            price=Price(units_per_call=0, units_per_1k_output_tokens=100),
+        )
+        async with fan_out(ScriptedTransport(chat)) as fan:
+            plan = await fan.plan(request(10, priced, max_units=150))
+            answer = await fan.run(plan.request)
+        assert (plan.units_max, plan.units_reserved) == (1000, 150)
+        assert answer.units == 10
+        assert answer.status is Status.SUCCEEDED
+
+    async def test_a_cancelled_call_gives_its_units_back_before_the_rest_is_judged(self):
+        async with fan_out(ScriptedTransport(hanging)) as fan:
+            answer = await fan.run(request(4, max_units=2, deadline_s=0.1))
+        assert codes(answer) == [ErrorCode.DEADLINE] * 4
+
+
+class TestMemory:
+    async def test_answers_together_beyond_the_bound_are_too_large_and_no_more_are_asked(self):
+        async def large(_sent):
+            await asyncio.sleep(0)
+            return json_response("x" * 998)
+
+        transport = ScriptedTransport(large)
+        async with fan_out(transport, max_answers_bytes=10_500) as fan:
+            answer = await fan.run(request(100, upstream(max_concurrency=2)))
+        assert codes(answer).count(None) == 10
+        assert codes(answer).count(ErrorCode.TOO_LARGE) == 90
+        assert answer.units == 10
+        assert len(transport.requests) <= 12

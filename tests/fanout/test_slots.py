@@ -1,0 +1,93 @@
+import asyncio
+
+import pytest
+
+from fanfold.fanout.slots import Slots
+
+
+def soon() -> float:
+    return asyncio.get_running_loop().time() + 30
+
+
+async def turns(count: int = 3) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_never_more_than_the_limit_and_first_come_first_served():
+    slots, order, held = Slots(), [], 0
+
+    async def hold(name: int) -> None:
+        nonlocal held
+        await slots.acquire("a", limit=2, deadline=soon())
+        held += 1
+        order.append(name)
+        assert held <= 2
+        await turns()
+        held -= 1
+        slots.release("a")
+
+    async with asyncio.TaskGroup() as tasks:
+        for name in range(50):
+            tasks.create_task(hold(name))
+    assert order == list(range(50))
+    assert (slots.held, slots.keys) == (0, 0)
+
+
+async def test_keys_do_not_wait_for_each_other():
+    slots = Slots()
+    await slots.acquire("a", limit=1, deadline=soon())
+    await slots.acquire("b", limit=1, deadline=soon())
+    assert slots.held == 2
+
+
+async def test_waiting_ends_at_the_deadline_and_leaves_nothing_behind():
+    slots = Slots()
+    await slots.acquire("a", limit=1, deadline=soon())
+    with pytest.raises(TimeoutError):
+        await slots.acquire("a", limit=1, deadline=asyncio.get_running_loop().time() + 0.01)
+    slots.release("a")
+    assert slots.keys == 0
+
+
+@pytest.mark.parametrize("release_first", [True, False])
+async def test_a_waiter_cancelled_in_the_turn_of_its_hand_over_loses_no_slot(release_first: bool):
+    slots = Slots()
+    await slots.acquire("a", limit=1, deadline=soon())
+    first = asyncio.create_task(slots.acquire("a", limit=1, deadline=soon()))
+    second = asyncio.create_task(slots.acquire("a", limit=1, deadline=soon()))
+    await turns()
+    if release_first:
+        slots.release("a")
+        first.cancel()
+    else:
+        first.cancel()
+        slots.release("a")
+    await asyncio.wait([first, second], timeout=5)
+    assert first.cancelled()
+    assert second.done()
+    assert slots.held == 1
+    slots.release("a")
+    assert slots.keys == 0
+
+
+async def test_slots_return_to_the_baseline_after_a_storm_of_cancellations():
+    slots = Slots()
+
+    async def hold(index: int) -> None:
+        await slots.acquire(f"key {index % 3}", limit=1 + index % 2, deadline=soon())
+        try:
+            await turns(index % 5)
+        finally:
+            slots.release(f"key {index % 3}")
+
+    tasks = [asyncio.create_task(hold(index)) for index in range(2000)]
+    for index, task in enumerate(tasks):
+        if index % 7 == 0:
+            await asyncio.sleep(0)
+        if index % 3:
+            task.cancel()
+    await asyncio.wait(tasks, timeout=20)
+    assert all(task.cancelled() or task.exception() is None for task in tasks)
+    assert sum(not task.cancelled() for task in tasks) >= 600
+    assert (slots.held, slots.keys) == (0, 0)
