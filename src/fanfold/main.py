@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import fields
-from functools import cache
+from functools import cache, partial
 
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware import Middleware
@@ -94,10 +94,12 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
                 RateLimitMiddleware,
                 store=MemoryStore(),
                 buckets_of=buckets_of(settings.server.trusted_proxies),
+                on_refusal=partial(metrics.count, "fanfold_rate_limited_total"),
             ),
         ],
     )
     app.state.settings = settings
+    app.state.count_call = partial(metrics.count, "fanfold_fan_out_calls_total")
 
     @cache
     def route_table() -> RouteTable:

@@ -7,8 +7,7 @@ from fanfold.auth.dependencies import CurrentQuota, CurrentTenant
 from fanfold.core.requests import StrictRoute
 from fanfold.core.schemas import problem_responses
 from fanfold.processing.dependencies import ProcessingServiceDep
-from fanfold.processing.router import ProcessPrincipal
-from fanfold.processing.router import process as process_text
+from fanfold.processing.router import ProcessPrincipal, process
 from fanfold.processing.schemas import ProcessAnswer, TutorialRequest
 
 router = APIRouter(tags=["Tutorial aliases"], route_class=StrictRoute)
@@ -34,7 +33,7 @@ async def ping() -> dict[str, str]:
         **problem_responses(400, 401, 402, 403, 413, 415, 422, 429, 503),
     },
 )
-async def process(
+async def process_tutorial(
     body: TutorialRequest,
     request: Request,
     principal: ProcessPrincipal,
@@ -43,4 +42,4 @@ async def process(
     processing: ProcessingServiceDep,
 ) -> Response:
     """Process a text of at least 10 characters; otherwise as `POST /v1/process`."""
-    return await process_text(body, request, principal, tenant, quota, processing)
+    return await process(body, request, principal, tenant, quota, processing)

@@ -13,7 +13,8 @@ STRANGER_REQUESTS_PER_MINUTE, STRANGER_BURST = 60, 20
 OPERATOR_REQUESTS_PER_MINUTE, OPERATOR_BURST = 6_000, 500
 
 # Those who look after a server must see it while it refuses everybody else.
-UNLIMITED_PATHS = ("/healthz", "/readyz", "/metrics", "/docs", "/redoc", "/openapi.json", "/problems/")
+UNLIMITED_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/redoc", "/openapi.json"})
+UNLIMITED_PREFIXES = ("/docs/assets/", "/problems/")
 
 
 def buckets_of(trusted_proxies: Sequence[IPNetwork]) -> Callable[[AsgiScope], tuple[Bucket, ...]]:
@@ -21,7 +22,8 @@ def buckets_of(trusted_proxies: Sequence[IPNetwork]) -> Callable[[AsgiScope], tu
 
     def buckets(scope: AsgiScope) -> tuple[Bucket, ...]:
         principal: Principal | None = scope.get("state", {}).get("principal")
-        if scope["path"].startswith(UNLIMITED_PATHS):
+        path: str = scope["path"]
+        if path in UNLIMITED_PATHS or path.startswith(UNLIMITED_PREFIXES):
             return ()
         if principal is None:
             address = address_key(client_address(scope, trusted_proxies))

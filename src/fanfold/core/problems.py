@@ -44,7 +44,7 @@ def problem(error: FanfoldError, scope: Scope) -> Response:
     headers = error.headers
     if isinstance(error, NotAuthenticated):
         headers = {"WWW-Authenticate": "Bearer", **headers}
-    return Response(orjson.dumps(content), error.status, headers, MEDIA_TYPE)
+    return Response(orjson.dumps(content, option=orjson.OPT_UTC_Z), error.status, headers, MEDIA_TYPE)
 
 
 def _known_names(model: type[StrictModel] = StrictModel) -> Iterable[str]:

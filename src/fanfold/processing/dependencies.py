@@ -34,6 +34,7 @@ async def _service(request: Request, fan_out: FanOutDep, ledger: LedgerDep) -> P
         upstreams=state.upstream_directory,
         addresses=AddressPolicy(state.address_guard, state.settings.fan_out.adhoc_upstreams),
         background=state.background,
+        count_call=state.count_call,
     )
 
 

@@ -1,7 +1,7 @@
 """The story of a request: plan, reserve, fan out, settle."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -54,9 +54,10 @@ class ProcessingService:
         upstreams: UpstreamDirectory,
         addresses: AddressPolicy,
         background: Background,
+        count_call: Callable[[str], None],
     ) -> None:
         self._fan_out, self._ledger, self._upstreams = fan_out, ledger, upstreams
-        self._addresses, self._background = addresses, background
+        self._addresses, self._background, self._count_call = addresses, background, count_call
 
     async def plan(self, tenant: PrincipalTenant, request: ProcessRequest) -> tuple[Plan, Selection]:
         """Split and price; calls nothing and reserves nothing. Raises 413 and 422."""
@@ -115,6 +116,8 @@ class ProcessingService:
     async def _settle(
         self, reservation: Reservation, results: Sequence[CallResult], settle_by: float
     ) -> Settled:
+        for result in results:
+            self._count_call(result.error.code if result.error else "ok")
         events = [event for result in results for event in _events(result)]
         try:
             async with asyncio.timeout_at(settle_by):

@@ -18,11 +18,20 @@ class RateLimitMiddleware:
 
     `buckets_of` names the buckets; none means that the request is not limited. An admitted answer gets the
     RateLimit fields, unless it has them already. When the store is unavailable, requests pass without the fields
-    and `unlimited` counts them: an outage of a limiter must not be an outage of the service.
+    and `unlimited` counts them: an outage of a limiter must not be an outage of the service. `on_refusal` is told the
+    name of the bucket that keeps a refused client waiting the longest.
     """
 
-    def __init__(self, app: ASGIApp, *, store: RateLimitStore, buckets_of: BucketsOf) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        store: RateLimitStore,
+        buckets_of: BucketsOf,
+        on_refusal: Callable[[str], None] = lambda _bucket: None,
+    ) -> None:
         self._app = app
+        self._on_refusal = on_refusal
         self._store = store
         self._buckets_of = buckets_of
         self.unlimited = 0
@@ -41,6 +50,7 @@ class RateLimitMiddleware:
         if decision.admitted:
             await self._app(scope, receive, _with_fields(send, decision))
         else:
+            self._on_refusal(max(decision.states, key=lambda state: state.reset_s).bucket.name)
             await problem(_refusal(decision), scope)(scope, receive, send)
 
 

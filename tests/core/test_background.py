@@ -1,0 +1,54 @@
+import asyncio
+
+import pytest
+
+from fanfold.core.background import Background
+
+
+async def test_work_goes_on_when_its_caller_is_cancelled():
+    done = asyncio.Event()
+
+    async def work():
+        await asyncio.sleep(0.02)
+        done.set()
+
+    async with Background() as background:
+        caller = asyncio.create_task(background.see_through(work()))
+        await asyncio.sleep(0)
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        assert not done.is_set()
+    assert done.is_set()
+
+
+async def test_results_and_failures_reach_the_caller():
+    async def work():
+        return 1
+
+    async def fail():
+        raise ZeroDivisionError
+
+    async with Background() as background:
+        assert await background.see_through(work()) == 1
+        with pytest.raises(ZeroDivisionError):
+            await background.see_through(fail())
+        assert len(background) == 0
+
+
+async def test_closing_does_not_wait_for_ever():
+    cancelled = asyncio.Event()
+
+    async def hang():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async with asyncio.timeout(5):
+        async with Background(grace_s=0.01) as background:
+            caller = asyncio.create_task(background.see_through(hang()))
+            await asyncio.sleep(0)
+    assert cancelled.is_set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller

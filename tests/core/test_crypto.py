@@ -1,0 +1,46 @@
+import pytest
+from pydantic import SecretStr
+
+from fanfold.core.crypto import KeyRing, SealBroken, WeakSecret
+
+OLD, NEW = SecretStr("o" * 40), SecretStr("n" * 40)
+
+
+def test_a_sealed_secret_opens_for_its_owner_alone():
+    ring = KeyRing([NEW])
+    sealed = ring.seal(SecretStr("sk-上游"), bound_to="a")
+    assert ring.unseal(sealed, bound_to="a").get_secret_value() == "sk-上游"
+    with pytest.raises(SealBroken):
+        ring.unseal(sealed, bound_to="b")
+
+
+def test_equal_secrets_are_sealed_differently_and_never_in_clear():
+    ring = KeyRing([NEW])
+    first, second = (ring.seal(SecretStr("credential"), bound_to="a") for _ in range(2))
+    assert first != second
+    assert b"credential" not in first
+
+
+@pytest.mark.parametrize("at", [0, 5, -1])
+def test_a_changed_byte_breaks_the_seal(at):
+    ring = KeyRing([NEW])
+    sealed = bytearray(ring.seal(SecretStr("credential"), bound_to="a"))
+    sealed[at] ^= 1
+    with pytest.raises(SealBroken):
+        ring.unseal(bytes(sealed), bound_to="a")
+
+
+def test_what_the_old_key_made_holds_while_it_is_in_the_ring():
+    before, both, after = KeyRing([OLD]), KeyRing([NEW, OLD]), KeyRing([NEW])
+    sealed = before.seal(SecretStr("credential"), bound_to="a")
+    assert both.unseal(sealed, bound_to="a").get_secret_value() == "credential"
+    assert before.digest("key") in both.digests("key")
+    assert both.digest("key") == after.digest("key") != before.digest("key")
+    with pytest.raises(SealBroken):
+        after.unseal(sealed, bound_to="a")
+
+
+@pytest.mark.parametrize("secrets", [[], ["short"], ["x" * 40, "short"]])
+def test_refuses_a_missing_or_short_secret_and_says_how_to_make_one(secrets):
+    with pytest.raises(WeakSecret, match="token_urlsafe"):
+        KeyRing([SecretStr(secret) for secret in secrets])
