@@ -17,6 +17,7 @@ from fanfold.core.telemetry.metrics import Metrics
 READ_TIMEOUT_S = 5.0
 MAX_HEAD_BYTES = 8192
 MAX_CONNECTIONS = 32
+MAX_WAITING = 8
 _FORWARDING = frozenset({b"forwarded", b"via", b"x-real-ip"})
 
 
@@ -25,16 +26,17 @@ class Exposition:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._thread = Offload(threads=1, queue=8)
+        self._thread = Offload(threads=1, queue=MAX_WAITING)
 
     async def read(self) -> bytes:
-        """Return all metrics as text. Raises `Overloaded` where eight others wait."""
+        """Return all metrics as text. Raises `Overloaded` where `MAX_WAITING` others wait."""
         self._metrics.sample()
         return await self._thread.run(self._metrics.render)
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread; the next reading starts another."""
         self._thread.close()
+        self._thread = Offload(threads=1, queue=MAX_WAITING)
 
 
 def metrics_router(exposition: Exposition, *, is_operator: Callable[[Scope], bool]) -> APIRouter:

@@ -24,9 +24,14 @@ from fanfold.core.telemetry.workers import WorkerGroup, is_worker
 
 MAX_LABEL_VALUES = 100
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WEBSOCKET"})
 
 _log = get_logger("fanfold.metrics")
+
+
+def known_method(method: str) -> str:
+    """Return the method, or `OTHER`: HTTP lets a client invent one."""
+    return method if method in _METHODS else "OTHER"
 
 
 class Metrics:
@@ -43,7 +48,7 @@ class Metrics:
 
     def observe(self, *, method: str, route: str, status: int, seconds: float) -> None:
         """Count one HTTP request; `route` is a template of the app's, never a client's path."""
-        self._instruments.request(method if method in _METHODS else "OTHER", route, status).inc()
+        self._instruments.request(known_method(method), route, status).inc()
         self._instruments.duration(route).observe(seconds)
 
     def count(self, name: str, value: str | None = None, *, amount: float = 1) -> None:

@@ -14,7 +14,7 @@ from fanfold.core.identifiers import uuid7
 from fanfold.core.problems import problem
 from fanfold.core.telemetry.context import request_fields, request_state
 from fanfold.core.telemetry.logging import log_request
-from fanfold.core.telemetry.metrics import Metrics
+from fanfold.core.telemetry.metrics import Metrics, known_method
 
 _CLIENT_GONE = 499  # nginx's number for it: no answer was sent
 _SWITCHING = 101
@@ -59,7 +59,7 @@ class TelemetryMiddleware:
         scope, status = exchange.scope, exchange.status or _CLIENT_GONE
         seconds = time.perf_counter() - exchange.started
         route = route_template(scope)
-        method = scope.get("method", "WEBSOCKET")
+        method = known_method(scope.get("method", "WEBSOCKET"))
         if scope["type"] == "http":
             self._metrics.observe(method=method, route=route, status=status, seconds=seconds)
         fields = {"method": method, "route": route, "status": status, "duration_ms": round(seconds * 1000, 2)}
