@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from fastapi import APIRouter
 from pydantic import BaseModel
-from structlog import get_logger
 
 from fanfold.core.errors import NotReady
+from fanfold.core.telemetry.logging import get_logger
 
 Check = Callable[[], Awaitable[bool]]
 

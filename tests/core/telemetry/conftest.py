@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from fanfold.core.config import Settings, TelemetrySettings
-from fanfold.core.telemetry.logging import Logs, configure_logging
+from fanfold.core.telemetry.logging import Logs, _Active, configure_logging
 
 
 class Written:
@@ -50,7 +50,9 @@ def _logging_left_as_it_was() -> Iterator[None]:
         logging.getLogger(name) for name in ("", "fanfold", "uvicorn", "uvicorn.error", "uvicorn.access")
     ]
     before = [(logger, logger.level, logger.propagate, list(logger.handlers)) for logger in loggers]
+    active = _Active.put, _Active.level
     yield
+    _Active.put, _Active.level = active
     structlog.reset_defaults()
     for logger, level, propagate, handlers in before:
         logger.setLevel(level)

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from fanfold.core.config import Settings, TelemetrySettings
 from fanfold.core.errors import NotReady
 from fanfold.core.telemetry.log_fields import mask
-from fanfold.core.telemetry.logging import configure_logging
+from fanfold.core.telemetry.logging import _QueueHandler, configure_logging, get_logger
 
 KEY = "ff_live_0AbCdEf12345_Zk3vQ9wXyT7uRsPq_1a2B3c"
 TEXT = "机密文本：合同金额为三百万元。 سري للغاية 👩‍👩‍👧 秘密の文章"
@@ -24,7 +24,7 @@ def log() -> Any:
 
 
 class TestLine:
-    def test_is_json_with_time_level_logger_and_event(self, written) -> None:
+    def test_is_json_with_time_level_logger_and_event(self, written: Any) -> None:
         out = written()
         log().warning(
             "A thing happened.", status=503, duration_ms=1.5, tenant_id=UUID(int=7), failed=["database"]
@@ -41,20 +41,27 @@ class TestLine:
             "failed": ["database"],
         }
 
-    def test_levels_below_the_setting_are_not_written(self, written) -> None:
+    def test_our_loggers_and_plain_structlog_write_the_same(self, written: Any) -> None:
+        out = written()
+        get_logger("fanfold.test").error("x", status=1)
+        log().error("x", status=1)
+        first, second = out.lines()
+        assert first | {"time": 0} == second | {"time": 0}
+
+    def test_levels_below_the_setting_are_not_written(self, written: Any) -> None:
         out = written(log_level="WARNING")
         log().info("quiet")
         log().warning("loud")
         assert [line["event"] for line in out.lines()] == ["loud"]
 
-    def test_unknown_fields_are_left_out_by_name(self, written) -> None:
+    def test_unknown_fields_are_left_out_by_name(self, written: Any) -> None:
         out = written()
         log().info("x", text=TEXT, password="hunter2 hunter2", status=1)
         (line,) = out.lines()
         assert line["left_out"] == ["password", "text"]
         assert line["status"] == 1
 
-    def test_a_text_in_a_permitted_field_is_not_written_in_any_script(self, written) -> None:
+    def test_a_text_in_a_permitted_field_is_not_written_in_any_script(self, written: Any) -> None:
         out = written()
         log().info("x", reason=TEXT, kind="two words", code="合同", slug="plain-slug")
         (line,) = out.lines()
@@ -63,13 +70,13 @@ class TestLine:
         assert line["code"] == "<text of 2 characters>"
         assert line["slug"] == "plain-slug"
 
-    def test_objects_and_secret_types_are_not_opened(self, written) -> None:
+    def test_objects_and_secret_types_are_not_opened(self, written: Any) -> None:
         out = written()
         log().info("x", kind={"authorization": "hunter2hunter2"}, upstream=SecretStr("hunter2hunter2"))
         (line,) = out.lines()
         assert (line["kind"], line["upstream"]) == ("<dict>", "**********")
 
-    def test_control_characters_cannot_forge_a_line_or_drive_a_terminal(self, written) -> None:
+    def test_control_characters_cannot_forge_a_line_or_drive_a_terminal(self, written: Any) -> None:
         out = written()
         evil = 'a\r\n{"level":"error"}\x1b[2J\x9b2J\u2028\u202eb\x00\x7f'
         log().info(evil)
@@ -79,7 +86,7 @@ class TestLine:
         assert len(raw.splitlines()) == 2
         assert not set(raw) & set("\r\x1b\x9b\u2028\u202e\x00")
 
-    def test_a_lone_surrogate_or_a_huge_integer_does_not_lose_the_line(self, written) -> None:
+    def test_a_lone_surrogate_or_a_huge_integer_does_not_lose_the_line(self, written: Any) -> None:
         out = written()
         log().info("\ud800", units=10**30)
         (line,) = out.lines()
@@ -99,7 +106,7 @@ class TestMask:
             "postgresql://fanfold:hunter2@db:5432/x",
         ],
     )
-    def test_the_shape_of_a_secret_is_masked_wherever_it_stands(self, written, secret: str) -> None:
+    def test_the_shape_of_a_secret_is_masked_wherever_it_stands(self, written: Any, secret: str) -> None:
         out = written()
         log().info(f"said {secret} loud")
         log().info("x", host=secret)
@@ -115,7 +122,7 @@ class TestMask:
 
 
 class TestException:
-    def test_tells_type_place_and_cause_without_words_or_local_values(self, written) -> None:
+    def test_tells_type_place_and_cause_without_words_or_local_values(self, written: Any) -> None:
         out = written()
         try:
             try:
@@ -134,7 +141,7 @@ class TestException:
         assert line["exception"]["cause"]["type"] == "builtins.ValueError"
         assert "message" not in line["exception"]
 
-    def test_keeps_the_words_of_our_own_errors_and_of_the_operating_system(self, written) -> None:
+    def test_keeps_the_words_of_our_own_errors_and_of_the_operating_system(self, written: Any) -> None:
         out = written()
         log().error("a", exc_info=NotReady("The database cannot be reached."))
         log().error("b", exc_info=ConnectionRefusedError(111, "Connection refused", "/secret/path"))
@@ -142,7 +149,7 @@ class TestException:
         assert own["exception"]["message"] == "The database cannot be reached."
         assert system["exception"]["message"] == "Connection refused"
 
-    def test_groups_are_opened(self, written) -> None:
+    def test_groups_are_opened(self, written: Any) -> None:
         out = written()
         log().error("a", exc_info=ExceptionGroup(TEXT, [KeyError(KEY), OSError(5, "Input/output error")]))
         (line,) = out.lines()
@@ -153,7 +160,7 @@ class TestException:
 
 
 class TestStandardLoggers:
-    def test_a_librarys_arguments_are_left_out_but_for_numbers(self, written) -> None:
+    def test_a_librarys_arguments_are_left_out_but_for_numbers(self, written: Any) -> None:
         out = written()
         logging.getLogger("sqlalchemy.pool").warning("Connection %r broke after %d uses", KEY, 7)
         logging.getLogger("asyncio").error("Task exception was never retrieved\nfuture: <Task %s>", KEY)
@@ -161,7 +168,14 @@ class TestStandardLoggers:
         assert pool["event"] == "Connection '…' broke after 7 uses"
         assert loop["event"] == "Task exception was never retrieved"
 
-    def test_our_own_modules_may_use_them_with_words_and_extra_fields(self, written) -> None:
+    @pytest.mark.parametrize("name", ["uvicorn.error", "fanfold.x", "aiohttp.client"])
+    def test_arguments_that_do_not_fit_fail_nobody(self, written: Any, name: str) -> None:
+        out = written()
+        (ours,) = [handler for handler in logging.getLogger().handlers if isinstance(handler, _QueueHandler)]
+        ours.handle(logging.makeLogRecord({"name": name, "msg": "%d and %d", "args": ("x",)}))
+        assert [line["event"] for line in out.lines()] == ["%d and %d"]
+
+    def test_our_own_modules_may_use_them_with_words_and_extra_fields(self, written: Any) -> None:
         out = written()
         logging.getLogger("fanfold.fanout").error(
             "Adapter %s raised %s.", "openai", TEXT, extra={"text": TEXT, "code": "x"}
@@ -170,7 +184,7 @@ class TestStandardLoggers:
         assert line["event"] == f"Adapter openai raised <text of {len(TEXT)} characters>."
         assert (line["code"], line["left_out"]) == ("x", ["text"])
 
-    def test_statements_and_their_parameters_are_not_written_even_at_debug(self, written) -> None:
+    def test_statements_and_their_parameters_are_not_written_even_at_debug(self, written: Any) -> None:
         out = written(log_level="DEBUG")
         logging.getLogger("sqlalchemy.engine.Engine").info("[generated in 0.1s] (%r)", KEY)
         assert out.lines() == []
@@ -186,12 +200,28 @@ class TestStandardLoggers:
         logging.getLogger("uvicorn.error").info("Started server process [%d]", 42)
         assert [line["event"] for line in out.lines()] == ["Started server process [42]"]
 
-    def test_uvicorns_own_handlers_are_taken_off(self, written) -> None:
+    def test_uvicorns_own_handlers_are_taken_off(self, written: Any) -> None:
         logging.getLogger("uvicorn").addHandler(logging.StreamHandler())
         out = written()
         logging.getLogger("uvicorn.error").warning("once")
         assert len(out.lines()) == 1
         assert logging.getLogger("uvicorn").handlers == []
+
+
+class TestUnconfigured:
+    def test_our_loggers_hand_on_to_the_standard_library_cleaned(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        try:
+            int(KEY)
+        except ValueError:
+            get_logger("fanfold.test").exception("It failed.", text=TEXT, code="x")
+        (record,) = caplog.records
+        assert (record.name, record.levelname) == ("fanfold.test", "ERROR")
+        assert '"event":"It failed."' in record.getMessage()
+        assert "builtins.ValueError" in record.getMessage()
+        assert KEY not in caplog.text
+        assert TEXT not in caplog.text
 
 
 class TestQueue:
@@ -235,14 +265,14 @@ class TestQueue:
         assert logs.dropped == 1
         os.close(write)
 
-    def test_close_writes_what_waits(self, written) -> None:
+    def test_close_writes_what_waits(self, written: Any) -> None:
         out = written()
         for turn in range(3_000):
             log().info("x", count=turn)
         assert [line["count"] for line in out.lines()] == list(range(3_000))
         assert out.logs.dropped == 0
 
-    def test_lines_after_close_are_dropped_and_counted(self, written) -> None:
+    def test_lines_after_close_are_dropped_and_counted(self, written: Any) -> None:
         out = written()
         out.close()
         log().info("late")
@@ -250,7 +280,7 @@ class TestQueue:
         assert out.raw() == ""
         assert out.logs.dropped == 1
 
-    def test_configuring_twice_writes_each_line_once(self, written) -> None:
+    def test_configuring_twice_writes_each_line_once(self, written: Any) -> None:
         first, second = written(), written()
         logging.getLogger("uvicorn.error").error("a")
         log().error("b")

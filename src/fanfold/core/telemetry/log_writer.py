@@ -64,7 +64,7 @@ class LogWriter:
                 self._write(min(len(self._entries), BATCH))
 
     def _write(self, count: int) -> None:
-        lines = mask_lines([_line(self._entries.popleft()) for _ in range(count)])
+        lines = mask_lines([line_of(self._entries.popleft()) for _ in range(count)])
         try:
             while lines:
                 lines = lines[self._write_some(lines) :]
@@ -79,7 +79,8 @@ class LogWriter:
             return 0
 
 
-def _line(entry: Entry) -> bytes:
+def line_of(entry: Entry) -> bytes:
+    """Return an entry as a line of JSON."""
     try:
         return orjson.dumps(entry, default=str, option=_OPTIONS)
     except orjson.JSONEncodeError:  # a lone surrogate, or an integer of more than 64 bits

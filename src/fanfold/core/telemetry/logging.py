@@ -11,26 +11,36 @@ import structlog
 from fanfold.core.config import Settings
 from fanfold.core.telemetry.context import request_fields
 from fanfold.core.telemetry.log_fields import MAX_TEXT, allowed, clean, describe
-from fanfold.core.telemetry.log_writer import Entry, LogWriter
+from fanfold.core.telemetry.log_writer import Entry, LogWriter, line_of
 
 MAX_SERVER_MESSAGE = 4000
 # The servers' own loggers: uvicorn gives them handlers, which would write from the loop.
 _SERVERS = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "gunicorn", "gunicorn.error")
+_levels = logging.getLevelNamesMapping()
 _STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 _ACCESS = ("uvicorn.access", "gunicorn.access")
 
 
-class _Access:
-    """Where access lines go. They skip structlog's chain, which costs more than all else the middleware does."""
+class _Active:
+    """What configure_logging set up last; logging is one for the whole process."""
 
     put: Callable[[Entry], None] | None = None
+    level: int = logging.INFO
+
+
+def get_logger(name: str) -> Any:
+    """Return a structlog logger that is safe before `configure_logging` too, when it hands on to `logging`."""
+    return structlog.wrap_logger(_Sink(name), processors=[_entry], wrapper_class=_Bound)
 
 
 def log_request(fields: dict[str, Any], *, level: str = "info") -> None:
-    """Write one access line, unless logging is off; the fields are the middleware's own, so they are not cleaned."""
-    if _Access.put is not None:
+    """Write one access line, unless logging is off; the fields are the middleware's own, so they are not cleaned.
+
+    It skips structlog's chain, which costs more than all else that the middleware does.
+    """
+    if _Active.put is not None and _Active.level <= logging.INFO:
         line = {"time": datetime.now(UTC), "level": level, "logger": "fanfold.access", "event": "request"}
-        _Access.put(line | fields)
+        _Active.put(line | fields)
 
 
 class Logs:
@@ -56,37 +66,44 @@ def configure_logging(settings: Settings, *, descriptor: int = 2) -> Logs:
 
     Call it in the process that serves (a thread does not survive a fork), and close what it returns.
     """
-    level = logging.getLevelNamesMapping()[settings.telemetry.log_level]
+    level = _levels[settings.telemetry.log_level]
     writer = LogWriter(descriptor, size=settings.telemetry.log_queue)
     structlog.configure(
-        processors=[_entry],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *names: _QueueLogger(writer, *names),
-        cache_logger_on_first_use=False,
+        processors=[_entry], wrapper_class=_Bound, logger_factory=_Sink, cache_logger_on_first_use=False
     )
-    _Access.put = writer.put if level <= logging.INFO else None
+    _Active.put, _Active.level = writer.put, level
     handler = _QueueHandler(writer)
     _adopt_standard_loggers(handler, level)
     return Logs(writer, handler)
 
 
-class _QueueLogger:
+_Bound = structlog.make_filtering_bound_logger(logging.NOTSET)  # the level is looked up with each line
+
+
+class _Sink:
     """The end of structlog's chain: takes the finished entry."""
 
-    def __init__(self, writer: LogWriter, name: str = "fanfold") -> None:
+    def __init__(self, name: str = "fanfold") -> None:
         self.name = name
-        self._put = writer.put
 
     def msg(self, entry: Entry) -> None:
-        self._put(entry)
+        if _Active.put is not None:
+            _Active.put(entry)
+        else:
+            logging.getLogger(self.name).log(
+                _levels[entry["level"].upper()], "%s", line_of(entry).decode().strip()
+            )
 
     debug = info = warning = error = critical = exception = msg
 
 
 def _entry(logger: Any, method: str, fields: MutableMapping[str, Any]) -> tuple[tuple[Entry], dict[str, Any]]:
+    level = "error" if method == "exception" else method
+    if _levels[level.upper()] < _Active.level:
+        raise structlog.DropEvent
     event = str(fields.pop("event", ""))[:MAX_TEXT]
     error = _error(fields.pop("exc_info", None))
-    entry = {"time": datetime.now(UTC), "level": method, "logger": logger.name, "event": event}
+    entry = {"time": datetime.now(UTC), "level": level, "logger": logger.name, "event": event}
     entry |= request_fields()
     entry |= allowed(fields)
     if error is not None:
@@ -134,15 +151,15 @@ def _extra(record: logging.LogRecord) -> dict[str, Any]:
 
 def _message(record: logging.LogRecord) -> str:
     """Return what the record says, without what may be input: of libraries only the template with its numbers."""
-    if record.name.startswith(("uvicorn", "gunicorn")):
-        return record.getMessage().strip()[:MAX_SERVER_MESSAGE]
     first_line = str(record.msg).partition("\n")[0][:MAX_TEXT]
-    if not isinstance(record.args, tuple) or not record.args:
-        return first_line
-    shown = clean if record.name.startswith("fanfold") else _number
     try:
+        if record.name.startswith(("uvicorn", "gunicorn")):
+            return record.getMessage().strip()[:MAX_SERVER_MESSAGE]
+        if not isinstance(record.args, tuple) or not record.args:
+            return first_line
+        shown = clean if record.name.startswith("fanfold") else _number
         return first_line % tuple(map(shown, record.args))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # the template and its arguments do not fit: no reason to fail the caller
         return first_line
 
 

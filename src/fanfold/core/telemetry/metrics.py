@@ -17,9 +17,9 @@ from prometheus_client import (
     values,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
-from structlog import get_logger
 
 from fanfold.core.telemetry.catalogue import CATALOGUE, Kind, Metric
+from fanfold.core.telemetry.logging import get_logger
 from fanfold.core.telemetry.workers import WorkerGroup, is_worker
 
 MAX_LABEL_VALUES = 100

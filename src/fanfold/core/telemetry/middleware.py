@@ -7,13 +7,12 @@ from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog import get_logger
 
 from fanfold.core.errors import InternalError
 from fanfold.core.identifiers import uuid7
 from fanfold.core.problems import problem
 from fanfold.core.telemetry.context import request_fields, request_state
-from fanfold.core.telemetry.logging import log_request
+from fanfold.core.telemetry.logging import get_logger, log_request
 from fanfold.core.telemetry.metrics import Metrics, known_method
 
 _CLIENT_GONE = 499  # nginx's number for it: no answer was sent
