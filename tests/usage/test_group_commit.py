@@ -130,11 +130,17 @@ class TestUnknownOutcome:
             with pytest.raises(AlreadyReserved):
                 await ledger.reserve(tenant_id=tenant, request_id=request, units=5, lease_s=60)
 
-    async def test_patience_ends(self):
+    @pytest.mark.parametrize("is_silent", [False, True])
+    async def test_patience_ends(self, *, is_silent: bool):
         async def connect() -> Any:
+            if is_silent:
+                await asyncio.Event().wait()
             raise ConnectionRefusedError
 
-        async with asyncio.timeout(30), Ledger(connect, patience_s=0.2) as ledger:
+        async with (
+            asyncio.timeout(30),
+            Ledger(connect, patience_s=0.2, statement_timeout_s=0.1) as ledger,
+        ):
             with pytest.raises(NotReady) as refusal:
                 await hold(ledger, uuid7())
         assert refusal.value.headers == {"Retry-After": "1"}

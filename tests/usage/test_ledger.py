@@ -9,7 +9,7 @@ from fanfold.core.errors import NotReady
 from fanfold.core.identifiers import uuid7
 from fanfold.usage.errors import AlreadyReserved, Insufficient, Rejected, UnknownTenant
 from fanfold.usage.ledger import Ledger
-from fanfold.usage.types import Outcome, UsageEvent
+from fanfold.usage.types import Outcome, Reserved, UsageEvent
 from tests.usage.books import Books, events, hold, hold_at_once, try_to_hold
 
 
@@ -194,14 +194,18 @@ class TestCancelledCallers:
         self, books: Books, ledger: Ledger
     ):
         tenant = await books.new_tenant(100)
-        first = asyncio.create_task(hold(ledger, tenant, 5))
+        second: asyncio.Task[Reserved]
+
+        async def hold_then_cancel_the_other() -> None:
+            await hold(ledger, tenant, 5)
+            second.cancel()  # whose answer is set by now, as they shared a flush, but who has not run yet
+
+        first = asyncio.create_task(hold_then_cancel_the_other())
         second = asyncio.create_task(hold(ledger, tenant, 5))
-        first.add_done_callback(lambda _: second.cancel())
-        while not first.done():
-            await asyncio.sleep(0)
-        await asyncio.gather(second, return_exceptions=True)
+        await asyncio.gather(first, second, return_exceptions=True)
+        assert second.cancelled()
         await hold(ledger, tenant, 0)
-        assert (await books.quota(tenant))["reserved"] == 5 * (1 + (not second.cancelled()))
+        assert (await books.quota(tenant))["reserved"] == 5
 
     async def test_their_settle_is_written_all_the_same(self, books: Books, ledger: Ledger):
         tenant = await books.new_tenant(100)
@@ -227,6 +231,7 @@ class TestChangedPlans:
             await hold(ledger, tenant, 1)
         assert refusal.value.remaining == 0
         assert (await books.quota(tenant))["ceiling"] == 90
+        await hold(ledger, tenant, 0)  # what costs nothing still fits
         assert (await ledger.settle(first.reservation, events(38))).outcome is Outcome.SETTLED
         quota = await books.quota(tenant)
         assert (quota["granted"], quota["ceiling"], quota["used"]) == (50, 88, 68)

@@ -12,6 +12,11 @@ from fanfold.usage.sweeper import Sweeper
 from fanfold.usage.types import Outcome
 from tests.usage.books import Books, events, hold, hold_at_once
 
+WAITING_FOR_A_ROW = """
+select count(*) > 0 from pg_stat_activity
+ where datname = current_database() and usename = 'fanfold_app' and wait_event_type = 'Lock'
+"""
+
 
 @pytest.fixture
 async def sweeper(books: Books) -> AsyncIterator[Sweeper]:
@@ -115,6 +120,29 @@ async def test_sweeping_and_settling_at_once_neither_deadlocks_nor_miscounts(
     assert (
         sum(ledger.figures.retries for ledger in two_ledgers) == 0
     )  # a deadlock would be one; a sweep would raise
+
+
+@pytest.mark.parametrize("who", ["sweeper", "settle"])
+async def test_both_lock_the_quota_before_they_touch_a_reservation(
+    books: Books, ledger: Ledger, sweeper: Sweeper, who: str
+):
+    """The order that cannot deadlock: whoever waits for the quota's row holds no reservation's."""
+    tenant = await books.new_tenant(100)
+    held = await hold(ledger, tenant, 60, lease_s=0)
+    async with (
+        asyncio.timeout(30),
+        asyncio.TaskGroup() as group,
+        books.superuser() as locker,
+        locker.transaction(),
+    ):
+        await locker.execute("select from fanfold.quota_periods where tenant_id = $1 for update", tenant)
+        group.create_task(sweeper.sweep() if who == "sweeper" else ledger.settle(held.reservation, []))
+        while not await locker.fetchval(WAITING_FOR_A_ROW):
+            await asyncio.sleep(0.01)
+        await locker.execute(
+            "select from fanfold.reservations where tenant_id = $1 for update nowait", tenant
+        )
+    assert (await books.quota(tenant))["reserved"] == 0
 
 
 async def test_one_sweeps_at_a_time(books: Books, ledger: Ledger, sweeper: Sweeper):

@@ -1,5 +1,6 @@
 """The lane's own connection: opened when needed, its statement prepared once, thrown away when in doubt."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,10 @@ _GRACE_S = 1.0
 
 
 class PreparedConnection:
-    """One connection for one statement, made again after `drop`. `timeout_s` bounds the statement, on both sides."""
+    """One connection for one statement, made again after `drop`.
+
+    `timeout_s` bounds the opening, and the statement on the server's side and on ours.
+    """
 
     def __init__(self, connect: Connect, statement: str, *, timeout_s: float) -> None:
         self._connect = connect
@@ -31,9 +35,10 @@ class PreparedConnection:
     async def _open(self) -> None:
         self.drop()
         try:
-            self._connection = await self._connect()
-            await self._connection.execute(f"set statement_timeout = {int(self._timeout_s * 1000)}")
-            self._prepared = await self._connection.prepare(self._statement)
+            async with asyncio.timeout(self._timeout_s):
+                self._connection = await self._connect()
+                await self._connection.execute(f"set statement_timeout = {int(self._timeout_s * 1000)}")
+                self._prepared = await self._connection.prepare(self._statement)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             self.drop()
             raise ConnectFailed from error
