@@ -176,7 +176,12 @@ class TestLeavingEarly:
 
 class TestWidth:
     async def test_10_000_chunks_never_mean_more_tasks_than_workers(self):
-        transport = ScriptedTransport()
+        async def some_turns(sent):
+            for _ in range(8):
+                await asyncio.sleep(0)
+            return await echoing(sent)
+
+        transport = ScriptedTransport(some_turns)
         async with fan_out(transport) as fan:
             before = len(asyncio.all_tasks())
             asked = request(10_000, upstream("a"), upstream("b", max_concurrency=5), upstream("c"))
@@ -233,23 +238,28 @@ class TestWidth:
                 pass
             assert run.answer().status is Status.SUCCEEDED
 
-    async def test_an_upstream_that_answers_at_once_lets_others_run(self):
+    async def test_upstreams_that_answer_at_once_let_others_run(self):
         async def at_once(sent):
             return json_response(text_of(sent))
 
-        turns = 0
+        turns, most, last = 0, 0, 0
+        transport = ScriptedTransport(at_once)
 
         async def clock():
-            nonlocal turns
+            nonlocal turns, most, last
             while True:
                 turns += 1
+                most, last = max(most, len(transport.requests) - last), len(transport.requests)
                 await asyncio.sleep(0)
 
-        async with fan_out(ScriptedTransport(at_once)) as fan:
+        async with fan_out(transport) as fan:
             ticking = asyncio.create_task(clock())
-            await fan.run(request(1000, upstream(max_concurrency=10)))
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(3):
+                    tasks.create_task(fan.run(request(1000, upstream("a"), upstream("b"))))
             ticking.cancel()
-        assert turns >= 100
+        assert most <= 32
+        assert turns >= 3000 / 32
 
 
 class TestReader:

@@ -14,6 +14,7 @@ from fanfold.fanout.pricing import readings
 from fanfold.fanout.purse import AnswerBytes, Purse
 from fanfold.fanout.run import Run, ended
 from fanfold.fanout.slots import Slots
+from fanfold.fanout.turns import Turns
 from fanfold.fanout.types import (
     Call,
     CallError,
@@ -45,6 +46,7 @@ class Engine:
     work: Work
     kinds: Kinds
     slots: Slots
+    turns: Turns
     max_in_flight: int
     max_workers: int
     max_answers_bytes: int
@@ -77,7 +79,7 @@ class Execution:
         await self._fold()
 
     async def _work(self, calls: deque[Call]) -> None:
-        while calls and not self._is_over():
+        while await self._goes_on() and calls:
             call = calls.popleft()
             try:
                 result = await self._result(call)
@@ -88,7 +90,15 @@ class Execution:
             if not result.success and self._request.on_error is OnError.FAIL:
                 self._cancel_others()
                 return
-            await self._pause()
+
+    async def _goes_on(self) -> bool:
+        """Wait for a turn, and for a reader that is behind; tell whether there is time for another call."""
+        await self._engine.turns.take()
+        if self._run.is_ahead:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._deadline):
+                    await self._run.room()
+        return not self._is_over()
 
     def _is_over(self) -> bool:
         return asyncio.get_running_loop().time() >= self._deadline
@@ -97,14 +107,6 @@ class Execution:
         for worker in self._workers:
             if worker is not asyncio.current_task():
                 worker.cancel()
-
-    async def _pause(self) -> None:
-        """Let others run, since an upstream may answer without a wait; and wait for a reader that is behind."""
-        await asyncio.sleep(0)
-        if self._run.is_ahead:
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(self._deadline):
-                    await self._run.room()
 
     async def _result(self, call: Call) -> CallResult:
         if self._bytes.is_spent:

@@ -17,6 +17,7 @@ from fanfold.fanout.run import Run
 from fanfold.fanout.slots import Slots
 from fanfold.fanout.transports.base import Transport
 from fanfold.fanout.transports.registry import transport as make_transport
+from fanfold.fanout.turns import Turns
 from fanfold.fanout.types import FanOutAnswer, FanOutRequest, Plan
 from fanfold.fanout.work import Work
 
@@ -45,6 +46,7 @@ class FanOut:
         self._work = Work(offload)
         self._kinds = kinds or Kinds()
         self._slots = Slots()
+        self._turns = Turns()
         self._max_answer_bytes = max_answer_bytes
         self._max_answers_bytes = max_answers_bytes
         self._max_in_flight = max_in_flight
@@ -60,6 +62,7 @@ class FanOut:
             work=self._work,
             kinds=self._kinds,
             slots=self._slots,
+            turns=self._turns,
             max_in_flight=self._max_in_flight,
             max_workers=max(1, self._max_in_flight // 4),
             max_answers_bytes=self._max_answers_bytes,

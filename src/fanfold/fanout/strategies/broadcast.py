@@ -8,6 +8,7 @@ from fanfold.fanout.types import Chunk, Upstream
 
 def broadcast(chunks: tuple[Chunk, ...], upstreams: tuple[Upstream, ...]) -> Iterator[Assignment]:
     """Yield chunk i for upstream u as call i × n + u."""
+    alone = [(upstream,) for upstream in upstreams]  # shared by all calls: there may be ten thousand
     for chunk in chunks:
-        for upstream in upstreams:
-            yield chunk, (upstream,)
+        for candidates in alone:
+            yield chunk, candidates
