@@ -91,10 +91,13 @@ class UpstreamService:
             raise _invalid("url", str(error)) from None
 
     def _check_kind(self, record: UpstreamRecord) -> None:
+        kind, upstream = adapter(record.kind), engine_upstream(record, None)
         try:
-            adapter(record.kind).check(engine_upstream(record, None))
+            kind.check(upstream)
         except FanOutError as error:
             raise _invalid("kind", str(error)) from None
+        if record.units_per_1k_output_tokens and kind.output_tokens_bound(upstream) is None:
+            raise _invalid("options", "A price on output tokens needs options.max_tokens, a whole number from 1.")
 
 
 def _defaults(wanted: UpstreamCreate) -> dict[str, Any]:

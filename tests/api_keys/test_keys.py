@@ -1,0 +1,35 @@
+"""The form of a key."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fanfold.api_keys.keys import ALPHABET, is_well_formed, issue
+
+
+def test_an_issued_key_has_the_contract_s_form():
+    issued = issue()
+    key = issued.key.get_secret_value()
+    assert re.fullmatch(rf"ff_live_{issued.public_id}_[0-9A-Za-z]{{32}}_[0-9A-Za-z]{{6}}", key)
+    assert is_well_formed(key)
+
+
+def test_keys_are_never_alike_and_never_shown_by_accident():
+    keys = [issue() for _ in range(1000)]
+    assert len({key.key.get_secret_value() for key in keys}) == len({key.public_id for key in keys}) == 1000
+    assert keys[0].key.get_secret_value() not in repr(keys[0])
+
+
+@given(st.data())
+def test_any_single_edit_breaks_the_checksum(data):
+    key = issue().key.get_secret_value()
+    at = data.draw(st.integers(0, len(key) - 1))
+    letter = data.draw(st.sampled_from(ALPHABET + "_"))
+    edited = key[:at] + letter + key[at + 1 :]
+    assert is_well_formed(edited) == (edited == key)
+
+
+@given(st.text())
+def test_garbage_is_no_key_and_no_error(text):
+    assert not is_well_formed(text)
