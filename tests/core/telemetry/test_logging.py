@@ -272,13 +272,22 @@ class TestQueue:
         assert [line["count"] for line in out.lines()] == list(range(3_000))
         assert out.logs.dropped == 0
 
-    def test_lines_after_close_are_dropped_and_counted(self, written: Any) -> None:
+    def test_lines_after_close_go_nowhere_and_harm_nobody(self, written: Any) -> None:
         out = written()
         out.close()
         log().info("late")
-        logging.getLogger("uvicorn.error").error("late")
+        logging.getLogger("uvicorn.error").info("late")
         assert out.raw() == ""
-        assert out.logs.dropped == 1
+
+    def test_closing_gives_back_to_the_logging_before(self, written: Any) -> None:
+        outer = written()
+        inner = written(log_level="ERROR")
+        log().error("a")
+        inner.close()
+        log().info("b")
+        logging.getLogger("uvicorn.error").error("c")
+        assert [line["event"] for line in inner.lines()] == ["a"]
+        assert [line["event"] for line in outer.lines()] == ["b", "c"]
 
     def test_configuring_twice_writes_each_line_once(self, written: Any) -> None:
         first, second = written(), written()

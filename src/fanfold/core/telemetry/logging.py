@@ -46,9 +46,12 @@ def log_request(fields: dict[str, Any], *, level: str = "info") -> None:
 class Logs:
     """The logging of this process, until it is closed."""
 
-    def __init__(self, writer: LogWriter, handler: logging.Handler) -> None:
+    def __init__(self, writer: LogWriter, *, level: int) -> None:
         self._writer = writer
-        self._handler = handler
+        self._handler = _QueueHandler(writer)
+        self._before = (_Active.put, _Active.level, _queue_handlers())
+        _Active.put, _Active.level = writer.put, level
+        _adopt_standard_loggers(self._handler, level)
 
     @property
     def dropped(self) -> int:
@@ -56,8 +59,12 @@ class Logs:
         return self._writer.dropped
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """Write what waits, for at most `timeout_s`. Lines that come later are dropped."""
-        logging.getLogger().removeHandler(self._handler)
+        """Write what waits, for at most `timeout_s`, and give back to the logging that was configured before."""
+        root = logging.getLogger()
+        if self._handler in root.handlers:
+            root.removeHandler(self._handler)
+            _Active.put, _Active.level, handlers = self._before
+            root.handlers += handlers
         self._writer.close(timeout_s)
 
 
@@ -66,15 +73,15 @@ def configure_logging(settings: Settings, *, descriptor: int = 2) -> Logs:
 
     Call it in the process that serves (a thread does not survive a fork), and close what it returns.
     """
-    level = _levels[settings.telemetry.log_level]
-    writer = LogWriter(descriptor, size=settings.telemetry.log_queue)
     structlog.configure(
         processors=[_entry], wrapper_class=_Bound, logger_factory=_Sink, cache_logger_on_first_use=False
     )
-    _Active.put, _Active.level = writer.put, level
-    handler = _QueueHandler(writer)
-    _adopt_standard_loggers(handler, level)
-    return Logs(writer, handler)
+    writer = LogWriter(descriptor, size=settings.telemetry.log_queue)
+    return Logs(writer, level=_levels[settings.telemetry.log_level])
+
+
+def _queue_handlers() -> list[logging.Handler]:
+    return [handler for handler in logging.getLogger().handlers if isinstance(handler, _QueueHandler)]
 
 
 _Bound = structlog.make_filtering_bound_logger(logging.NOTSET)  # the level is looked up with each line
@@ -169,7 +176,7 @@ def _number(value: object) -> object:
 
 def _adopt_standard_loggers(handler: logging.Handler, level: int) -> None:
     root = logging.getLogger()
-    for old in [old for old in root.handlers if isinstance(old, _QueueHandler)]:
+    for old in _queue_handlers():
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(max(level, logging.WARNING))  # at INFO, libraries log statements and their parameters
