@@ -71,6 +71,34 @@ async def test_a_waiter_cancelled_in_the_turn_of_its_hand_over_loses_no_slot(rel
     assert slots.keys == 0
 
 
+async def test_who_comes_with_a_higher_limit_does_not_overtake():
+    slots = Slots()
+    await slots.acquire("a", limit=1, deadline=soon())
+    first = asyncio.create_task(slots.acquire("a", limit=1, deadline=soon()))
+    await turns()
+    second = asyncio.create_task(slots.acquire("a", limit=5, deadline=soon()))
+    await turns()
+    assert not second.done()
+    slots.release("a")
+    await asyncio.wait([first, second], timeout=5)
+    assert slots.held == 2
+
+
+async def test_a_late_farewell_does_not_touch_those_who_came_since():
+    slots = Slots()
+    await slots.acquire("a", limit=1, deadline=soon())
+    leaving = asyncio.create_task(slots.acquire("a", limit=1, deadline=soon()))
+    await turns()
+    leaving.cancel()
+    slots.release("a")  # nobody is left: the key vanishes, before the one who leaves has run
+    await slots.acquire("a", limit=1, deadline=soon())
+    await asyncio.wait([leaving], timeout=5)
+    assert leaving.cancelled()
+    with pytest.raises(TimeoutError):
+        await slots.acquire("a", limit=1, deadline=asyncio.get_running_loop().time() + 0.01)
+    assert (slots.held, slots.keys) == (1, 1)
+
+
 async def test_slots_return_to_the_baseline_after_a_storm_of_cancellations():
     slots = Slots()
 

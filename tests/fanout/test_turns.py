@@ -1,4 +1,5 @@
 import asyncio
+from itertools import pairwise
 
 from fanfold.fanout.turns import Turns
 
@@ -21,7 +22,7 @@ async def test_at_most_32_in_one_turn_of_the_loop_first_come_first_served():
             tasks.create_task(one(name))
     ticking.cancel()
     assert order == list(range(200))
-    assert max(after - before for before, after in zip(a_turn, a_turn[1:], strict=False)) <= 32
+    assert max(after - before for before, after in pairwise(a_turn)) <= 32
 
 
 async def test_who_was_cancelled_holds_nobody_up():
