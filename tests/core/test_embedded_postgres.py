@@ -16,16 +16,30 @@ import pytest
 
 from fanfold.core.blocking import run_blocking
 from fanfold.core.embedded_postgres import OWNER, SUPERUSER, EmbeddedPostgres, EmbeddedPostgresError
+from fanfold.core.file_locks import locked
 from fanfold.core.postgres_programs import Programs, find_programs, nobodys_programs
 from tests.fixtures.database import connect
 
-# Starts, says so, and stops when a line comes in (or when it is killed).
-USER = """
+WHOAMI = """
+import os
 import sys
 from pathlib import Path
+from fanfold.core.blocking import run_blocking
 from fanfold.core.embedded_postgres import EmbeddedPostgres
+from fanfold.core.postgres_programs import Programs
+from tests.fixtures.database import connect
 
+async def whoami(url):
+    connection = await connect(url)
+    try:
+        return await connection.fetchval("SELECT current_user")
+    finally:
+        await connection.close()
+"""
+# Starts, says so, and stops when a line comes in (or when it is killed).
+USER = f"""{WHOAMI}
 server = EmbeddedPostgres(Path(sys.argv[1]), fsync="off").start()
+run_blocking(whoami(server.url(user="fanfold_owner")))
 print(server.url(user="postgres"), flush=True)
 sys.stdin.readline()
 print(server.stop(), flush=True)
@@ -48,22 +62,7 @@ os.write(told, b"!")
 print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 10 + True, flush=True)
 """
 # Everything is imported as root, who alone may be able to read this interpreter; then root is given up for good.
-PLAIN_USER = """
-import os
-import sys
-from pathlib import Path
-from fanfold.core.blocking import run_blocking
-from fanfold.core.embedded_postgres import EmbeddedPostgres
-from fanfold.core.postgres_programs import Programs
-from tests.fixtures.database import connect
-
-async def whoami(url):
-    connection = await connect(url)
-    try:
-        return await connection.fetchval("SELECT current_user")
-    finally:
-        await connection.close()
-
+PLAIN_USER = f"""{WHOAMI}
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
@@ -227,6 +226,16 @@ class TestTrouble:
         with pytest.raises(EmbeddedPostgresError, match="chmod 700"):
             server.start()
 
+    def test_a_start_waits_for_another_that_hangs_only_so_long(
+        self, make: Callable[..., EmbeddedPostgres]
+    ) -> None:
+        server = make()
+        run = server.data_dir / "run"
+        run.mkdir(parents=True, mode=0o700)
+
+        with locked(run / "gate", timeout_s=1), pytest.raises(EmbeddedPostgresError, match="Another process"):
+            server.start(timeout_s=0.2)
+
     def test_a_start_that_fails_shows_the_log_and_leaves_nothing(
         self, make: Callable[..., EmbeddedPostgres]
     ) -> None:
@@ -327,7 +336,7 @@ class TestManyUsers:
         assert heir.stop() is True
         assert not heir._alive()
 
-    @pytest.mark.parametrize("delay_s", [0.2, 0.3, 0.4, 0.5, 0.7, 1.0])
+    @pytest.mark.parametrize("delay_s", [0.3, 0.5, 0.8])
     def test_kill_9_in_the_middle_of_a_cold_start_does_no_harm(
         self,
         spawn: Callable[..., "subprocess.Popen[str]"],
@@ -341,6 +350,19 @@ class TestManyUsers:
         server = make().start()
         assert query(server.url(user=OWNER), "SELECT current_database()") == "fanfold"
         assert server.stop() is True
+
+    def test_a_half_made_cluster_is_left_in_peace_until_its_maker_has_ended(
+        self, spawn: Callable[..., "subprocess.Popen[str]"], make: Callable[..., EmbeddedPostgres]
+    ) -> None:
+        victim, server = spawn(), make()
+        deadline = time.monotonic() + 60
+        while not (server.data_dir / "postgres.making" / "base").exists() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        victim.kill()
+        victim.wait(30)
+
+        assert server._alive()  # initdb goes on without its parent, and holds the lock
+        assert query(server.start().url(user=OWNER), "SELECT 1") == 1
 
     def test_a_forked_child_is_a_user_of_its_own(self, spawn: Callable[..., "subprocess.Popen[str]"]) -> None:
         output = spawn(FORKING_USER).communicate(timeout=60)[0]

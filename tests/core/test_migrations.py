@@ -184,7 +184,7 @@ class TestLogin:
             (3,)
         ]
 
-    @pytest.mark.parametrize("password", ["plain-Password'1", "密码 é", "x\u00ady\u3000z"])
+    @pytest.mark.parametrize("password", ["plain-Password'1", "密码 é", "x\u00ady\u1680z"])
     def test_a_missing_login_is_made_with_its_password(
         self, cluster: EmbeddedPostgres, password: str
     ) -> None:
@@ -207,6 +207,30 @@ class TestLogin:
         )  # a member of fanfold_app that inherits no operator's right
         with pytest.raises(asyncpg.InvalidPasswordError):
             run_blocking(log_in(password + "!"))
+
+    def test_an_owner_who_is_a_guest_in_the_database_is_not_locked_out(
+        self, cluster: EmbeddedPostgres
+    ) -> None:
+        execute(
+            cluster.url(user=SUPERUSER),
+            "CREATE ROLE guest LOGIN",
+            "CREATE DATABASE shared",
+            "GRANT CREATE ON DATABASE shared TO guest",
+        )
+        guest = cluster.url(user="guest", database="shared")
+
+        with pytest.raises(MigrationRefused) as refusal:
+            migrate(guest)
+        run_as_told(cluster, refusal.value, database="shared")
+        migrate(guest)
+
+        assert migrations.status(guest).is_at_head
+
+    def test_a_superuser_may_migrate(self, cluster: EmbeddedPostgres) -> None:
+        for _again in range(2):
+            migrate(cluster.url(user=SUPERUSER), app_url=cluster.url(user="server"))
+
+        assert rows(cluster.url(user="server"), "SELECT count(*) FROM fanfold.plans") == [(3,)]
 
     @pytest.mark.parametrize("name", [OWNER, SYSTEM, OPERATOR])
     def test_a_login_that_is_no_one_elses_is_demanded(self, fresh_database: TestDatabase, name: str) -> None:

@@ -1,12 +1,6 @@
 """The roles that row-level security rests on, brought to exactly the rights they must have. Roles are cluster-wide."""
 
 import asyncio
-import base64
-import hashlib
-import hmac
-import os
-import stringprep
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,10 +8,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from fanfold.core.scram import scram_verifier
+
 APP, SYSTEM, OPERATOR = "fanfold_app", "fanfold_system", "fanfold_operator"
 
 _ROUNDS = 20
-_SCRAM_ITERATIONS = 4096  # what Postgres itself uses
 _REFUSED = {
     "42501",
     "42704",
@@ -125,7 +120,7 @@ def _missing_grants(found: _Found, login: Login) -> Iterator[Step]:
         if not any(may_set and inherit == inherits for *_, inherit, may_set in present):
             yield _step(f"GRANT {role} TO {_quoted(member)} {options}")
         for *_, grantor, inherit, _may_set in present:
-            if inherit and not inherits and grantor != found.owner:
+            if inherit and not inherits:
                 yield _step(f"GRANT {role} TO {_quoted(member)} {options} GRANTED BY {_quoted(grantor)}")
     for role, member, grantor, *_ in found.grants:
         if role == SYSTEM and member in {APP, OPERATOR, login.name}:
@@ -138,9 +133,8 @@ def _missing_rights(found: _Found) -> Iterator[Step]:
         yield _step(f"GRANT CONNECT, CREATE ON DATABASE {database} TO {_quoted(found.owner)}")
     if not found.app_connects:
         yield _step(f"GRANT CONNECT ON DATABASE {database} TO {APP}")
-    if (
-        found.public_has_rights
-    ):  # TEMP too: a temporary table comes first in any path that does not say otherwise
+    # TEMP too: a temporary table comes first in any path that does not say otherwise.
+    if found.public_has_rights:
         yield _step(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
 
 
@@ -179,19 +173,6 @@ def _creation(name: str, kind: str, password: str | None) -> Step:
     if password is None:
         return _step(start)
     return Step(f"{start} PASSWORD '{scram_verifier(password)}'", f"{start} PASSWORD '...'")
-
-
-def scram_verifier(password: str) -> str:
-    """Return what Postgres stores of a password (RFC 5803), so that the password itself is in no statement or log."""
-    kept = (character for character in password if not stringprep.in_table_b1(character))
-    spaced = "".join(" " if stringprep.in_table_c12(character) else character for character in kept)
-    salt = os.urandom(16)
-    prepared = unicodedata.normalize("NFKC", spaced).encode()  # SASLprep, RFC 4013
-    salted = hashlib.pbkdf2_hmac("sha256", prepared, salt, _SCRAM_ITERATIONS)
-    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
-    server = hmac.digest(salted, b"Server Key", "sha256")
-    salt_64, stored_64, server_64 = (base64.b64encode(part).decode() for part in (salt, stored, server))
-    return f"SCRAM-SHA-256${_SCRAM_ITERATIONS}:{salt_64}${stored_64}:{server_64}"
 
 
 def _quoted(name: str) -> str:
