@@ -1,11 +1,14 @@
 """Every setting, typed, in groups. The one place that reads the environment and `.env`."""
 
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AliasChoices, BaseModel, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict
 
 IPNetwork = IPv4Network | IPv6Network
 
@@ -104,3 +107,52 @@ class Settings(_Group):
     fan_out: FanOutSettings = Field(default_factory=FanOutSettings)
     offload: OffloadSettings = Field(default_factory=OffloadSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+
+
+class ClientSettings(_Group):
+    """What the command line needs to ask a running server; no part of a server's own settings."""
+
+    url: str | None = Field(None, validation_alias=_names("URL"))
+    api_key: SecretStr | None = Field(None, validation_alias=_names("API_KEY"))
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One setting: its name in the environment, its value, and where that comes from."""
+
+    name: str
+    value: Any
+    source: Literal["environment", ".env", "default"]
+
+
+def origins(settings: Settings) -> Iterator[Origin]:
+    """Yield every setting with its source; secrets are still wrapped."""
+    environment = {name.upper() for name in os.environ}
+    dotenv = {name.upper() for name in DotEnvSettingsSource(Settings).env_vars}
+    for group in type(settings).model_fields:
+        members: BaseModel = getattr(settings, group)
+        for member, field in type(members).model_fields.items():
+            choices = field.validation_alias
+            names = [str(name) for name in choices.choices] if isinstance(choices, AliasChoices) else [member]
+            found_in = _first_with(names, {"environment": environment, ".env": dotenv})
+            yield Origin(found_in[0], getattr(members, member), found_in[1])
+
+
+def _first_with(
+    names: list[str], places: Mapping[Literal["environment", ".env"], set[str]]
+) -> tuple[str, Literal["environment", ".env", "default"]]:
+    for place, known in places.items():
+        for name in names:
+            if name in known:
+                return name, place
+    return names[0], "default"
+
+
+def environment_variable(name: str) -> str | None:
+    """Return a variable that a command was told to read, such as a credential's."""
+    return os.environ.get(name)
+
+
+def export(**values: object) -> None:
+    """Put settings into the environment, for the processes that this one starts."""
+    os.environ.update({f"FANFOLD_{name}": str(value) for name, value in values.items()})

@@ -1,0 +1,106 @@
+"""What `doctor` looks at, in the order in which a server would need it."""
+
+import asyncio
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import httpx
+
+from fanfold.cli.output import Refused
+from fanfold.cli.serve import check_port
+from fanfold.core.config import Settings
+from fanfold.core.crypto import KeyRing
+from fanfold.core.db import Database
+from fanfold.core.migrations import current_revision, head
+from fanfold.core.postgres_programs import find_programs
+from fanfold.core.secret_keys import secret_keys
+from fanfold.core.startup import explain
+from fanfold.resources import open_database
+
+LISTENS_WITHIN_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: whether it holds, what was found, and what to do where it does not."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str | None = None
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """Yield what each check finds. Starts the embedded Postgres, if it is the one in use, and stops it again."""
+    is_embedded = settings.database.url is None and settings.database.owner_url is None
+    if is_embedded:
+        yield _judged("embedded Postgres", lambda: _programs(settings))
+    yield _judged("secret keys", lambda: _ring(settings))
+    yield _judged("database", lambda: asyncio.run(_database(settings)))
+    yield _judged("port", lambda: _port(settings))
+    yield _judged("speed", _loop)
+
+
+def _judged(name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, ok=True, detail=check())
+    except Refused as refused:
+        return Finding(name, ok=False, detail="not as it must be", remedy=refused.message)
+    except Exception as error:  # noqa: BLE001 - a doctor reports what he finds, whatever it is
+        return Finding(name, ok=False, detail=type(error).__name__, remedy=explain(error))
+
+
+def _programs(settings: Settings) -> str:
+    settings.database.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    programs = find_programs(settings.database.data_dir.resolve())
+    programs.probe()
+    return f"its programs run, data in {settings.database.data_dir.resolve()}"
+
+
+def _ring(settings: Settings) -> str:
+    ring = secret_keys(settings)
+    KeyRing(ring)
+    return f"{len(ring)}, of sufficient length"
+
+
+async def _database(settings: Settings) -> str:
+    async with open_database(settings) as database:
+        return await _described(database)
+
+
+async def _described(database: Database) -> str:
+    newest = head()
+    async with database.begin() as connection:
+        present = await current_revision(connection)
+    if present != newest:
+        raise Refused(
+            f"The schema is at revision {present}, this version needs {newest}: run `fanfold migrate`."
+        )
+    return f"reachable, as a role that serves, schema at {newest}"
+
+
+def _port(settings: Settings) -> str:
+    host, port = settings.server.host, settings.server.port
+    try:
+        check_port(host, port)
+    except Refused:
+        if not _is_ours(f"http://{host}:{port}"):
+            raise
+        return f"a server of Fanfold listens on {port} of {host}"
+    return f"{port} of {host} is free"
+
+
+def _is_ours(address: str) -> bool:
+    try:
+        answer = httpx.get(f"{address}/ping", timeout=LISTENS_WITHIN_S, trust_env=False)
+        return bool(answer.json() == {"message": "pong"})
+    except (httpx.HTTPError, ValueError):
+        return False
+
+
+def _loop() -> str:
+    missing = [name for name in ("uvloop", "httptools") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise Refused(f"Install {' and '.join(missing)}: `pip install uvicorn[standard]`.")
+    return "uvloop and httptools are there"

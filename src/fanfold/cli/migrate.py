@@ -1,0 +1,22 @@
+"""`fanfold migrate`."""
+
+from fanfold.cli.output import show_members
+from fanfold.core.config import Settings
+from fanfold.core.database_urls import database_urls
+from fanfold.core.migrations import MigrationRefused, current, head
+from fanfold.core.migrations import migrate as run_migrations
+
+NO_OWNER = (
+    "FANFOLD_DATABASE_URL names the serving login, which may not migrate. Put the address of the schema's owner into "
+    "FANFOLD_OWNER_DATABASE_URL as well."
+)
+
+
+def migrate() -> None:
+    """Make the roles and plans, and bring the database to the newest schema."""
+    with database_urls(Settings().database) as urls:
+        if urls.owner is None:
+            raise MigrationRefused(NO_OWNER)
+        before = current(urls.owner)
+        run_migrations(urls.owner, app_url=urls.app)
+        show_members({"from": before, "to": head()})

@@ -1,0 +1,85 @@
+"""`fanfold serve`."""
+
+import os
+import socket
+from contextlib import nullcontext
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from fanfold.cli.output import Refused
+from fanfold.core.config import Settings, export
+from fanfold.core.database_urls import database_urls
+from fanfold.core.startup import explain_port
+from fanfold.core.telemetry.logging import configure_logging, get_logger
+
+GRACE_S = 30
+APPLICATION = "fanfold.main:app"
+
+_log = get_logger(__name__)
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on (FANFOLD_HOST).")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on (FANFOLD_PORT).")
+    ] = None,
+    workers: Annotated[
+        str | None, typer.Option(help="Number of processes, or auto: one for each core (FANFOLD_WORKERS).")
+    ] = None,
+) -> None:
+    """Serve HTTP until SIGTERM or Ctrl-C."""
+    given = {"HOST": host, "PORT": port, "WORKERS": workers}
+    export(**{name: value for name, value in given.items() if value is not None})
+    settings = Settings()
+    server = settings.server
+    check_port(server.host, server.port)
+    count = worker_count(server.workers)
+    export(WORKERS=count)
+    is_embedded = settings.database.url is None and settings.database.owner_url is None
+    # With several workers this process holds the embedded Postgres for them: it starts once, and ends after the last.
+    with database_urls(settings.database) if is_embedded and count > 1 else nullcontext():
+        _run(settings, count, is_embedded=is_embedded)
+
+
+def _run(settings: Settings, workers: int, *, is_embedded: bool) -> None:
+    logs = configure_logging(settings)
+    try:
+        if is_embedded:
+            _log.warning("Postgres is the embedded one. For production set FANFOLD_DATABASE_URL.")
+        uvicorn.run(
+            APPLICATION,
+            host=settings.server.host,
+            port=settings.server.port,
+            workers=workers,
+            loop="uvloop",
+            http="httptools",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+    finally:
+        logs.close()
+
+
+def worker_count(wanted: int | str) -> int:
+    """Return how many processes shall serve; `auto` is one for each core that this process may use."""
+    if wanted == "auto":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(wanted))
+
+
+def check_port(host: str, port: int) -> None:
+    """Refuse where nobody could listen, before anything is started."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+    except OSError as error:
+        raise Refused(explain_port(host, port, error)) from None

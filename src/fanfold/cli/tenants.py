@@ -1,0 +1,59 @@
+"""`fanfold tenants`."""
+
+from typing import Annotated, Any
+
+import typer
+
+from fanfold.cli.database import in_database, operating
+from fanfold.cli.output import show_members, show_rows
+from fanfold.core.config import Settings
+from fanfold.core.db import Database
+from fanfold.core.schemas import MAX_LIMIT
+from fanfold.tenants.repository import TenantRepository
+from fanfold.tenants.schemas import TenantCreate
+from fanfold.tenants.service import TenantFilter, TenantService
+
+commands = typer.Typer(help="Make and list tenants.")
+
+
+@commands.command()
+def create(
+    slug: Annotated[str, typer.Argument(help="The tenant's short name: a-z, 0-9 and `-`.")],
+    plan: Annotated[str, typer.Option(help="free, pro or scale.")] = "free",
+    name: Annotated[str | None, typer.Option(help="The full name; the slug by default.")] = None,
+) -> None:
+    """Make a tenant."""
+    wanted = TenantCreate(slug=slug, name=name, plan=plan)
+
+    async def work(database: Database) -> dict[str, Any]:
+        async with operating(database) as session:
+            tenant, _ = await TenantService(TenantRepository(session)).create(wanted)
+            return {"id": str(tenant.id), "slug": tenant.slug, "plan": tenant.plan}
+
+    show_members(in_database(work, Settings()))
+
+
+@commands.command("list")
+def list_tenants(
+    search: Annotated[str | None, typer.Option(help="Part of a slug or a name.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_LIMIT, help="How many at most, newest first.")] = 50,
+) -> None:
+    """List tenants, newest first."""
+
+    async def work(database: Database) -> list[dict[str, Any]]:
+        async with operating(database) as session:
+            rows, _ = await TenantService(TenantRepository(session)).list(
+                TenantFilter(search), limit=limit, cursor=None
+            )
+            return [
+                {
+                    "id": str(row.id),
+                    "slug": row.slug,
+                    "name": row.name,
+                    "plan": row.plan,
+                    "status": row.status,
+                }
+                for row, _ in rows
+            ]
+
+    show_rows(in_database(work, Settings()), ("slug", "name", "plan", "status", "id"))

@@ -1,0 +1,124 @@
+"""Why a process cannot start, in words that say what to do; a traceback would say it to nobody."""
+
+import errno
+import sys
+from functools import singledispatch
+
+import asyncpg
+from pydantic import ValidationError
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fanfold.core.crypto import SealBroken, WeakSecret
+from fanfold.core.db import RoleTooStrong
+from fanfold.core.embedded_postgres import EmbeddedPostgresError
+from fanfold.core.errors import FanfoldError
+from fanfold.core.file_locks import HeldElsewhere
+from fanfold.core.roles import MigrationRefused
+
+_NOT_MIGRATED = {"3F000", "42P01"}  # invalid_schema_name, undefined_table
+_GONE = {"08", "57"}  # classes: connection exceptions, operator intervention
+_WHERE = "Check FANFOLD_DATABASE_URL and FANFOLD_OWNER_DATABASE_URL, and that the server runs."
+
+
+@singledispatch
+def explain(_error: BaseException) -> str | None:
+    """Return what went wrong and what to do; None for what nobody foresaw, where only a traceback helps."""
+    return None
+
+
+@explain.register(RoleTooStrong)
+@explain.register(WeakSecret)
+@explain.register(SealBroken)
+@explain.register(MigrationRefused)
+@explain.register(EmbeddedPostgresError)
+@explain.register(FanfoldError)
+def _said_well(error: Exception) -> str:
+    return str(error)
+
+
+@explain.register
+def _only_one(error: BaseExceptionGroup) -> str | None:
+    return explain(error.exceptions[0]) if len(error.exceptions) == 1 else None
+
+
+@explain.register
+def _not_valid(error: ValidationError) -> str:
+    """Say which settings or options do not hold and why; never their values, which may be secrets."""
+    problems = [
+        f"{'.'.join(map(str, each['loc'])) or 'the whole'}: {each['msg']}"
+        for each in error.errors(include_input=False, include_url=False)
+    ]
+    return f"Not valid: {'; '.join(problems)}."
+
+
+@explain.register
+def _held(error: HeldElsewhere) -> str:
+    return f"Another process of Fanfold has held the lock `{error}` for too long: end it, then try again."
+
+
+@explain.register
+def _not_an_address(_error: ArgumentError) -> str:
+    return "A database address is not of the form postgresql://user:password@host:5432/database."
+
+
+@explain.register
+def _wrapped(error: DBAPIError) -> str | None:
+    return _sqlstate(getattr(error.orig, "sqlstate", None))
+
+
+@explain.register
+def _postgres(error: asyncpg.PostgresError) -> str | None:
+    return _sqlstate(error.sqlstate)
+
+
+def _sqlstate(state: str | None) -> str | None:
+    if state in _NOT_MIGRATED:
+        return "The database is not prepared for this version: run `fanfold migrate`."
+    if state is None or state[:2] in _GONE:
+        return f"The database does not answer. {_WHERE}"
+    if state[:2] == "28":  # invalid authorization specification
+        return "The database refuses the login. Check user and password in FANFOLD_DATABASE_URL."
+    if state == "3D000":  # invalid_catalog_name
+        return "The server has no such database: make it, or mend the name in FANFOLD_DATABASE_URL."
+    return None
+
+
+@explain.register
+def _operating_system(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"A port is in use ({error.strerror}): set FANFOLD_PORT or FANFOLD_METRICS_PORT to a free one."
+    if error.filename is not None:
+        return (
+            f"{error.filename}: {error.strerror}. Mend it, or set FANFOLD_DATA_DIR to a folder of your own."
+        )
+    return f"The database cannot be reached ({error.strerror or 'no answer in time'}). {_WHERE}"
+
+
+def explain_port(host: str, port: int, error: OSError) -> str:
+    """Return why a server cannot listen there."""
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"Port {port} of {host} is in use: stop what listens there, or set FANFOLD_PORT to another one."
+        )
+    return f"Cannot listen on {host}, port {port} ({error.strerror}): set FANFOLD_HOST and FANFOLD_PORT anew."
+
+
+class StartupErrors:
+    """Lets a server's log show the explanation of a failed start instead of its traceback (pure ASGI)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything through but the message of a failed start."""
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+
+        async def explained(message: Message) -> None:
+            error = sys.exception() if message["type"] == "lifespan.startup.failed" else None
+            text = explain(error) if error is not None else None
+            await send(message if text is None else {**message, "message": f"Cannot start. {text}"})
+
+        await self._app(scope, receive, explained)
