@@ -5,7 +5,6 @@ import threading
 from ipaddress import ip_network
 
 import pytest
-from fanfold.fanout.splitters.registry import SPLITTERS
 
 from fanfold.core.offload import Offload
 from fanfold.fanout.adapters.base import AdapterAnswer
@@ -15,6 +14,7 @@ from fanfold.fanout.folds.registry import FOLDS
 from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.kinds import Kinds
 from fanfold.fanout.service import FanOut
+from fanfold.fanout.splitters.registry import SPLITTERS
 from fanfold.fanout.strategies.registry import STRATEGIES
 from fanfold.fanout.transports.registry import TRANSPORTS, transport
 from fanfold.fanout.types import (
@@ -190,7 +190,8 @@ class TestZoo:
         guard = AddressGuard([ip_network("127.0.0.0/8")])
         async with Zoo() as zoo:
             upstreams = tuple(
-                upstream(path, url=zoo.url(path, tag="run"), timeout_s=1.0) for path in sorted(ZOO_CODES)
+                upstream(path, url=zoo.url(path, tag="run"), timeout_s=0.5 if path == "hang" else 30.0)
+                for path in sorted(ZOO_CODES)
             )
             async with FanOut(transport=transport(kind, guard=guard, max_connections=50), kinds=KINDS) as fan:
                 answer = await fan.run(request(3, *upstreams, strategy="broadcast"))

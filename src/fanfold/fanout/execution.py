@@ -80,12 +80,7 @@ class Execution:
 
     async def _work(self, calls: deque[Call]) -> None:
         while await self._goes_on() and calls:
-            call = calls.popleft()
-            try:
-                result = await self._result(call)
-            except asyncio.CancelledError:
-                self._run.record(ended(call, ErrorCode.CANCELLED))
-                raise
+            result = await self._result(calls.popleft())
             self._run.record(result)
             if not result.success and self._request.on_error is OnError.FAIL:
                 self._cancel_others()
