@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Self
 from uuid import UUID
 
@@ -54,12 +55,15 @@ _ROLE_CHECK = text(
     select r.rolsuper or r.rolbypassrls or exists (
         select from pg_class c join pg_namespace n on n.oid = c.relnamespace
          where n.nspname = 'fanfold' and c.relkind in ('r', 'p') and pg_has_role(r.oid, c.relowner, 'usage'))
+        or exists (
+        select from pg_database d
+         where d.datname = current_database() and pg_has_role(r.oid, d.datdba, 'usage'))
       from pg_roles r where r.rolname = current_user
     """
 )
 _ROLE_ADVICE = (
-    "FANFOLD_DATABASE_URL names a role that owns the tables or stands above row-level security, so tenants would not "
-    "be kept apart. Make a serving login, for example\n"
+    "FANFOLD_DATABASE_URL names a role that owns the tables or the database, or stands above row-level security, "
+    "so tenants would not be kept apart. Make a serving login, for example\n"
     "    CREATE ROLE fanfold_app LOGIN PASSWORD '...';\n"
     "put it into FANFOLD_DATABASE_URL, put the present address into FANFOLD_OWNER_DATABASE_URL, and run "
     "`fanfold migrate`."
@@ -70,18 +74,20 @@ class Database:
     """The engine of one process. `session` is for one tenant, `operator_session` sees all tenants."""
 
     def __init__(self, url: str, *, pool_size: int = 10, pool_timeout_s: float = 5.0) -> None:
-        self._url = make_url(url).set(drivername="postgresql+asyncpg")
+        # asyncpg reads the address itself: it knows sslmode and all else that libpq's addresses may say.
+        self._dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         self.engine: AsyncEngine = create_async_engine(
-            self._url,
+            "postgresql+asyncpg://",
+            async_creator=partial(
+                self.connect,
+                timeout=pool_timeout_s,
+                server_settings={"statement_timeout": str(STATEMENT_TIMEOUT_MS)},
+            ),
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=pool_timeout_s,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args={
-                "timeout": pool_timeout_s,
-                "server_settings": {"statement_timeout": str(STATEMENT_TIMEOUT_MS)},
-            },
         )
         self._sessions = async_sessionmaker(
             self.engine, class_=AsyncSession, sync_session_class=TenantSession, expire_on_commit=False
@@ -103,8 +109,7 @@ class Database:
 
     async def connect(self, **settings: Any) -> asyncpg.Connection:
         """Open one connection outside the pool, for the ledger's own lane."""
-        dsn = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
-        return await asyncpg.connect(dsn, **settings)
+        return await asyncpg.connect(self._dsn, **settings)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Any]:
