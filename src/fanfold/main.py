@@ -23,6 +23,7 @@ from fanfold.core.health import health_router
 from fanfold.core.openapi import install_openapi
 from fanfold.core.problems import install_problem_handlers
 from fanfold.core.problems import router as problems_router
+from fanfold.core.startup import StartupErrors
 from fanfold.core.telemetry.exposition import Exposition, metrics_router
 from fanfold.core.telemetry.logging import configure_logging
 from fanfold.core.telemetry.metrics import Metrics
@@ -84,6 +85,7 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
         middleware=[
+            Middleware(StartupErrors),
             Middleware(TelemetryMiddleware, metrics=metrics),
             Middleware(
                 AuthenticationMiddleware,

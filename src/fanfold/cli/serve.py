@@ -1,5 +1,6 @@
 """`fanfold serve`."""
 
+import asyncio
 import os
 import socket
 from contextlib import nullcontext
@@ -10,9 +11,12 @@ import uvicorn
 
 from fanfold.cli.output import Refused
 from fanfold.core.config import Settings, export
+from fanfold.core.crypto import KeyRing
 from fanfold.core.database_urls import database_urls
+from fanfold.core.secret_keys import secret_keys
 from fanfold.core.startup import explain_port
 from fanfold.core.telemetry.logging import configure_logging, get_logger
+from fanfold.resources import open_database
 
 GRACE_S = 30
 APPLICATION = "fanfold.main:app"
@@ -38,9 +42,20 @@ def serve(
     count = worker_count(server.workers)
     export(WORKERS=count)
     is_embedded = settings.database.url is None and settings.database.owner_url is None
-    # With several workers this process holds the embedded Postgres for them: it starts once, and ends after the last.
-    with database_urls(settings.database) if is_embedded and count > 1 else nullcontext():
+    if count == 1:
         _run(settings, count, is_embedded=is_embedded)
+        return
+    # This process holds the embedded Postgres for its workers: it starts once, and ends after the last of them. And it
+    # finds out what would keep them from starting, since uvicorn's parent ends with 0 whatever its workers say.
+    with database_urls(settings.database) if is_embedded else nullcontext():
+        KeyRing(secret_keys(settings))
+        asyncio.run(_prepare(settings))
+        _run(settings, count, is_embedded=is_embedded)
+
+
+async def _prepare(settings: Settings) -> None:
+    async with open_database(settings):
+        pass
 
 
 def _run(settings: Settings, workers: int, *, is_embedded: bool) -> None:

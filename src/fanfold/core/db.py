@@ -62,8 +62,8 @@ _ROLE_CHECK = text(
     """
 )
 _ROLE_ADVICE = (
-    "FANFOLD_DATABASE_URL names a role that owns the tables or the database, or stands above row-level security, "
-    "so tenants would not be kept apart. Make a serving login, for example\n"
+    "FANFOLD_DATABASE_URL names a role that owns the tables or the database, or stands above row-level security, so "
+    "tenants would not be kept apart. Make a serving login, for example\n"
     "    CREATE ROLE fanfold_app LOGIN PASSWORD '...';\n"
     "put it into FANFOLD_DATABASE_URL, put the present address into FANFOLD_OWNER_DATABASE_URL, and run "
     "`fanfold migrate`."
