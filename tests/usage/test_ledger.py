@@ -311,7 +311,8 @@ class TestClosing:
         tenant = await books.new_tenant(100)
         async with Ledger(books.connect) as ledger:
             held = await hold(ledger, tenant, 10)
-        with pytest.raises(NotReady):
-            await hold(ledger, tenant)
-        with pytest.raises(NotReady):
-            await ledger.settle(held.reservation, [])
+        async with asyncio.timeout(30):
+            with pytest.raises(NotReady):
+                await hold(ledger, tenant)
+            with pytest.raises(NotReady):
+                await ledger.settle(held.reservation, [])

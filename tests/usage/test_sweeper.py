@@ -132,12 +132,13 @@ async def test_both_lock_the_quota_before_they_touch_a_reservation(
     async with (
         asyncio.timeout(30),
         asyncio.TaskGroup() as group,
+        books.superuser() as watcher,  # the activity is read once in a transaction, so not by the locker
         books.superuser() as locker,
         locker.transaction(),
     ):
         await locker.execute("select from fanfold.quota_periods where tenant_id = $1 for update", tenant)
         group.create_task(sweeper.sweep() if who == "sweeper" else ledger.settle(held.reservation, []))
-        while not await locker.fetchval(WAITING_FOR_A_ROW):
+        while not await watcher.fetchval(WAITING_FOR_A_ROW):
             await asyncio.sleep(0.01)
         await locker.execute(
             "select from fanfold.reservations where tenant_id = $1 for update nowait", tenant
