@@ -118,11 +118,6 @@ class _CountingInterpreter(TreeInterpreter):
         self._charge(1)
         return super().visit(node, *args, **kwargs)
 
-    def visit_flatten(self, node: Any, value: Any) -> Any:
-        merged = super().visit_flatten(node, value)
-        self._charge(len(merged or ()))
-        return merged
-
     def visit_comparator(self, node: Any, value: Any) -> Any:
         operands = [self.visit(child, value) for child in node["children"]]
         if len(_lengths(operands)) > 1:
