@@ -7,9 +7,33 @@ from typing import Any
 from fanfold.core.errors import MalformedRequest
 
 MAX_DEPTH = 64
+# A body of 32 MB can hold ten million empty arrays, which would stop the event loop for half a minute and take a
+# gigabyte; what a request may hold by its schemas is far below these, but for texts, which are one value each.
+MAX_VALUES = 20_000
+MAX_MEMBERS = 1_000
+MAX_DIGITS = 64
+
+_SEPARATORS = (b",", b"[", b"{")
+
+
+def _count_separators(data: bytes) -> int:
+    return sum(map(data.count, _SEPARATORS))
+
+
+def _check_number_of_values(data: bytes) -> None:
+    if _count_separators(data) <= MAX_VALUES:
+        return
+    # Most of them may stand in texts: what is between quotes does not count, once escaped quotes are out of the way.
+    for escaped in (b"\\\\", b'\\"'):
+        if escaped in data:
+            data = data.replace(escaped, b"")
+    if data.count(b'"') > 4 * MAX_VALUES or _count_separators(b"".join(data.split(b'"')[::2])) > MAX_VALUES:
+        raise MalformedRequest(f"The JSON holds more than {MAX_VALUES} values.")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MAX_MEMBERS:
+        raise MalformedRequest(f"A JSON object has more than {MAX_MEMBERS} members.")
     members = dict(pairs)
     if len(members) != len(pairs):
         raise MalformedRequest("A JSON object gives the same member twice.")
@@ -20,6 +44,12 @@ def _constant(_name: str) -> Any:
     raise MalformedRequest("NaN and Infinity are not JSON numbers.")
 
 
+def _integer(literal: str) -> int:
+    if len(literal) > MAX_DIGITS:  # Reading digits takes time that grows with their square.
+        raise MalformedRequest(f"A number has more than {MAX_DIGITS} digits.")
+    return int(literal)
+
+
 def _number(literal: str) -> float:
     value = float(literal)
     if not math.isfinite(value):
@@ -27,7 +57,9 @@ def _number(literal: str) -> float:
     return value
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_number)
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_number
+)
 
 
 def _is_encodable(value: str) -> bool:
@@ -57,8 +89,9 @@ def loads(data: bytes) -> Any:
     """Decode one JSON value; raises `MalformedRequest`.
 
     Refused besides bad syntax: NaN, Infinity, numbers beyond a double, lone surrogates, NUL, a member given twice,
-    more than 64 levels, any encoding but UTF-8.
+    more than 64 levels, 20,000 values, 1,000 members of an object or 64 digits, any encoding but UTF-8.
     """
+    _check_number_of_values(data)
     try:
         value = _decoder.decode(data.decode("utf-8"))
     except (ValueError, RecursionError):
