@@ -4,10 +4,10 @@ import datetime as dt
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from fanfold.auth.principal import TENANT_SCOPES, Scope
-from fanfold.core.schemas import INT32_MAX, Name, OneOf, ReadModel, StrictModel, Whole
+from fanfold.core.schemas import INT32_MAX, Moment, Name, OneOf, ReadModel, StrictModel, Whole
 
 TenantScope = Annotated[str, OneOf(sorted(TENANT_SCOPES))]
 Rate = Annotated[Whole, Field(ge=1, le=INT32_MAX)]
@@ -24,7 +24,7 @@ class ApiKeyCreate(StrictModel):
 
     name: Name
     scopes: list[TenantScope] = Field(default=[Scope.PROCESS.value], min_length=1, max_length=20)
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     requests_per_minute: Rate | None = None
     burst: Rate | None = None
 
@@ -42,7 +42,7 @@ class ApiKeyUpdate(StrictModel):
 
     name: Name = ""
     scopes: list[TenantScope] = Field(default=[], min_length=1, max_length=20)
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     requests_per_minute: Rate | None = None
     burst: Rate | None = None
 

@@ -1,10 +1,20 @@
 """The border's base models: strict on the way in, one shape for pages on the way out."""
 
+import datetime as dt
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Strict, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Strict,
+    StringConstraints,
+)
 from pydantic_core import CoreSchema, core_schema
 
 Item = TypeVar("Item")
@@ -13,11 +23,40 @@ MAX_LIMIT = 200
 DEFAULT_LIMIT = 50
 INT32_MAX = 2**31 - 1
 
+# What terminals obey or turn around, and what ends a line for some readers: controls, bidirectional overrides.
+_INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}T", re.ASCII)
+
+
+def _printable(value: str) -> str:
+    if _INVISIBLE.search(value):
+        raise ValueError("must not hold control characters")
+    return value
+
+
+def _written(value: Any) -> Any:
+    if not isinstance(value, str) or not _DATE.match(value):  # pydantic reads seconds since 1970 too
+        raise ValueError("must be a time as RFC 3339 writes it, for example 2030-01-31T12:00:00Z")
+    return value
+
+
+def _in_utc(value: dt.datetime) -> dt.datetime:
+    try:
+        return value.astimezone(dt.UTC)
+    except OverflowError:
+        raise ValueError("must lie between the years 1 and 9999 in UTC") from None
+
+
 Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
 Flag = Annotated[bool, Strict()]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+Name = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200, strip_whitespace=True),
+    AfterValidator(_printable),
+]
+Moment = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_utc)]
 
 
 class StrictModel(BaseModel):
