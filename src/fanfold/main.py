@@ -1,6 +1,7 @@
 """The whole product on two screens: what a process has, what a request passes through, and where it ends."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import fields
@@ -70,6 +71,7 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
             async with open_all(settings) as resources, observed(resources, metrics, exposition):
                 for field in fields(resources):
                     setattr(app.state, field.name, getattr(resources, field.name))
+                gc.freeze()  # what lives as long as the process need not be walked by every collection
                 yield
         finally:
             await asyncio.to_thread(logs.close)

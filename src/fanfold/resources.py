@@ -16,6 +16,7 @@ from fanfold.core.offload import Offload
 from fanfold.core.secret_keys import secret_keys
 from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.service import FanOut
+from fanfold.fanout.splitters.tokens import load as load_vocabulary
 from fanfold.fanout.transports.registry import transport
 from fanfold.upstreams.directory import UpstreamDirectory
 from fanfold.usage.ledger import Ledger
@@ -86,13 +87,17 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     key_ring = KeyRing(secret_keys(settings))
     guard = AddressGuard(settings.fan_out.upstream_allowed_networks)
     async with AsyncExitStack() as stack:
+        # Before serving begins: loading holds the interpreter for longer than a request may be kept waiting.
+        await asyncio.to_thread(load_vocabulary)
         database = await stack.enter_async_context(open_database(settings))
         offload = Offload(threads=settings.offload.threads, queue=settings.offload.queue)
         stack.callback(offload.close)
         chosen = transport(
             settings.fan_out.transport, guard=guard, max_connections=settings.fan_out.max_connections
         )
-        fan_out = await stack.enter_async_context(FanOut(transport=chosen, offload=offload))
+        fan_out = await stack.enter_async_context(
+            FanOut(transport=chosen, offload=offload, max_in_flight=settings.fan_out.max_connections)
+        )
         ledger = await stack.enter_async_context(Ledger(database.connect))
         sweeper = Sweeper(database.connect)
         await stack.enter_async_context(_swept(sweeper))

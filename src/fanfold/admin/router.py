@@ -25,7 +25,7 @@ router = APIRouter(
     prefix="/v1/admin/tenants",
     tags=["Operators"],
     route_class=StrictRoute,
-    responses=problem_responses(401, 403, 422, 503),
+    responses=problem_responses(401, 403, 422, 429, 503),
 )
 
 _BODY = problem_responses(400, 404, 413, 415)
