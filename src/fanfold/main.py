@@ -74,6 +74,7 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
                 gc.freeze()  # what lives as long as the process need not be walked by every collection
                 yield
         finally:
+            gc.unfreeze()
             await asyncio.to_thread(logs.close)
 
     app = FastAPI(
