@@ -77,7 +77,7 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
             gc.unfreeze()
             await asyncio.to_thread(logs.close)
 
-    app = FastAPI(
+    app: FastAPI = FastAPI(
         title="Fanfold",
         version=fanfold.__version__,
         description=fanfold.__doc__ or "",
