@@ -1,6 +1,8 @@
 """The dangers of a shared commit: an answer that never came, one bad neighbour, a queue without end."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
@@ -43,6 +45,19 @@ class FaultyConnection:
 
     async def prepare(self, statement: str) -> FaultyStatement:
         return FaultyStatement(await self._connection.prepare(statement), self._faults)
+
+
+class Backends:
+    """Connects, and remembers the server's process behind each connection."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self.pids: list[int] = []
+
+    async def connect(self) -> Any:
+        connection = await self._books.connect()
+        self.pids.append(connection.get_server_pid())
+        return connection
 
 
 def faulty(books: Books, *faults: Fault) -> Callable[[], Awaitable[Any]]:
@@ -156,11 +171,11 @@ class TestOthersInTheWay:
         await books.check_truths(tenant)
 
     async def test_a_row_locked_elsewhere_is_waited_for_beyond_one_statement(self, books: Books):
-        tenant = await books.new_tenant(100)
+        tenant, backends = await books.new_tenant(100), Backends(books)
         async with (
             asyncio.timeout(30),
             books.superuser() as locker,
-            Ledger(books.connect, statement_timeout_s=0.1) as ledger,
+            Ledger(backends.connect, statement_timeout_s=0.1) as ledger,
         ):
             await hold(ledger, tenant, 1)
             async with locker.transaction():
@@ -171,6 +186,19 @@ class TestOthersInTheWay:
                 while not ledger.figures.retries:
                     await asyncio.sleep(0.01)
             assert (await waiting).remaining == 94
+        assert len(backends.pids) == 1, "the server's own time-out leaves the connection in use"
+
+    async def test_a_server_that_falls_silent_is_left_for_a_new_connection(self, books: Books):
+        tenant, backends = await books.new_tenant(100), Backends(books)
+        async with asyncio.timeout(30), Ledger(backends.connect, statement_timeout_s=0.1) as ledger:
+            held = await hold(ledger, tenant, 10)
+            os.kill(backends.pids[0], signal.SIGSTOP)
+            try:
+                assert (await ledger.settle(held.reservation, events(4))).outcome is Outcome.SETTLED
+            finally:
+                os.kill(backends.pids[0], signal.SIGCONT)  # it finds the same settle, and nothing left to do
+        assert len(backends.pids) == 2
+        await books.check_truths(tenant)
 
     async def test_one_bad_item_among_many_costs_the_others_nothing(self, books: Books, ledger: Ledger):
         tenant = await books.new_tenant(100_000)
