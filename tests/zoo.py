@@ -241,7 +241,7 @@ async def _reset(_zoo: Zoo, request: Request) -> Answer:
 
 
 async def _bomb(_zoo: Zoo, _request: Request) -> Answer:
-    """Answer 64 MiB as 64 KiB of gzip that nobody asked for."""
+    """Answer 16 MiB as 70 KiB of gzip that nobody asked for."""
     return Answer(_compressed_zeros(), headers={"content-encoding": "gzip"})
 
 
@@ -293,6 +293,12 @@ async def _close(zoo: Zoo, request: Request) -> Answer:
     raise Closed
 
 
+async def _leave(zoo: Zoo, request: Request) -> Answer:
+    """Answer well, and close the connection after it without having said so."""
+    await zoo.write(request, (await _ok(zoo, request)).encoded(), served=True)
+    raise Closed
+
+
 async def _chat(_zoo: Zoo, request: Request) -> Answer:
     """Answer as an OpenAI-compatible server does; a token is a word here."""
     text = request.text
@@ -315,7 +321,7 @@ def _head(*lines: str) -> bytes:
 
 @cache
 def _compressed_zeros() -> bytes:
-    return gzip.compress(b'"' + b"0" * (64 * 1024 * 1024) + b'"', compresslevel=1)
+    return gzip.compress(b'"' + b"0" * (16 * 1024 * 1024) + b'"', compresslevel=1)
 
 
 def _no_constant(name: str) -> Any:
@@ -356,6 +362,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "json": _json,
     "headers": _headers,
     "close": _close,
+    "leave": _leave,
     "v1/chat/completions": _chat,
 }
 

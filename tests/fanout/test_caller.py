@@ -49,6 +49,8 @@ class Script:
 class PlainAdapter:
     """Answers the body as text."""
 
+    is_ai = False
+
     def __init__(self, fault: BaseException | None = None) -> None:
         self._fault = fault
 

@@ -137,6 +137,11 @@ class TestAllowedNetworks:
     def test_their_neighbours_do_not(self, address):
         assert not self.guard.allows(address)
 
+    def test_a_network_of_embedded_addresses_can_be_allowed_as_it_is(self):
+        guard = AddressGuard([ip_network("64:ff9b::/96")])
+        assert guard.allows("64:ff9b::10.0.0.1")
+        assert not guard.allows("10.0.0.1")
+
     def test_without_tls_only_they_pass(self):
         assert self.guard.allows("127.0.0.1", plain=True)
         assert not self.guard.allows("8.8.8.8", plain=True)

@@ -148,3 +148,10 @@ class TestDetours:
         with pytest.raises(CallFailed):
             await send(make(guard=PUBLIC_ONLY), f"https://127.0.0.1:{zoo.port}/")
         assert listener.connections == 0
+
+    async def test_credentials_of_a_netrc_file_are_not_sent(self, make, zoo, tmp_path, monkeypatch):
+        netrc = tmp_path / "netrc"
+        netrc.write_text("machine 127.0.0.1 login operator password secret\n")
+        netrc.chmod(0o600)
+        monkeypatch.setenv("NETRC", str(netrc))
+        assert b"authorization" not in (await send(make(), zoo.url("headers"))).body

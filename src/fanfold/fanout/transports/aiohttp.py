@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
 
 from fanfold.fanout.errors import CallFailed, Phase
 from fanfold.fanout.guard import AddressGuard
@@ -98,7 +97,7 @@ class AiohttpTransport:
     async def _send(self, request: UpstreamRequest, max_bytes: int, exchange: _Exchange) -> UpstreamResponse:
         response = await self._session.request(
             request.method,
-            URL(request.url),
+            request.url,
             data=_payload(request.body),
             headers=wire.outgoing_headers(request.headers),
             allow_redirects=False,
@@ -164,14 +163,19 @@ def _hooks() -> aiohttp.TraceConfig:
 async def _before_connection(
     _session: aiohttp.ClientSession, context: SimpleNamespace, _event: object
 ) -> None:
-    if context.trace_request_ctx.sent:
+    _refuse_twice(context.trace_request_ctx)
+
+
+async def _has_connection(_session: aiohttp.ClientSession, context: SimpleNamespace, _event: object) -> None:
+    exchange = context.trace_request_ctx
+    _refuse_twice(exchange)
+    exchange.sent = True
+    exchange.progress.phase = Phase.MAYBE_SENT
+
+
+def _refuse_twice(exchange: _Exchange) -> None:
+    if exchange.sent:
         raise ConnectionResetError
-
-
-async def _has_connection(session: aiohttp.ClientSession, context: SimpleNamespace, event: object) -> None:
-    await _before_connection(session, context, event)
-    context.trace_request_ctx.sent = True
-    context.trace_request_ctx.progress.phase = Phase.MAYBE_SENT
 
 
 def _failure(error: Exception, exchange: _Exchange) -> CallFailed:

@@ -126,13 +126,10 @@ class PooledTransport(httpx.AsyncBaseTransport):
         await self._sweep()
 
     async def _take(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
-        for entry in reversed(tuple(self._idle)):
-            if entry[0] != origin:
-                continue
-            self._idle.remove(entry)
-            if not entry[1].has_expired():
-                return entry[1]
-            await self._discard(entry[1])
+        while (idle := self._newest_idle(origin)) is not None:
+            if not idle.has_expired():
+                return idle
+            await self._discard(idle)
         connection = httpcore.AsyncHTTPConnection(
             origin,
             ssl_context=self._ssl_context,
@@ -141,6 +138,14 @@ class PooledTransport(httpx.AsyncBaseTransport):
         )
         self._open.add(connection)
         return connection
+
+    def _newest_idle(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection | None:
+        """Take one out. Looked for anew each time: while a dead one is being closed, others take from here too."""
+        for entry in reversed(self._idle):
+            if entry[0] == origin:
+                self._idle.remove(entry)
+                return entry[1]
+        return None
 
     async def _sweep(self) -> None:
         """Close what has been idle too long, oldest first, and what is one too many."""
