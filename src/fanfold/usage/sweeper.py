@@ -3,17 +3,13 @@
 import asyncio
 import logging
 
-import asyncpg
-
 from fanfold.core.db import Connect
 from fanfold.usage.connection import PreparedConnection
-from fanfold.usage.failures import ConnectFailed
 
 BATCH = 1_000
 _SWEEP = "select fanfold.ledger_sweep($1)"
 _MAKE_PARTITIONS = "select fanfold.usage_partitions()"
 _DAY_S = 86_400.0
-_FAILURES = (ConnectFailed, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +48,7 @@ class Sweeper:
         try:
             await self.sweep()
             await self._make_partitions()
-        except _FAILURES as error:
+        except Exception as error:  # noqa: BLE001 - the loop's edge: no fault of one round may end the process
             self.failures += 1
             self._sweep.drop()
             self._partitions.drop()

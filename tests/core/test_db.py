@@ -1,0 +1,74 @@
+"""The serving role, and sessions that carry their tenant."""
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from fanfold.core.db import Database, RoleTooStrong
+
+TENANT = text("select nullif(current_setting('app.tenant_id', true), '')")
+ROLE = text("select current_user")
+
+
+@pytest.fixture
+async def database(database_urls):
+    async with Database(database_urls.app_url, pool_size=2) as database:
+        yield database
+
+
+class TestRole:
+    async def test_the_serving_login_may_serve(self, database):
+        await database.check_role()
+
+    @pytest.mark.parametrize("url", ["owner_url", "superuser_url"])
+    async def test_a_stronger_one_may_not_and_is_told_what_to_do(self, database_urls, url):
+        async with Database(getattr(database_urls, url)) as database:
+            with pytest.raises(RoleTooStrong, match="CREATE ROLE fanfold_app LOGIN"):
+                await database.check_role()
+
+
+class TestSession:
+    async def test_every_transaction_has_the_tenant_also_after_a_commit(self, database):
+        tenant_id = uuid4()
+        async with database.session(tenant_id) as session:
+            for _ in range(2):
+                assert await session.scalar(TENANT) == str(tenant_id)
+                await session.commit()
+
+    async def test_the_next_user_of_the_connection_has_none(self, database):
+        for _ in range(4):
+            async with database.session(uuid4()) as session:
+                await session.execute(TENANT)
+            async with database.session(None) as session:
+                assert await session.scalar(TENANT) is None
+            async with database.begin() as connection:
+                assert await connection.scalar(TENANT) is None
+
+    async def test_neither_after_an_error_nor_after_a_cancel(self, database):
+        async def fail():
+            async with database.session(uuid4()) as session:
+                await session.execute(text("select 1/0"))
+
+        async def hang():
+            async with database.session(uuid4()) as session:
+                await session.execute(text("select pg_sleep(60)"))
+
+        with pytest.raises(DBAPIError):
+            await fail()
+        task = asyncio.create_task(hang())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        for _ in range(4):
+            async with database.session(None) as session:
+                assert await session.scalar(TENANT) is None
+
+    async def test_the_operator_s_role_ends_with_its_transaction(self, database):
+        async with database.operator_session() as session:
+            assert await session.scalar(ROLE) == "fanfold_operator"
+        async with database.session(None) as session:
+            assert await session.scalar(ROLE) == "fanfold_app"

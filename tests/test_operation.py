@@ -1,0 +1,68 @@
+"""What operators watch."""
+
+import httpx
+from pydantic import SecretStr
+
+from fanfold.core.config import DatabaseSettings, ServerSettings
+from tests.fixtures.app import product_settings, running_product
+
+
+async def test_a_server_that_can_serve_is_ready(product):
+    stranger = product.http()
+    assert (await stranger.get("/healthz")).json() == {"status": "ok"}
+    assert (await stranger.get("/readyz")).status_code == 200
+
+
+async def test_metrics_are_for_operators_and_for_this_machine(product):
+    tenant, operator = await product.tenant(), await product.operator()
+    await tenant.upstream(product.zoo.url("ok"))
+    await tenant.process("text")
+    remote = httpx.ASGITransport(app=product.app, client=("192.0.2.1", 1))
+    async with httpx.AsyncClient(transport=remote, base_url="http://fanfold.test") as stranger:
+        assert (await stranger.get("/metrics")).status_code == 404
+        key = {"Authorization": operator.headers["Authorization"]}
+        seen = (await stranger.get("/metrics", headers=key)).text
+        assert (
+            await stranger.get("/metrics", headers={"Authorization": f"Bearer {tenant.key}"})
+        ).status_code == 404
+    assert 'fanfold_fan_out_calls_total{code="ok"} 1.0' in seen
+    assert 'http_requests_total{method="POST",route="/v1/process",status="200"} 1.0' in seen
+    assert "fanfold_ledger_flushes_total" in seen
+    assert str(tenant.id) not in seen
+
+
+async def test_a_rate_limited_request_is_counted_by_its_bucket(product):
+    tenant = await product.tenant(requests_per_minute=1, burst=1)
+    for _ in range(2):
+        await tenant.http.get("/v1/api-keys")
+    assert 'fanfold_rate_limited_total{bucket="tenant"} 1.0' in (await product.http().get("/metrics")).text
+
+
+async def test_documentation_can_be_hidden(database_urls):
+    settings = product_settings(database_urls)
+    async with running_product(
+        database_urls, settings.model_copy(update={"server": ServerSettings(docs=False)})
+    ) as product:
+        for path in ("/docs", "/redoc", "/openapi.json", "/docs/assets/swagger-ui.css"):
+            assert (await product.http().get(path)).status_code == 404
+
+
+async def test_documentation_shows_the_key_schemes(product):
+    document = (await product.http().get("/openapi.json")).json()
+    assert set(document["components"]["securitySchemes"]) == {"ApiKey", "Bearer"}
+    assert document["paths"]["/v1/process"]["post"]["security"] == [{"ApiKey": []}, {"Bearer": []}]
+    assert "security" not in document["paths"]["/ping"]["get"]
+    assert (await product.http().get("/docs")).status_code == 200
+
+
+async def test_a_database_that_is_away_is_not_ready_and_a_503(test_server):
+    database = test_server.create(template=test_server.ensure_template())
+    settings = product_settings(database).model_copy(
+        update={"database": DatabaseSettings(url=SecretStr(database.app_url), pool_timeout_s=1.0)}
+    )
+    async with running_product(database, settings) as product:
+        test_server.drop(database)
+        ready = await product.http().get("/readyz")
+        assert (ready.status_code, ready.json()["code"]) == (503, "not-ready")
+        assert ready.headers["retry-after"] == "1"
+        assert (await product.http().get("/healthz")).status_code == 200
