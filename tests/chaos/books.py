@@ -1,0 +1,105 @@
+"""The ledger as a superuser sees it: every truth of it in one statement, so in one snapshot."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from fanfold.usage.sweeper import Sweeper
+from tests.fixtures.database import TestDatabase, connect
+
+_TRUTHS = """
+select q.tenant_id, q.reserved, q.used, q.ceiling, q.granted,
+       (select coalesce(sum(r.units), 0)::bigint from fanfold.reservations r
+         where r.tenant_id = q.tenant_id and r.period_start = q.period_start) as held,
+       (select coalesce(sum(e.units), 0)::bigint from fanfold.usage_events e
+         where e.tenant_id = q.tenant_id and e.period_start = q.period_start) as billed
+  from fanfold.quota_periods q where q.tenant_id = any ($1)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """One tenant's sums at one moment: as kept in its quota, and as its rows add up."""
+
+    tenant_id: UUID
+    reserved: int
+    used: int
+    ceiling: int | None
+    granted: int
+    held: int
+    billed: int
+
+    @property
+    def holds(self) -> bool:
+        taken = self.reserved + self.used
+        return (
+            self.reserved == self.held
+            and self.used == self.billed
+            and self.reserved >= 0
+            and (self.ceiling is None or taken <= self.ceiling == self.granted)
+        )
+
+
+class Books:
+    """Reads everything, and lets leases end."""
+
+    def __init__(self, connection: Any, database: TestDatabase) -> None:
+        self._connection, self._database = connection, database
+
+    async def truths(self, tenants: Sequence[UUID]) -> list[Truth]:
+        return [Truth(**row) for row in await self._connection.fetch(_TRUTHS, list(tenants))]
+
+    async def truth(self, tenant: UUID) -> Truth:
+        (only,) = await self.truths([tenant])
+        return only
+
+    async def events(self, tenant: UUID) -> list[Any]:
+        found: list[Any] = await self._connection.fetch(
+            "select * from fanfold.usage_events where tenant_id = $1", tenant
+        )
+        return found
+
+    async def billed(self, tenant: UUID) -> int:
+        return int(
+            await self._connection.fetchval(
+                "select coalesce(sum(units), 0) from fanfold.usage_events where tenant_id = $1", tenant
+            )
+        )
+
+    async def reservations(self, tenants: Sequence[UUID]) -> int:
+        return int(
+            await self._connection.fetchval(
+                "select count(*) from fanfold.reservations where tenant_id = any ($1)", list(tenants)
+            )
+        )
+
+    async def sweep_as_if_later(self, tenants: Sequence[UUID]) -> int:
+        """Let every lease of these tenants end now, and sweep; returns how many there were."""
+        await self._connection.execute(
+            "update fanfold.reservations set expires_at = now() - interval '1 s' where tenant_id = any ($1)",
+            list(tenants),
+        )
+        sweeper = Sweeper(lambda: connect(self._database.app_url))
+        try:
+            return await sweeper.sweep()
+        finally:
+            await sweeper.close()
+
+    async def sessions(self) -> dict[str, int]:
+        """Return how many connections the serving role has, by state."""
+        rows = await self._connection.fetch(
+            "select state, count(*) as count from pg_stat_activity "
+            "where datname = current_database() and usename = 'fanfold_app' group by state"
+        )
+        return {row["state"]: row["count"] for row in rows}
+
+
+@asynccontextmanager
+async def open_books(database: TestDatabase) -> AsyncIterator[Books]:
+    connection = await connect(database.superuser_url)
+    try:
+        yield Books(connection, database)
+    finally:
+        await connection.close()

@@ -1,0 +1,45 @@
+"""Two server processes on one database for the whole run, and what each proof sees of them."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.books import Books, open_books
+from tests.chaos.world import World, open_world
+from tests.fixtures.database import TestDatabase
+from tests.fixtures.server_processes import ServerProcess, start_together
+from tests.zoo import Zoo
+
+
+@pytest.fixture(scope="session")
+def servers(
+    database_urls: TestDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[ServerProcess, ServerProcess]]:
+    """Two processes; a test that ends one starts it again."""
+    folder: Path = tmp_path_factory.mktemp("servers")
+    one, two = (ServerProcess(database_urls, folder / f"{name}.log") for name in ("one", "two"))
+    try:
+        start_together(one, two)
+        yield one, two
+    finally:
+        one.stop()
+        two.stop()
+
+
+@pytest.fixture
+async def world(database_urls: TestDatabase) -> AsyncIterator[World]:
+    async with open_world(database_urls) as world:
+        yield world
+
+
+@pytest.fixture
+async def books(database_urls: TestDatabase) -> AsyncIterator[Books]:
+    async with open_books(database_urls) as books:
+        yield books
+
+
+@pytest.fixture
+async def zoo() -> AsyncIterator[Zoo]:
+    async with Zoo() as zoo:
+        yield zoo
