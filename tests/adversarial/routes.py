@@ -1,0 +1,87 @@
+"""The application's own list of routes, so that a new route is attacked without being named here."""
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+
+from fanfold.auth.principal import Scope
+from fanfold.auth.requirements import Requirement
+from fanfold.auth.routes import RouteTable
+from fanfold.main import PUBLIC_MOUNTS, PUBLIC_PATHS
+from tests.fixtures.app import Product, TenantClient
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one path; `requirement` is None where everybody may come."""
+
+    method: str
+    path: str
+    requirement: Requirement | None
+    takes_body: bool
+
+    @property
+    def for_operators(self) -> bool:
+        return self.requirement is not None and self.requirement.scope is Scope.OPERATOR
+
+    @property
+    def parameters(self) -> list[str]:
+        return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]
+
+    def url(self, **values: Any) -> str:
+        return self.path.format(**values)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+def routes_of(app: FastAPI) -> Iterator[Route]:
+    table = RouteTable(app.routes, public=PUBLIC_PATHS | PUBLIC_MOUNTS)
+    for context in iter_route_contexts(app.routes):
+        for method in sorted(context.methods or ()):
+            guarded = table.match({"type": "http", "method": method, "path": context.path})
+            takes_body = getattr(context, "body_field", None) is not None
+            assert context.path
+            yield Route(method, context.path, guarded.requirement if guarded else None, takes_body)
+
+
+def guarded_routes(app: FastAPI) -> list[Route]:
+    return [route for route in routes_of(app) if route.requirement is not None]
+
+
+def body_routes(app: FastAPI) -> list[Route]:
+    return [route for route in routes_of(app) if route.takes_body]
+
+
+async def object_ids(owner: TenantClient) -> dict[str, str]:
+    """Return an id of the owner's for each parameter there is in a path; a new parameter needs a line here."""
+    upstream = await owner.upstream("https://upstream.example/one")
+    name = f"key {secrets.token_hex(8)}"
+    key = await owner.http.post("/v1/api-keys", json={"name": name, "scopes": ["process"]})
+    assert key.status_code == 201, key.text
+    return {"upstream_id": upstream["id"], "key_id": key.json()["id"], "tenant_id": str(owner.id)}
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """A tenant and an operator, and something to send requests about."""
+
+    tenant: TenantClient
+    operator: httpx.AsyncClient
+    ids: dict[str, str]
+
+    @classmethod
+    async def invite(cls, product: Product) -> "Party":
+        tenant = await product.tenant(max_upstreams=100_000, max_api_keys=100_000)
+        return cls(tenant, await product.operator(), await object_ids(tenant))
+
+    def client(self, route: Route) -> httpx.AsyncClient:
+        return self.operator if route.for_operators else self.tenant.http
+
+    def url(self, route: Route) -> str:
+        return route.url(**self.ids)

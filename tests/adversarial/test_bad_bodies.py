@@ -1,0 +1,52 @@
+"""Bad bodies against every route that takes one: 4xx, a small problem that repeats nothing, never a 5xx."""
+
+from collections import Counter
+
+import pytest
+
+from tests.adversarial.bodies import attacks_on
+from tests.adversarial.hostile_values import CANARY
+from tests.adversarial.judging import judge_problem
+from tests.adversarial.routes import Party, body_routes
+from tests.adversarial.shapes import shape_of
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.proof]
+
+
+async def test_a_valid_body_is_taken_so_that_what_is_refused_is_refused_for_itself(arena):
+    party = await Party.invite(arena)
+    document = arena.app.openapi()
+    for route in body_routes(arena.app):
+        body = shape_of(document, route.method, route.path).valid()
+        answer = await party.client(route).request(route.method, party.url(route), json=body)
+        assert answer.status_code in {200, 201}, f"{route}: {answer.text}"
+
+
+async def test_every_bad_body_is_refused_on_every_route(arena, capsys):
+    party = await Party.invite(arena)
+    document = arena.app.openapi()
+    routes = body_routes(arena.app)
+    assert len(routes) >= 10
+    ideas: set[str] = set()
+    statuses: Counter[int] = Counter()
+    wrong = []
+    for route in routes:
+        shape = shape_of(document, route.method, route.path)
+        client, url = party.client(route), party.url(route)
+        for attack in attacks_on(shape):
+            answer = await client.request(route.method, url, content=attack.content, headers=attack.headers)
+            ideas.add(attack.idea)
+            statuses[answer.status_code] += 1
+            if fault := judge_problem(answer, canary=CANARY):
+                wrong.append(
+                    f"{route}: {attack.idea}: {attack.content[:100]!r}: {fault}: {answer.text[:200]}"
+                )
+    total = statuses.total()
+    refused = sum(count for status, count in statuses.items() if 400 <= status < 500)
+    broken = sum(count for status, count in statuses.items() if status >= 500)
+    with capsys.disabled():
+        print(
+            f"\nbad bodies: {len(ideas)} ideas x {len(routes)} routes = {total} requests, {refused} 4xx, {broken} 5xx"
+        )
+    assert wrong == [], "\n".join([f"{len(wrong)} of {total}", *wrong[:200]])
+    assert len(ideas) >= 60
