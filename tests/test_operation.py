@@ -61,8 +61,13 @@ async def test_a_database_that_is_away_is_not_ready_and_a_503(test_server):
         update={"database": DatabaseSettings(url=SecretStr(database.app_url), pool_timeout_s=1.0)}
     )
     async with running_product(database, settings) as product:
+        tenant = await product.tenant()
+        await tenant.upstream(product.zoo.url("ok"))
         test_server.drop(database)
         ready = await product.http().get("/readyz")
         assert (ready.status_code, ready.json()["code"]) == (503, "not-ready")
         assert ready.headers["retry-after"] == "1"
+        refused = await tenant.http.get("/v1/upstreams")
+        assert (refused.status_code, refused.json()["code"]) == (503, "not-ready")
+        assert refused.headers["retry-after"] == "1"
         assert (await product.http().get("/healthz")).status_code == 200

@@ -1,16 +1,18 @@
 """Postgres as the serving role: one engine, sessions that carry the tenant into every transaction."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, Self
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import Connection, MetaData, event, text
+from sqlalchemy import Connection, MetaData, event, exc, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Session, SessionTransaction
+
+from fanfold.core.errors import NotReady
 
 SCHEMA = "fanfold"
 STATEMENT_TIMEOUT_MS = 10_000
@@ -70,6 +72,27 @@ _ROLE_ADVICE = (
 )
 
 
+# Connection failures, no resources left, shut down or taking too long, no such database (manual, appendix A).
+_AWAY_CLASSES = frozenset({"08", "53", "57", "3D"})
+
+
+@contextmanager
+def _away_is_not_ready() -> Iterator[None]:
+    """Turn a database that is away, full or too slow into `NotReady`; other errors pass."""
+    try:
+        yield
+    except (OSError, exc.TimeoutError, exc.DBAPIError) as error:
+        if isinstance(error, exc.DBAPIError) and not _is_away(error):
+            raise
+        raise NotReady("The database cannot be reached.", headers={"Retry-After": "1"}) from error
+
+
+def _is_away(error: exc.DBAPIError) -> bool:
+    state: str = getattr(error.orig, "sqlstate", None) or ""
+    is_lost = isinstance(error, exc.InterfaceError) or error.connection_invalidated
+    return is_lost or state[:2] in _AWAY_CLASSES
+
+
 class Database:
     """The engine of one process. `session` is for one tenant, `operator_session` sees all tenants."""
 
@@ -99,13 +122,19 @@ class Database:
     async def __aexit__(self, *_exc: object) -> None:
         await self.engine.dispose()
 
-    def session(self, tenant_id: UUID | None) -> AsyncSession:
+    @asynccontextmanager
+    async def session(self, tenant_id: UUID | None) -> AsyncIterator[AsyncSession]:
         """Open a session that sees the rows of `tenant_id` alone; None sees no tenant's rows."""
-        return self._sessions(info={"tenant_id": tenant_id})
+        with _away_is_not_ready():
+            async with self._sessions(info={"tenant_id": tenant_id}) as session:
+                yield session
 
-    def operator_session(self) -> AsyncSession:
+    @asynccontextmanager
+    async def operator_session(self) -> AsyncIterator[AsyncSession]:
         """Open a session under the operator's role, which sees every tenant."""
-        return self._sessions(info={"operator": True})
+        with _away_is_not_ready():
+            async with self._sessions(info={"operator": True}) as session:
+                yield session
 
     async def connect(self, **settings: Any) -> asyncpg.Connection:
         """Open one connection outside the pool, for the ledger's own lane."""
@@ -114,8 +143,9 @@ class Database:
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Any]:
         """Run statements of no tenant in one transaction: definer functions and health checks."""
-        async with self.engine.begin() as connection:
-            yield connection
+        with _away_is_not_ready():
+            async with self.engine.begin() as connection:
+                yield connection
 
     async def check_role(self) -> None:
         """Refuse to serve as a superuser, an owner or a role that bypasses row-level security."""
