@@ -28,7 +28,7 @@ from fanfold.core.roles import APP
 from fanfold.usage.encoding import FLUSH, encode
 from fanfold.usage.items import Item, Operation
 from fanfold.usage.ledger import Ledger
-from fanfold.usage.periods import period_of, utc_now
+from fanfold.tenants.periods import period_of, utc_now
 from fanfold.usage.types import UsageEvent
 
 CALLERS = (1, 50)

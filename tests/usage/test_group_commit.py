@@ -12,9 +12,9 @@ import pytest
 
 from fanfold.core.errors import NotReady, Overloaded
 from fanfold.core.identifiers import uuid7
+from fanfold.tenants.periods import period_of, utc_now
 from fanfold.usage.errors import AlreadyReserved, Rejected
 from fanfold.usage.ledger import Ledger
-from fanfold.usage.periods import period_of, utc_now
 from fanfold.usage.types import Outcome, Reservation
 from tests.usage.books import Books, events, hold, hold_at_once
 

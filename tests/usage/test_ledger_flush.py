@@ -4,9 +4,9 @@ import asyncpg
 import pytest
 
 from fanfold.core.identifiers import uuid7
+from fanfold.tenants.periods import period_of, utc_now
 from fanfold.usage.encoding import FLUSH, encode
 from fanfold.usage.items import Item, Operation, Status
-from fanfold.usage.periods import period_of, utc_now
 from tests.usage.books import Books, events
 
 

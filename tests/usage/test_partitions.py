@@ -3,8 +3,8 @@
 from datetime import UTC, date, datetime
 from uuid import UUID
 
+from fanfold.tenants.periods import period_end, period_of, utc_now
 from fanfold.usage.ledger import Ledger
-from fanfold.usage.periods import period_end, period_of, utc_now
 from fanfold.usage.sweeper import Sweeper
 from fanfold.usage.types import Outcome, Reservation
 from tests.usage.books import Books, events, hold

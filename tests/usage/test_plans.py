@@ -5,9 +5,9 @@ from typing import Any
 from uuid import UUID
 
 from fanfold.core.identifiers import uuid7
+from fanfold.tenants.periods import period_of, utc_now
 from fanfold.usage.encoding import FLUSH, encode
 from fanfold.usage.items import Item, Operation
-from fanfold.usage.periods import period_of, utc_now
 from tests.usage.books import Books, events
 
 PERIOD = period_of(utc_now())

@@ -8,11 +8,11 @@ import pytest
 
 from fanfold.core.db import Database
 from fanfold.core.identifiers import uuid7
+from fanfold.tenants.periods import period_of, utc_now
 from fanfold.usage.ledger import Ledger
-from fanfold.usage.periods import period_of, utc_now
-from fanfold.usage.repository import GroupBy, UsageRepository
+from fanfold.usage.repository import GroupBy, UsageRepository, UsageSpan
 from fanfold.usage.sweeper import Sweeper
-from fanfold.usage.types import Quota, UsageEvent, UsageLine
+from fanfold.usage.types import QuotaState, UsageEvent, UsageLine
 from tests.usage.books import Books, events, hold
 
 PERIOD = period_of(utc_now())
@@ -33,7 +33,7 @@ class TestQuota:
         tenant = await books.new_tenant()
         async with database.session(tenant) as session:
             quota = await UsageRepository(session, tenant).quota(PERIOD, monthly_units=100)
-        assert quota == Quota(period_start=PERIOD, granted=100, reserved=0, used=0)
+        assert quota == QuotaState(period_start=PERIOD, granted=100, reserved=0, used=0)
         assert quota.remaining == 100
 
     async def test_what_is_held_and_billed_is_taken_off(
@@ -67,7 +67,7 @@ class TestLines:
     async def test_each_grouping_adds_up_to_what_was_used(self, tenant: UUID, database: Database):
         async with database.session(tenant) as session:
             repository = UsageRepository(session, tenant)
-            by = {group: await repository.lines(group, period_start=PERIOD) for group in GroupBy}
+            by = {group: await repository.lines(group, UsageSpan(period_start=PERIOD)) for group in GroupBy}
         assert {sum(line.units for line in lines) for lines in by.values()} == {24}
         assert {line.group: (line.units, line.events) for line in by[GroupBy.UPSTREAM]} == {
             "摘要": (16, 4),
@@ -80,20 +80,24 @@ class TestLines:
         tomorrow = utc_now() + timedelta(days=1)
         async with database.session(tenant) as session:
             repository = UsageRepository(session, tenant)
-            assert await repository.lines(GroupBy.DAY, since=tomorrow) == []
-            assert await repository.lines(GroupBy.DAY, until=datetime(2026, 1, 1, tzinfo=UTC)) == []
-            assert len(await repository.lines(GroupBy.DAY, until=tomorrow)) == 1
+            assert await repository.lines(GroupBy.DAY, UsageSpan(since=tomorrow)) == []
+            assert (
+                await repository.lines(GroupBy.DAY, UsageSpan(until=datetime(2026, 1, 1, tzinfo=UTC))) == []
+            )
+            assert len(await repository.lines(GroupBy.DAY, UsageSpan(until=tomorrow))) == 1
 
     async def test_another_tenants_session_gives_nothing(
         self, books: Books, tenant: UUID, database: Database
     ):
         async with database.session(await books.new_tenant()) as session:
-            assert await UsageRepository(session, tenant).lines(GroupBy.DAY) == []
+            assert await UsageRepository(session, tenant).lines(GroupBy.DAY, UsageSpan()) == []
 
     @pytest.mark.usefixtures("tenant")
     async def test_the_filter_alone_gives_nothing_either(self, books: Books, database: Database):
         async with database.operator_session() as session:
-            assert await UsageRepository(session, await books.new_tenant()).lines(GroupBy.DAY) == []
+            assert (
+                await UsageRepository(session, await books.new_tenant()).lines(GroupBy.DAY, UsageSpan()) == []
+            )
 
 
 async def test_what_was_served_and_not_billed_is_listed(books: Books, ledger: Ledger, database: Database):
@@ -107,6 +111,6 @@ async def test_what_was_served_and_not_billed_is_listed(books: Books, ledger: Le
     async with database.session(tenant) as session:
         repository = UsageRepository(session, tenant)
         listed = await repository.unbilled(PERIOD)
-        lines = await repository.lines(GroupBy.UPSTREAM, period_start=PERIOD)
+        lines = await repository.lines(GroupBy.UPSTREAM, UsageSpan(period_start=PERIOD))
     assert [(row.call_index, row.units, row.quantity) for row in listed] == [(0, 0, 1), (1, 0, 1)]
     assert lines == [UsageLine(group="摘要", units=0, events=2, unbilled=2)]

@@ -4,8 +4,8 @@ import asyncio
 from uuid import UUID
 
 from fanfold.core.identifiers import uuid7
+from fanfold.tenants.periods import period_of, utc_now
 from fanfold.usage.items import Item, Operation
-from fanfold.usage.periods import period_of, utc_now
 from fanfold.usage.waiting import MAX_EVENTS, MAX_ITEMS, Waiting
 from tests.usage.books import events
 

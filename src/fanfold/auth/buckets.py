@@ -6,6 +6,7 @@ from starlette.types import Scope as AsgiScope
 
 from fanfold.auth.principal import Principal
 from fanfold.core.config import IPNetwork
+from fanfold.core.paths import path_below_root
 from fanfold.ratelimit.base import Bucket
 from fanfold.ratelimit.client_address import address_key, client_address
 
@@ -22,7 +23,7 @@ def buckets_of(trusted_proxies: Sequence[IPNetwork]) -> Callable[[AsgiScope], tu
 
     def buckets(scope: AsgiScope) -> tuple[Bucket, ...]:
         principal: Principal | None = scope.get("state", {}).get("principal")
-        path: str = scope["path"]
+        path = path_below_root(scope)
         if path in UNLIMITED_PATHS or path.startswith(UNLIMITED_PREFIXES):
             return ()
         if principal is None:

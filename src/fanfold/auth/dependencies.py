@@ -13,6 +13,7 @@ from fanfold.auth.principal import Principal, PrincipalTenant, Scope
 from fanfold.auth.requirements import Require
 from fanfold.core.db import Database
 from fanfold.core.errors import NotAuthenticated
+from fanfold.tenants.periods import period_end, period_of, utc_now
 
 CurrentPrincipal = Annotated[Principal, Require()]
 OperatorPrincipal = Annotated[Principal, Require(Scope.OPERATOR)]
@@ -35,23 +36,17 @@ class Quota:
     granted: int
     overage_allowed: bool
     period_start: dt.date
-    period_end: dt.date
-
-
-def period_of(day: dt.date) -> tuple[dt.date, dt.date]:
-    """Return the first day of `day`'s month and of the month after."""
-    start = day.replace(day=1)
-    return start, (start + dt.timedelta(days=32)).replace(day=1)
+    period_end: dt.datetime
 
 
 async def _quota(tenant: CurrentTenant) -> Quota:
-    start, end = period_of(dt.datetime.now(dt.UTC).date())
+    start = period_of(utc_now())
     return Quota(
         tenant_id=tenant.id,
         granted=tenant.limits.monthly_units,
         overage_allowed=tenant.limits.overage_allowed,
         period_start=start,
-        period_end=end,
+        period_end=period_end(start),
     )
 
 

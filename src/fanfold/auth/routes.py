@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Scope as AsgiScope
 
 from fanfold.auth.requirements import Requirement
+from fanfold.core.paths import path_below_root
 
 
 class UnguardedRoute(Exception):
@@ -35,8 +36,9 @@ class RouteTable:
 
     def match(self, scope: AsgiScope) -> GuardedRoute | None:
         """Return the guarded route that will answer; None for a public one, and for 404 and 405."""
+        path = path_below_root(scope)
         for route in self._routes:
-            if scope["method"] in route.methods and route.pattern.match(scope["path"]):
+            if scope["method"] in route.methods and route.pattern.match(path):
                 return route
         return None
 

@@ -6,10 +6,10 @@ from typing import Self
 from uuid import UUID
 
 from fanfold.core.db import Connect
+from fanfold.tenants.periods import Clock, period_end, period_of, utc_now
 from fanfold.usage.errors import AlreadyReserved, Insufficient
 from fanfold.usage.group_commit import Figures, GroupCommit
 from fanfold.usage.items import Item, Operation, Status
-from fanfold.usage.periods import Clock, period_end, period_of, utc_now
 from fanfold.usage.types import Outcome, Reservation, Reserved, Settled, UsageEvent
 
 _OUTCOMES = {

@@ -1,6 +1,7 @@
 """A tenant's quota and usage, read; nothing here writes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
@@ -10,7 +11,7 @@ from sqlalchemy import ColumnElement, Date, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fanfold.usage.models import BilledEvent, QuotaPeriod
-from fanfold.usage.types import Quota, UsageLine
+from fanfold.usage.types import QuotaState, UsageLine
 
 
 class GroupBy(StrEnum):
@@ -28,13 +29,31 @@ _GROUPS: dict[GroupBy, ColumnElement[Any]] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageSpan:
+    """Which events: a period's, which add up to its `used`, or those billed from `since` until before `until`."""
+
+    period_start: date | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def _within(span: UsageSpan) -> Iterator[ColumnElement[bool]]:
+    if span.period_start is not None:
+        yield BilledEvent.period_start == span.period_start
+    if span.since is not None:
+        yield BilledEvent.occurred_at >= span.since
+    if span.until is not None:
+        yield BilledEvent.occurred_at < span.until
+
+
 class UsageRepository:
     """The ledger of one tenant; the filter is part of every statement, and row-level security stands under it."""
 
     def __init__(self, session: AsyncSession, tenant_id: UUID) -> None:
         self._session, self._tenant_id = session, tenant_id
 
-    async def quota(self, period_start: date, *, monthly_units: int) -> Quota:
+    async def quota(self, period_start: date, *, monthly_units: int) -> QuotaState:
         """Return the period's units. `monthly_units` is the tenant's limit now, which the next flush will write."""
         row = await self._session.scalar(
             select(QuotaPeriod).where(
@@ -42,31 +61,15 @@ class UsageRepository:
             )
         )
         reserved, used = (row.reserved, row.used) if row else (0, 0)
-        return Quota(period_start=period_start, granted=monthly_units, reserved=reserved, used=used)
+        return QuotaState(period_start=period_start, granted=monthly_units, reserved=reserved, used=used)
 
-    async def lines(
-        self,
-        group_by: GroupBy,
-        *,
-        period_start: date | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-    ) -> Sequence[UsageLine]:
-        """Return the sums of each group, in its order.
-
-        With `period_start` they add up to the period's `used`; `since` and `until` (exclusive) are of the billing.
-        """
+    async def lines(self, group_by: GroupBy, span: UsageSpan) -> Sequence[UsageLine]:
+        """Return the sums of each group within `span`, in the group's order."""
         group = _GROUPS[group_by]
         unbilled = func.count().filter(BilledEvent.outcome == "unbilled")
         sums = select(group, func.sum(BilledEvent.units), func.count(), unbilled)
-        filters = [BilledEvent.tenant_id == self._tenant_id]
-        if period_start is not None:
-            filters.append(BilledEvent.period_start == period_start)
-        if since is not None:
-            filters.append(BilledEvent.occurred_at >= since)
-        if until is not None:
-            filters.append(BilledEvent.occurred_at < until)
-        rows = await self._session.execute(sums.where(*filters).group_by(group).order_by(group))
+        mine = sums.where(BilledEvent.tenant_id == self._tenant_id, *_within(span))
+        rows = await self._session.execute(mine.group_by(group).order_by(group))
         return [UsageLine(group=row[0], units=int(row[1]), events=row[2], unbilled=row[3]) for row in rows]
 
     async def unbilled(self, period_start: date) -> Sequence[BilledEvent]:

@@ -6,14 +6,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from fanfold.auth.dependencies import CurrentQuota, CurrentTenant, DbSession
+from fanfold.auth.dependencies import CurrentQuota, CurrentTenant, DbSession, Quota
 from fanfold.auth.principal import Principal, Scope
 from fanfold.auth.requirements import Require
 from fanfold.core.errors import ValidationFailed
 from fanfold.core.requests import StrictRoute
 from fanfold.core.schemas import problem_responses
-from fanfold.usage.repository import GroupBy, UsageRepository
+from fanfold.usage.repository import GroupBy, UsageRepository, UsageSpan
 from fanfold.usage.schemas import UsageAnswer, UsageGroup
+from fanfold.usage.types import UsageLine
 
 UsageReader = Annotated[Principal, Require(Scope.USAGE_READ)]
 MAX_DAYS = 366
@@ -33,16 +34,16 @@ def _midnight(day: dt.date) -> dt.datetime:
     return dt.datetime.combine(day, dt.time(), dt.UTC)
 
 
-def _span(
-    first: dt.date | None, last: dt.date | None, quota: CurrentQuota
-) -> tuple[dt.datetime, dt.datetime]:
-    """Return the moments from `first` until the end of `last`; the present period where they are not given."""
+def _span(first: dt.date | None, last: dt.date | None, quota: Quota) -> UsageSpan:
+    """Return the days from `first` to `last`; the present period, by what its counter counts, without either."""
+    if first is None and last is None:
+        return UsageSpan(period_start=quota.period_start)
     since = _midnight(first or quota.period_start)
-    until = _midnight(last) + dt.timedelta(days=1) if last else _midnight(quota.period_end)
+    until = _midnight(last) + dt.timedelta(days=1) if last else quota.period_end
     if not dt.timedelta() < until - since <= dt.timedelta(days=MAX_DAYS):
         message = f"`from` must not be after `to`, and at most {MAX_DAYS} days before it."
         raise ValidationFailed(message, errors=[{"loc": ["query", "from"], "msg": message, "type": "span"}])
-    return since, until
+    return UsageSpan(since=since, until=until)
 
 
 @router.get("")
@@ -56,21 +57,20 @@ async def get_usage(
     group_by: GroupBy = GroupBy.DAY,
 ) -> UsageAnswer:
     """Show the present period's quota, and what was used in it, or between two days, by group."""
-    since, until = _span(first, last, quota)
+    span = _span(first, last, quota)
     usage = UsageRepository(session, tenant.id)
-    use = await usage.quota(quota.period_start, monthly_units=quota.granted)
-    lines = await usage.lines(group_by, since=since, until=until)
+    state = await usage.quota(quota.period_start, monthly_units=quota.granted)
     return UsageAnswer(
         period_start=_midnight(quota.period_start),
-        period_end=_midnight(quota.period_end),
-        granted=use.granted,
-        reserved=use.reserved,
-        used=use.used,
-        remaining=None if quota.overage_allowed else use.remaining,
-        data=[
-            UsageGroup.model_validate(
-                {group_by: line.group, "units": line.units, "events": line.events, "unbilled": line.unbilled}
-            )
-            for line in lines
-        ],
+        period_end=quota.period_end,
+        granted=state.granted,
+        reserved=state.reserved,
+        used=state.used,
+        remaining=None if quota.overage_allowed else state.remaining,
+        data=[_group(group_by, line) for line in await usage.lines(group_by, span)],
     )
+
+
+def _group(group_by: GroupBy, line: UsageLine) -> UsageGroup:
+    sums = {"units": line.units, "events": line.events, "unbilled": line.unbilled}
+    return UsageGroup.model_validate({group_by: line.group, **sums})

@@ -62,7 +62,7 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quota:
+class QuotaState:
     """A tenant's units of one calendar month (UTC): granted by plan and overrides, held by requests, billed."""
 
     period_start: date

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 
-from fanfold.usage.periods import period_end, period_of
+from fanfold.tenants.periods import period_end, period_of
 
 
 @pytest.mark.parametrize(
