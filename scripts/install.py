@@ -31,7 +31,7 @@ def main(kind: str) -> None:
 def is_installed(kind: str) -> bool:
     """Tell whether what is installed is what the lock files and pyproject.toml ask for."""
     stamp = VENV / f"installed-{kind}"
-    return PYTHON.exists() and stamp.is_file() and stamp.read_text() == digest(kind)
+    return os.access(PYTHON, os.X_OK) and stamp.is_file() and stamp.read_text() == digest(kind)
 
 
 def digest(kind: str) -> str:
