@@ -22,10 +22,13 @@ from fanfold.core.errors import (
     ValidationFailed,
 )
 from fanfold.core.identifiers import uuid7
+from fanfold.core.paths import allowed_methods
 from fanfold.core.schemas import StrictModel
 
 MEDIA_TYPE = "application/problem+json"
 MAX_LISTED_ERRORS = 20
+# What pydantic says of these repeats a character of the input.
+_MESSAGES = {"uuid_parsing": "Input should be a valid UUID"}
 _PLACES = frozenset({"body", "query", "path", "header"})
 
 
@@ -57,13 +60,18 @@ def _known_names(model: type[StrictModel] = StrictModel) -> Iterable[str]:
 
 
 def _location(loc: Sequence[Any], known: frozenset[str]) -> list[str | int]:
-    # A client's own member names are input too: what no schema knows is shown as "*".
-    return [part if isinstance(part, int) or part in known else "*" for part in loc]
+    # A client's own member names are input too: what no schema knows is shown as "*". Parameters are ours.
+    is_ours = loc[0] != "body"
+    return [part if is_ours or isinstance(part, int) or part in known else "*" for part in loc]
 
 
 def _validation_problem(errors: Sequence[Any], known: frozenset[str]) -> ValidationFailed:
     listed = [
-        {"loc": _location(error["loc"], known), "msg": error["msg"], "type": error["type"]}
+        {
+            "loc": _location(error["loc"], known),
+            "msg": _MESSAGES.get(error["type"], error["msg"]),
+            "type": error["type"],
+        }
         for error in errors[:MAX_LISTED_ERRORS]
     ]
     return ValidationFailed(f"{len(errors)} error(s) in the request; see `errors`.", errors=listed)
@@ -83,6 +91,8 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     async def starlette(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 (registered for this class alone)
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            error.headers = {"Allow": allowed_methods(app.routes, request.scope)}
         return problem(_from_starlette(error), request.scope)
 
     app.add_exception_handler(FanfoldError, own)

@@ -12,6 +12,7 @@ from fanfold.core import strict_json
 from fanfold.core.config import ServerSettings
 from fanfold.core.errors import MalformedRequest, TooLarge, UnsupportedMediaType, ValidationFailed
 
+_LENGTH_DIGITS = 20
 _PAGING = frozenset({"skip", "offset", "page"})
 
 
@@ -42,7 +43,8 @@ class _JsonRequest(Request):
     async def _read(self, max_bytes: int) -> bytes:
         declared = self.headers.get("content-length", "0")
         body = bytearray()
-        if not declared.isdecimal() or int(declared) <= max_bytes:
+        # A length that is no number, or of more digits than any memory has, was written by no server: it is counted.
+        if not declared.isdecimal() or len(declared) > _LENGTH_DIGITS or int(declared) <= max_bytes:
             async for part in self.stream():
                 body += part
                 if len(body) > max_bytes:
