@@ -88,8 +88,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     guard = AddressGuard(settings.fan_out.upstream_allowed_networks)
     async with AsyncExitStack() as stack:
         # Before serving begins: loading holds the interpreter for longer than a request may be kept waiting.
-        await asyncio.to_thread(load_vocabulary)
+        loading = asyncio.get_running_loop().run_in_executor(None, load_vocabulary)
         database = await stack.enter_async_context(open_database(settings))
+        await loading
         offload = Offload(threads=settings.offload.threads, queue=settings.offload.queue)
         stack.callback(offload.close)
         chosen = transport(
