@@ -1,6 +1,7 @@
 """The commands, in this process, on a real Postgres: exact shapes with `--json`, words and exit codes without."""
 
 import json
+import os
 import secrets
 import socket
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
+from fanfold.cli.serve import worker_count
 from fanfold.core.migrations import head
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.servers import run_cli
@@ -165,6 +167,33 @@ class TestSecrets:
         assert cli.json("secrets", "reseal", FANFOLD_SECRET_KEYS=new)["resealed"] >= 1
         said = cli.refused("secrets", "reseal")  # the old key alone opens it no more
         assert "no longer in FANFOLD_SECRET_KEYS" in said
+
+    def test_the_file_of_the_embedded_mode_gets_a_new_key_before_the_old(self, tmp_path: Path) -> None:
+        env = {
+            "FANFOLD_DATA_DIR": str(tmp_path),
+            "FANFOLD_UPSTREAM_ALLOWED_NETWORKS": "127.0.0.0/8",
+            "TOKEN": "very-secret",
+        }
+        cli = Cli(env)
+        cli.json("tenants", "create", "acme")
+        cli.json(
+            "upstreams", "add", "--tenant", "acme", "--slug", "ok", "--kind", "http_json",
+            "--url", "http://127.0.0.1:9/", "--credential-env", "TOKEN",
+        )  # fmt: skip
+        file = tmp_path / "secret.key"
+        old = file.read_text()
+        assert cli.json("secrets", "rotate") == {"keys": 2, "resealed": 1}
+        new, kept = file.read_text().split(",")
+        assert (kept, file.stat().st_mode & 0o777) == (old, 0o600)
+        file.write_text(new)  # the new key alone opens what was sealed
+        assert cli.json("secrets", "reseal") == {"resealed": 1}
+
+
+class TestServe:
+    def test_workers(self) -> None:
+        assert worker_count(3) == 3
+        assert worker_count("2") == 2
+        assert 1 <= worker_count("auto") <= (os.cpu_count() or 1)
 
 
 class TestMigrate:

@@ -19,6 +19,7 @@ import pytest
 from fanfold.cli.demo import curl_line, demo_settings
 from fanfold.core.config import FanOutSettings, Settings, TelemetrySettings
 from fanfold.demo.sample import sample_text
+from tests.fixtures.database import TestDatabase
 from tests.fixtures.servers import ServerProcess, clean_environment, run_cli
 
 DEMO = ("-m", "fanfold", "demo")
@@ -42,15 +43,7 @@ class Demo:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("demo")
     env = {"FANFOLD_DATA_DIR": str(folder / "data"), "FANFOLD_PORT": "0"}
-    once = subprocess.run(
-        [sys.executable, *DEMO, "--once", "--json"],
-        cwd=folder,
-        env=clean_environment() | env,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
+    once = run_once(folder, env)
     assert once.returncode == 0, once.stderr
     print("first run:", once.stderr.splitlines()[0])
     server = ServerProcess(folder, command=DEMO)
@@ -63,6 +56,18 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         yield Demo(json.loads(once.stdout), server, re.findall(r"ff_live_\w+", line)[0], curl)
     finally:
         server.stop()
+
+
+def run_once(folder: Path, env: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, *DEMO, "--once", "--json"],
+        cwd=folder,
+        env=clean_environment() | env,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
 
 
 def _wait_for(server: ServerProcess, words: str) -> None:
@@ -177,6 +182,28 @@ def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
     assert server.stop(signal.SIGINT) == 0, server.log
     assert server.log.endswith("Stopped.\n")
     assert not server.has_postgres()
+
+
+def test_a_server_of_ones_own_is_migrated_by_its_owner_first(
+    fresh_database: TestDatabase, tmp_path: Path
+) -> None:
+    env = {
+        "FANFOLD_DATABASE_URL": fresh_database.app_url,
+        "FANFOLD_OWNER_DATABASE_URL": fresh_database.owner_url,
+        "FANFOLD_SECRET_KEYS": "a secret of the tests that is long enough to be taken",
+        "FANFOLD_DATA_DIR": str(tmp_path / "data"),
+        "FANFOLD_PORT": "0",
+    }
+    once = run_once(tmp_path, env)
+    assert once.returncode == 0, once.stderr
+    assert json.loads(once.stdout)["answer"]["status"] == "succeeded"
+    assert not (tmp_path / "data").exists()
+
+
+def test_secrets_are_not_rotated_under_a_running_server(demo: Demo) -> None:
+    result = run_cli("secrets", "rotate", env={"FANFOLD_DATA_DIR": str(demo.server.data_dir)})
+    assert result.exit_code == 1
+    assert "stop it first" in result.stderr
 
 
 def test_the_demos_freedoms_are_added_to_the_settings_not_put_in_their_place() -> None:
