@@ -1,11 +1,10 @@
 """The whole product on two screens: what a process has, what a request passes through, and where it ends."""
 
-import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import fields
-from functools import cache, partial
+from functools import partial
 
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware import Middleware
@@ -49,9 +48,19 @@ ROUTERS: tuple[APIRouter, ...] = (
 
 # Open to anybody, with a rate limit by address; everything else states what it requires.
 PUBLIC_PATHS = frozenset(
-    {"/", "/ping", "/healthz", "/readyz", "/metrics", "/problems/{code}", "/docs", "/redoc", "/openapi.json"}
+    {
+        "/",
+        "/ping",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/problems/{code}",
+        "/docs",
+        "/docs/assets",
+        "/redoc",
+        "/openapi.json",
+    }
 )
-PUBLIC_MOUNTS = frozenset({"/docs/assets"})
 
 OpenResources = Callable[[Settings], AbstractAsyncContextManager[Resources]]
 
@@ -64,20 +73,15 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        logs = configure_logging(settings)
-        metrics.watch("fanfold_log_dropped_total", lambda: logs.dropped)
-        try:
-            route_table()
+        app.state.route_table = RouteTable(app.routes, public=PUBLIC_PATHS)
+        with _logged(settings, metrics):
             async with open_all(settings) as resources, observed(resources, metrics, exposition):
                 for field in fields(resources):
                     setattr(app.state, field.name, getattr(resources, field.name))
-                gc.freeze()  # what lives as long as the process need not be walked by every collection
-                yield
-        finally:
-            gc.unfreeze()
-            await asyncio.to_thread(logs.close)
+                with _frozen():
+                    yield
 
-    app: FastAPI = FastAPI(
+    app = FastAPI(
         title="Fanfold",
         version=fanfold.__version__,
         description=fanfold.__doc__ or "",
@@ -87,29 +91,10 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
         openapi_url="/openapi.json" if settings.server.docs else None,
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
-        middleware=[
-            Middleware(StartupErrors),
-            Middleware(TelemetryMiddleware, metrics=metrics),
-            Middleware(
-                AuthenticationMiddleware,
-                routes=lambda: route_table(),  # noqa: PLW0108 (defined below)
-                authenticators=lambda: app.state.authenticators,
-            ),
-            Middleware(
-                RateLimitMiddleware,
-                store=MemoryStore(),
-                buckets_of=buckets_of(settings.server.trusted_proxies),
-                on_refusal=partial(metrics.count, "fanfold_rate_limited_total"),
-            ),
-        ],
+        middleware=_middleware(settings, metrics),
     )
     app.state.settings = settings
     app.state.count_call = partial(metrics.count, "fanfold_fan_out_calls_total")
-
-    @cache
-    def route_table() -> RouteTable:
-        return RouteTable(app.routes, public=PUBLIC_PATHS | PUBLIC_MOUNTS)
-
     for router in ROUTERS:
         app.include_router(router)
     app.include_router(health_router(readiness_checks(app)))
@@ -118,6 +103,41 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
     install_problem_handlers(app)
     install_openapi(app)
     return app
+
+
+def _middleware(settings: Settings, metrics: Metrics) -> list[Middleware]:
+    """Return what a request passes through, the outermost first."""
+    return [
+        Middleware(StartupErrors),
+        Middleware(TelemetryMiddleware, metrics=metrics),
+        Middleware(AuthenticationMiddleware),
+        Middleware(
+            RateLimitMiddleware,
+            store=MemoryStore(),
+            buckets_of=buckets_of(settings.server.trusted_proxies),
+            on_refusal=partial(metrics.count, "fanfold_rate_limited_total"),
+        ),
+    ]
+
+
+@contextmanager
+def _logged(settings: Settings, metrics: Metrics) -> Iterator[None]:
+    logs = configure_logging(settings)
+    metrics.watch("fanfold_log_dropped_total", lambda: logs.dropped)
+    try:
+        yield
+    finally:
+        logs.close()
+
+
+@contextmanager
+def _frozen() -> Iterator[None]:
+    """Keep what lives as long as the process out of every garbage collection's walk."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _operation_id(route: APIRoute) -> str:

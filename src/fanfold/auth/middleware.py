@@ -1,6 +1,6 @@
 """Who is it? Asked once, before anything else of the request is looked at."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
@@ -13,16 +13,13 @@ from fanfold.core.problems import problem
 
 
 class AuthenticationMiddleware:
-    """Puts the `Principal` into the scope's state and refuses, by the matched route, who may not: 401, then 403."""
+    """Puts the `Principal` into the scope's state and refuses, by the matched route, who may not: 401, then 403.
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        routes: Callable[[], RouteTable],
-        authenticators: Callable[[], Sequence[Authenticator]],
-    ) -> None:
-        self.app, self._routes, self._authenticators = app, routes, authenticators
+    The application's state holds the `route_table` and the `authenticators`: both are there once it has started.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Pass the request on with its principal, or answer 401 or 403."""
@@ -37,10 +34,11 @@ class AuthenticationMiddleware:
         await self.app(scope, receive, send)
 
     async def _admit(self, scope: AsgiScope) -> None:
-        state = scope.setdefault("state", {})
-        route = self._routes().match(scope)
+        state, application = scope.setdefault("state", {}), scope["app"].state
+        route_table: RouteTable = application.route_table
+        route = route_table.match(scope)
         credential = read_credential(scope)
-        principal = await self._authenticate(credential) if credential else None
+        principal = await _authenticate(application.authenticators, credential) if credential else None
         state["principal"] = principal
         if route is None:
             return
@@ -49,11 +47,12 @@ class AuthenticationMiddleware:
             raise _refusal(credential)
         route.requirement.check(principal)
 
-    async def _authenticate(self, credential: str) -> Principal | None:
-        for authenticator in self._authenticators():
-            if principal := await authenticator.authenticate(credential):
-                return principal
-        return None
+
+async def _authenticate(authenticators: Sequence[Authenticator], credential: str) -> Principal | None:
+    for authenticator in authenticators:
+        if principal := await authenticator.authenticate(credential):
+            return principal
+    return None
 
 
 def _refusal(credential: str | None) -> NotAuthenticated:
