@@ -54,8 +54,8 @@ class ApiKeyService:
         changes: dict[str, Any] = wanted.model_dump(exclude_unset=True)
         _check_scopes(changes.get("scopes", ()), grantor)
         key = await self.get(key_id)
-        if key.revoked_at is not None:
-            raise Conflict("The API key is revoked. Make a new one.")
+        if key.revoked_at is not None or _has_expired(key):  # its place may be taken by a new one
+            raise Conflict("The API key is revoked or has expired. Make a new one.")
         for name, value in changes.items():
             setattr(key, name, value)
         if key.requests_per_minute is None:
@@ -72,6 +72,10 @@ class ApiKeyService:
         """End the key for good; takes effect in every process within 2 s. Revoking twice is the same as once."""
         key = await self.get(key_id)
         key.revoked_at = key.revoked_at or dt.datetime.now(dt.UTC)
+
+
+def _has_expired(key: ApiKey) -> bool:
+    return key.expires_at is not None and key.expires_at <= dt.datetime.now(dt.UTC)
 
 
 def _check_scopes(scopes: Iterable[str], grantor: Principal | None) -> None:
