@@ -31,15 +31,20 @@ class UpstreamService:
     async def create(self, tenant_id: UUID, wanted: UpstreamCreate, *, max_upstreams: int) -> UpstreamRecord:
         """Register an upstream; the first one becomes the default."""
         self._check_url(wanted.url)
+        record = UpstreamRecord(tenant_id=tenant_id, id=uuid7(), kind=wanted.kind, is_default=False)
+        values = {name: getattr(wanted, name) for name in type(wanted).model_fields if name != "kind"}
+        values.pop("is_default")
+        self._change(
+            record, values | _defaults(wanted)
+        )  # what is wrong with it comes before how many there are
         await self._upstreams.lock()
         count = await self._upstreams.count()
         if count >= max_upstreams:
             raise Conflict(f"The plan allows {max_upstreams} upstreams. Delete one first.")
-        record = UpstreamRecord(tenant_id=tenant_id, id=uuid7(), kind=wanted.kind, is_default=False)
-        values = {name: getattr(wanted, name) for name in type(wanted).model_fields if name != "kind"}
-        values |= _defaults(wanted)
-        values["is_default"] = wanted.is_default or count == 0
-        return await self._apply(record, values, wanted.credential)
+        if wanted.is_default or count == 0:
+            await self._upstreams.clear_default()
+            record.is_default = True
+        return await self._save(record)
 
     async def get(self, upstream_id: UUID) -> UpstreamRecord:
         """Return the upstream, or a 404."""
@@ -57,28 +62,28 @@ class UpstreamService:
             self._check_url(values["url"])
             if origin(values["url"]) != origin(record.url):
                 values.setdefault("credential", None)
-        record.updated_at = dt.datetime.now(dt.UTC)
-        return await self._apply(record, values, wanted.credential)
+        if values.get("is_default"):  # before the record changes: the next statement writes what has changed
+            await self._upstreams.clear_default()
+        self._change(record, values | {"updated_at": dt.datetime.now(dt.UTC)})
+        return await self._save(record)
 
     async def delete(self, upstream_id: UUID) -> None:
         """Delete the upstream. Requests that run go on with it."""
+        await self._upstreams.lock()  # an update that has read the row would find it gone
         await self._upstreams.delete(await self.get(upstream_id))
 
-    async def _apply(
-        self, record: UpstreamRecord, values: dict[str, Any], credential: SecretStr | None
-    ) -> UpstreamRecord:
-        if values.get("is_default"):
-            await self._upstreams.clear_default()
-        has_new_credential = "credential" in values
-        values.pop("credential", None)
+    def _change(self, record: UpstreamRecord, values: dict[str, Any]) -> None:
+        if "credential" in values:
+            credential: SecretStr | None = values.pop("credential")
+            sealed = self._key_ring.seal(credential, bound_to=bound_to(record)) if credential else None
+            record.credential_sealed = sealed
         if auth := values.pop("auth", None):
             record.auth_header, record.auth_scheme = auth.header, auth.scheme
         for name, value in values.items():
             setattr(record, name, value)
-        if has_new_credential:
-            sealed = self._key_ring.seal(credential, bound_to=bound_to(record)) if credential else None
-            record.credential_sealed = sealed
         self._check_kind(record)
+
+    async def _save(self, record: UpstreamRecord) -> UpstreamRecord:
         try:
             return await self._upstreams.save(record)
         except IntegrityError:
@@ -97,7 +102,9 @@ class UpstreamService:
         except FanOutError as error:
             raise _invalid("kind", str(error)) from None
         if record.units_per_1k_output_tokens and kind.output_tokens_bound(upstream) is None:
-            raise _invalid("options", "A price on output tokens needs options.max_tokens, a whole number from 1.")
+            raise _invalid(
+                "options", "A price on output tokens needs options.max_tokens, a whole number from 1."
+            )
 
 
 def _defaults(wanted: UpstreamCreate) -> dict[str, Any]:
