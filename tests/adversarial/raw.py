@@ -39,9 +39,15 @@ async def send_raw(
     started: dict[str, Any] = {}
     answered = bytearray()
 
+    is_read = False
+
     async def receive() -> Message:
+        nonlocal is_read
+        if is_read:
+            await asyncio.Event().wait()  # the client stays
         part = await anext(parts, None)
-        return {"type": "http.request", "body": part or b"", "more_body": part is not None}
+        is_read = part is None
+        return {"type": "http.request", "body": part or b"", "more_body": not is_read}
 
     async def send(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -12,7 +12,7 @@ from fastapi.routing import iter_route_contexts
 from fanfold.auth.principal import Scope
 from fanfold.auth.requirements import Requirement
 from fanfold.auth.routes import RouteTable
-from fanfold.main import PUBLIC_MOUNTS, PUBLIC_PATHS
+from fanfold.main import PUBLIC_PATHS
 from tests.fixtures.app import Product, TenantClient
 
 
@@ -41,7 +41,7 @@ class Route:
 
 
 def routes_of(app: FastAPI) -> Iterator[Route]:
-    table = RouteTable(app.routes, public=PUBLIC_PATHS | PUBLIC_MOUNTS)
+    table = RouteTable(app.routes, public=PUBLIC_PATHS)
     for context in iter_route_contexts(app.routes):
         for method in sorted(context.methods or ()):
             guarded = table.match({"type": "http", "method": method, "path": context.path})
