@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from fanfold.core.errors import MalformedRequest
+from fanfold.core.long_json import decode_utf8, in_pieces, is_long, pieces_of
 
 MAX_DEPTH = 64
 # A body of 32 MB can hold ten million empty arrays, which would stop the event loop for half a minute and take a
@@ -57,14 +58,18 @@ def _number(literal: str) -> float:
     return value
 
 
-_decoder = json.JSONDecoder(
-    object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_number
-)
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(
+        object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_number
+    )
+
+
+_short, _long = _decoder(), in_pieces(_decoder())
 
 
 def _is_encodable(value: str) -> bool:
     try:
-        return value.isascii() or bool(value.encode())
+        return value.isascii() or all(piece.encode() for piece in pieces_of(value))
     except UnicodeEncodeError:
         return False
 
@@ -90,10 +95,11 @@ def loads(data: bytes) -> Any:
 
     Refused besides bad syntax: NaN, Infinity, numbers beyond a double, lone surrogates, NUL, a member given twice,
     more than 64 levels, 20,000 values, 1,000 members of an object or 64 digits, any encoding but UTF-8.
+    Long data should be read in a thread: it is read in pieces, between which others get the GIL.
     """
     _check_number_of_values(data)
     try:
-        value = _decoder.decode(data.decode("utf-8"))
+        value = (_long if is_long(data) else _short).decode(decode_utf8(data))
     except (ValueError, RecursionError):
         raise MalformedRequest("The body is not valid JSON in UTF-8.") from None
     _check(value, 1)
