@@ -95,8 +95,8 @@ class World:
 
 @asynccontextmanager
 async def open_world(database: TestDatabase) -> AsyncIterator[World]:
-    """A world whose clients have as many connections as they like; nothing in it lasts for ever."""
-    connector = aiohttp.TCPConnector(limit=0)
+    """A world whose clients have a connection for each request, so that none is left over; bounded in time."""
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
     timeout = aiohttp.ClientTimeout(total=SAFETY_S)
     async with (
         asyncio.timeout(4 * SAFETY_S),

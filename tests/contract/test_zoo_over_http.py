@@ -21,12 +21,16 @@ TEXT = "".join(CHUNKS)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One behaviour, and what the contract says of each chunk; None: any of its failures."""
+    """One behaviour, and what the contract says of each chunk; None: any of its failures.
+
+    `says` tells apart what is refused for its own reason from what another check would have caught too.
+    """
 
     path: str
     code: str | None = "ok"
     status: int | None = None
     attempts: int = 1
+    says: str = ""
     query: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -60,11 +64,11 @@ CASES = (
     Case("status", "status", 404, query={"code": 404}, options=THRICE),
     Case("status", "status", 304, query={"code": 304}),
     Case("redirect", "status", 302, options=THRICE),
-    Case("204", "invalid-answer", 204, options=THRICE),
+    Case("204", "invalid-answer", 204, says="no content", options=THRICE),
     Case("garbage", "invalid-answer", 200, options=THRICE),
     Case("noise", "invalid-answer", options=THRICE),
-    Case("wrong-type", "invalid-answer", 200, options=THRICE),
-    Case("bomb", "invalid-answer", 200, options=THRICE),
+    Case("wrong-type", "invalid-answer", 200, says="must be application/json", options=THRICE),
+    Case("bomb", "invalid-answer", 200, says="compressed", options=THRICE),
     Case("short", "invalid-answer"),
     Case("huge", "too-large", options=THRICE),
     Case("huge", "too-large", query={"chunked": 1}, options=THRICE),
@@ -134,7 +138,8 @@ async def scene(server: ServerProcess, database_urls: TestDatabase) -> AsyncIter
 
 def seen(result: dict[str, Any], case: Case) -> tuple[Any, ...]:
     """Return what a result says, as far as the contract fixes it for this case."""
-    error = result["error"] or {"code": "ok", "status": None}
+    error = result["error"] or {"code": "ok", "status": None, "detail": ""}
+    assert case.says in error["detail"]
     code = error["code"] if case.code or error["code"] == "ok" else None
     status = error["status"] if case.status else None
     return code, status, result["attempts"], result["units"], result["success"]

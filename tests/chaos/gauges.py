@@ -1,0 +1,41 @@
+"""What a server process holds at a moment, as its own gauges and the kernel tell."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.fixtures.server_processes import ServerProcess
+
+SAFETY_S = 60
+GAUGES = (
+    "fanfold_fan_out_slots_in_use",
+    "fanfold_offload_running",
+    "fanfold_offload_waiting",
+    "fanfold_ledger_queue",
+)
+Seen = TypeVar("Seen")
+
+
+async def gauges(session: aiohttp.ClientSession, server: ServerProcess) -> dict[str, float]:
+    async with session.get(f"{server.url}/metrics", headers={"Connection": "close"}) as answer:
+        text = await answer.text()
+    families = text_string_to_metric_families(text)
+    found = {sample.name: sample.value for family in families for sample in family.samples}
+    return {name: found[name] for name in GAUGES}
+
+
+async def eventually(look: Callable[[], Awaitable[Seen]], holds: Callable[[Seen], bool]) -> Seen:
+    """Look until what is seen holds; fails with what was seen last."""
+    seen: Seen | None = None
+    try:
+        async with asyncio.timeout(SAFETY_S):
+            while True:
+                seen = await look()
+                if holds(seen):
+                    return seen
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"It stays {seen}") from None
