@@ -66,4 +66,4 @@ class ApiKeyRead(ReadModel):
 class ApiKeyIssued(ApiKeyRead):
     """A new key. `key` is shown here and never again."""
 
-    key: str = Field(examples=["ff_live_4uZ1kQx8Lm2P_0f3m...Zx_1Kd93q"])
+    key: str = Field(repr=False, examples=["ff_live_4uZ1kQx8Lm2P_0f3m...Zx_1Kd93q"])
