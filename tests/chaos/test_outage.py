@@ -21,7 +21,7 @@ from tests.fixtures.database import TestDatabase
 from tests.fixtures.figures import Figures
 
 CLIENTS = 16
-DEADLINE_S = 4
+DEADLINE_S = 1
 # The contract: settled by deadline + 10 s, or 503. The rest is for a machine that does other things too.
 ENDS_WITHIN_S = DEADLINE_S + 10 + 10
 SAFETY_S = 180
@@ -99,7 +99,7 @@ async def recovered(tenant: TenantClient) -> None:
 async def test_postgres_restarted_under_load_gives_503s_and_then_answers_again(
     own_server: EmbeddedPostgres, own_database: TestDatabase, figures: Figures, way: Way, *, full: bool
 ):
-    outages, away_s = (4, 6.0) if full else (1, 1.5)
+    outages, away_s = (4, 6.0) if full else (1, 2.0)
     async with (
         asyncio.timeout(SAFETY_S),
         running_product(own_database, product_settings(own_database)) as product,
@@ -128,7 +128,7 @@ async def test_postgres_restarted_under_load_gives_503s_and_then_answers_again(
     told = ", ".join(f"{method} {status}: {count}" for (method, status), count in sorted(load.ends.items()))
     figures(
         f"Postgres {way.__name__} {outages} x {away_s} s under {CLIENTS} clients: {told}; "
-        f"slowest {load.slowest_s:.1f} s of {ENDS_WITHIN_S}; answered again without a restart of ours, billed what was told or served"
+        f"slowest {load.slowest_s:.1f} s of {ENDS_WITHIN_S}; answered again without a restart of ours, the bill right"
     )
 
 

@@ -79,17 +79,23 @@ class ProcessingService:
     async def admit(
         self, principal: Principal, tenant: PrincipalTenant, request: ProcessRequest
     ) -> Admission:
-        """Plan and reserve; raises 402 where the units do not fit into the period."""
+        """Plan and reserve; raises 402 where the units do not fit into the period, 503 where nobody says in time."""
         plan, selection = await self.plan(tenant, request)
         request_id = uuid7()
         try:
-            reserved = await self._ledger.reserve(
-                tenant_id=tenant.id,
-                request_id=request_id,
-                units=plan.units_reserved,
-                lease_s=request.deadline_s + LEASE_MARGIN_S,
-                api_key_id=principal.key_id,
-            )
+            # A cancelled reserve holds nothing.
+            async with asyncio.timeout(request.deadline_s):
+                reserved = await self._ledger.reserve(
+                    tenant_id=tenant.id,
+                    request_id=request_id,
+                    units=plan.units_reserved,
+                    lease_s=request.deadline_s + LEASE_MARGIN_S,
+                    api_key_id=principal.key_id,
+                )
+        except TimeoutError:
+            raise NotReady(
+                "The units could not be reserved in time. Try again.", headers={"Retry-After": "1"}
+            ) from None
         except Insufficient as short:
             raise QuotaExhausted(
                 f"The request may need {short.needed} units, and {short.remaining} are left in this period.",
