@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest_plugins = ["tests.fixtures.database", "tests.fixtures.app", "tests.fixtures.figures"]
+pytest_plugins = ["tests.fixtures.database", "tests.fixtures.app", "tests.fixtures.figures", "tests.fixtures.embedded_servers"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

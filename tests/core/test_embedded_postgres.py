@@ -1,14 +1,11 @@
 """The embedded Postgres: one server however many use it, nothing lost and nothing left however they end."""
 
 import os
-import shutil
 import signal
 import subprocess
-import sys
 import tempfile
-import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
@@ -17,123 +14,14 @@ import pytest
 from fanfold.core.blocking import run_blocking
 from fanfold.core.embedded_postgres import OWNER, SUPERUSER, EmbeddedPostgres, EmbeddedPostgresError
 from fanfold.core.file_locks import locked
-from fanfold.core.postgres_programs import Programs, find_programs, nobodys_programs
 from tests.fixtures.database import connect
-
-WHOAMI = """
-import os
-import sys
-from pathlib import Path
-from fanfold.core.blocking import run_blocking
-from fanfold.core.embedded_postgres import EmbeddedPostgres
-from fanfold.core.postgres_programs import Programs
-from tests.fixtures.database import connect
-
-async def whoami(url):
-    connection = await connect(url)
-    try:
-        return await connection.fetchval("SELECT current_user")
-    finally:
-        await connection.close()
-"""
-# Starts, says so, and stops when a line comes in (or when it is killed).
-USER = f"""{WHOAMI}
-server = EmbeddedPostgres(Path(sys.argv[1]), fsync="off").start()
-run_blocking(whoami(server.url(user="fanfold_owner")))
-print(server.url(user="postgres"), flush=True)
-sys.stdin.readline()
-print(server.stop(), flush=True)
-"""
-# A child made by fork shares its parent's open files, and must still count as a user of its own.
-FORKING_USER = """
-import os
-import sys
-from pathlib import Path
-from fanfold.core.embedded_postgres import EmbeddedPostgres
-
-server = EmbeddedPostgres(Path(sys.argv[1]), fsync="off").start()
-go, told = os.pipe()
-child = os.fork()
-if child == 0:
-    os.read(go, 1)
-    os._exit(10 + server.stop())
-print("parent", server.stop(), flush=True)
-os.write(told, b"!")
-print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 10 + True, flush=True)
-"""
-# Everything is imported as root, who alone may be able to read this interpreter; then root is given up for good.
-PLAIN_USER = f"""{WHOAMI}
-os.setgroups([])
-os.setgid(65534)
-os.setuid(65534)
-programs = Programs(Path(sys.argv[2]))
-server = EmbeddedPostgres(Path(sys.argv[1]), programs=lambda _data_dir: programs, fsync="off").start()
-print(run_blocking(whoami(server.url(user="fanfold_owner"))), server.stop())
-"""
-
-
-def query(url: str, sql: str) -> object:
-    async def ask() -> object:
-        connection = await connect(url)
-        try:
-            return await connection.fetchval(sql)
-        finally:
-            await connection.close()
-
-    return run_blocking(ask())
-
-
-def postmaster(data_dir: Path) -> int:
-    return int((data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
-
-
-def starts_in_log(data_dir: Path) -> int:
-    return (data_dir / "postgres.log").read_text().count("starting PostgreSQL")
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., EmbeddedPostgres]]:
-    made: list[EmbeddedPostgres] = []
-
-    def build(data_dir: Path = tmp_path / "data", **settings: str) -> EmbeddedPostgres:
-        made.append(EmbeddedPostgres(data_dir, **{"fsync": "off", **settings}))  # type: ignore[arg-type]  # settings are texts
-        return made[-1]
-
-    yield build
-    for server in made:
-        server.stop()
-
-
-@pytest.fixture
-def spawn(tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """Starts processes that run a script on one data folder; none is left behind."""
-    spawned: list[subprocess.Popen[str]] = []
-
-    def start(script: str = USER, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
-        spawned.append(
-            subprocess.Popen(
-                [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "data"), *arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                cwd=Path(__file__).parents[2],
-                env={**os.environ, **environment},
-            )
-        )
-        return spawned[-1]
-
-    yield start
-    for process in spawned:
-        process.kill()
-        process.communicate(timeout=30)
+from tests.fixtures.embedded_servers import (
+    FORKING_USER,
+    is_gone,
+    postmaster,
+    query,
+    starts_in_log,
+)
 
 
 class TestOneUser:
@@ -368,65 +256,3 @@ class TestManyUsers:
         output = spawn(FORKING_USER).communicate(timeout=60)[0]
 
         assert output.split("\n") == ["parent False", "child True", ""]
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that every user of the machine can pass through; pytest's own are closed."""
-    folder = Path(tempfile.mkdtemp(prefix="fanfold-open-"))
-    folder.chmod(0o711)
-    yield folder
-    shutil.rmtree(folder)
-
-
-def copied_programs(folder: Path) -> Path:
-    """The server where anybody may run it: this checkout may lie in a home that is closed to others."""
-    package = find_programs(folder).folder.parents[1]
-    shutil.copytree(package / "pginstall", folder / package.name / "pginstall")
-    for libraries in package.parent.glob(
-        f"{package.name}.libs"
-    ):  # where the wheel's maker put what it is linked to
-        shutil.copytree(libraries, folder / libraries.name)
-    return folder / package.name / "pginstall" / "bin"
-
-
-def start_as_root() -> list[str]:
-    return ["namespace", "nobody", "gave-up-root"] if os.geteuid() == 0 else ["plain"]
-
-
-@pytest.mark.parametrize("identity", start_as_root())
-def test_it_runs_as_root_and_as_a_plain_user(
-    identity: str, open_folder: Path, spawn: Callable[..., "subprocess.Popen[str]"]
-) -> None:
-    binaries = copied_programs(open_folder)
-    data_dir = open_folder / "data"
-    if identity == "gave-up-root":
-        data_dir.mkdir(mode=0o700)
-        os.chown(data_dir, 65534, 65534)
-        script = PLAIN_USER.replace("sys.argv[1]", repr(str(data_dir))).replace(
-            "sys.argv[2]", repr(str(binaries))
-        )
-        assert spawn(script).communicate(timeout=60)[0].split() == [OWNER, "True"]
-        return
-
-    def programs(folder: Path) -> Programs:
-        return nobodys_programs(binaries, folder) if identity == "nobody" else find_programs(folder)
-
-    for _warm in (False, True):
-        with EmbeddedPostgres(data_dir, programs=programs, fsync="off") as server:
-            assert query(server.url(user=OWNER), "SELECT current_user") == OWNER
-    assert (data_dir / "postgres").stat().st_uid == (65534 if identity == "nobody" else os.geteuid())
-
-
-@pytest.mark.parametrize("identity", start_as_root())
-def test_who_owns_the_cluster_runs_it(identity: str, open_folder: Path) -> None:
-    """Root that comes to a plain user's data runs the server as that user, and the files stay theirs."""
-    data_dir = open_folder / "data"
-    cluster = data_dir / "postgres"
-    cluster.mkdir(parents=True)
-    owner = 12345 if identity == "nobody" else os.geteuid()
-    os.chown(cluster, owner, -1)
-
-    programs = find_programs(data_dir)
-
-    assert programs.uid == (owner if identity == "nobody" else None)

@@ -11,7 +11,7 @@ from fanfold.core.strict_json import MAX_DEPTH, MAX_DIGITS, MAX_MEMBERS, MAX_VAL
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00")),
+    | st.text(st.characters(codec="utf-8", exclude_characters="\x00")),
     lambda inner: st.lists(inner)
     | st.dictionaries(st.text(st.characters(codec="ascii", exclude_characters="\x00")), inner),
     max_leaves=20,

@@ -46,7 +46,6 @@ class ServerSettings(_Group):
     host: str = Field("127.0.0.1", validation_alias=_names("HOST"))
     port: int = Field(8000, ge=0, le=65535, validation_alias=_names("PORT", bare=True))
     workers: int | Literal["auto"] = Field(1, validation_alias=_names("WORKERS"))
-    public_url: str | None = Field(None, validation_alias=_names("PUBLIC_URL"))
     max_body_bytes: int = Field(32 * 1024 * 1024, ge=1024, validation_alias=_names("MAX_BODY_BYTES"))
     body_timeout_s: float = Field(60.0, gt=0, validation_alias=_names("BODY_TIMEOUT_S"))
     trusted_proxies: Annotated[list[IPNetwork], NoDecode] = Field(
