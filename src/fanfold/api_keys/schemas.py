@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import Field, field_validator, model_validator
 
 from fanfold.auth.principal import TENANT_SCOPES, Scope
-from fanfold.core.schemas import INT32_MAX, Moment, Name, OneOf, ReadModel, StrictModel, Whole
+from fanfold.core.schemas import INT32_MAX, Moment, Name, OneOf, ReadModel, StrictModel, Whole, with_example
 
 TenantScope = Annotated[str, OneOf(sorted(TENANT_SCOPES))]
 Rate = Annotated[Whole, Field(ge=1, le=INT32_MAX)]
@@ -21,6 +21,8 @@ def _in_the_future(value: dt.datetime | None) -> dt.datetime | None:
 
 class ApiKeyCreate(StrictModel):
     """A key to be made. `burst` defaults to `requests_per_minute`; without either the tenant's limits alone hold."""
+
+    model_config = with_example(name="nightly import", scopes=["process", "usage:read"])
 
     name: Name
     scopes: list[TenantScope] = Field(default=[Scope.PROCESS.value], min_length=1, max_length=20)
@@ -39,6 +41,8 @@ class ApiKeyCreate(StrictModel):
 
 class ApiKeyUpdate(StrictModel):
     """What may change of a key; members left out stay as they are."""
+
+    model_config = with_example(name="weekly import", requests_per_minute=600)
 
     name: Name = ""
     scopes: list[TenantScope] = Field(default=[], min_length=1, max_length=20)

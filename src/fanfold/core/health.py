@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from fanfold.core.errors import NotReady
+from fanfold.core.schemas import problem_responses
 from fanfold.core.telemetry.logging import get_logger
 
 Check = Callable[[], Awaitable[bool]]
@@ -64,9 +65,12 @@ def health_router(checks: Mapping[str, Check], *, deadline_s: float = 2.0) -> AP
         """Tell that the process is alive."""
         return Health()
 
-    @router.get("/readyz", responses={503: {"description": "Not ready; `failed` names the checks."}})
+    @router.get("/readyz", responses=problem_responses(503))
     async def readyz() -> Health:
-        """Tell whether requests may come: the database answers, and its schema is this version's."""
+        """Tell whether requests may come: the database answers, and its schema is this version's.
+
+        Where not, `failed` names the checks that do not hold.
+        """
         if failed := await readiness.failed():
             detail = "The server cannot take requests now. Try again shortly."
             raise NotReady(detail, headers={"Retry-After": "1"}, failed=failed)

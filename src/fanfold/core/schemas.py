@@ -65,6 +65,11 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
 
+def with_example(**example: Any) -> ConfigDict:
+    """Return the configuration of a body whose example is this one, and works when it is sent."""
+    return ConfigDict(json_schema_extra={"examples": [example]})
+
+
 class ReadModel(BaseModel):
     """An answer, readable from a row's attributes."""
 

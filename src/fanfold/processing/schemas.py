@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
-from fanfold.core.schemas import Number, OneOf, Slug, StrictModel, Whole
+from fanfold.core.schemas import Number, OneOf, Slug, StrictModel, Whole, with_example
 from fanfold.fanout.folds.registry import FOLDS
 from fanfold.fanout.splitters.registry import SPLITTERS
 from fanfold.fanout.strategies.registry import STRATEGIES
@@ -46,6 +46,12 @@ class ProcessRequest(StrictModel):
     The short form `{"text", "chunk_size", "api_urls"}` is taken too; it cannot be mixed with `split` and `upstreams`.
     """
 
+    model_config = with_example(
+        text="Fan out, then fold. 先展开，再折叠。 Each sentence becomes a chunk of its own.",
+        split={"by": "sentences", "size": 40},
+        fold={"by": "list"},
+    )
+
     text: Annotated[str, StringConstraints(min_length=1)] = Field(examples=["A long text. And more of it."])
     split: SplitOptions = SplitOptions()
     upstreams: list[Slug] | None = Field(default=None, min_length=1, max_length=MAX_UPSTREAMS)
@@ -75,6 +81,8 @@ class ProcessRequest(StrictModel):
 
 class TutorialRequest(ProcessRequest):
     """The tutorials' request: at least 10 characters."""
+
+    model_config = with_example(text="A text of ten characters or more.", chunk_size=12)
 
     text: Annotated[str, StringConstraints(min_length=10)] = Field(examples=["A text of ten or more."])
 

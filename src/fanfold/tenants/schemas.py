@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from fanfold.core.schemas import INT32_MAX, Flag, Name, ReadModel, Slug, StrictModel, Whole
+from fanfold.core.schemas import INT32_MAX, Flag, Name, ReadModel, Slug, StrictModel, Whole, with_example
 
 UNITS_MAX = 10**15
 
@@ -34,6 +34,8 @@ class LimitsRead(ReadModel):
 class LimitsUpdate(StrictModel):
     """Overrides to set; null takes one away, a member left out stays as it is."""
 
+    model_config = with_example(monthly_units=250_000, burst=None)
+
     monthly_units: Units | None = None
     requests_per_minute: Positive | None = None
     burst: Positive | None = None
@@ -49,6 +51,8 @@ class LimitsUpdate(StrictModel):
 class TenantCreate(StrictModel):
     """A tenant to be made; `name` defaults to the slug."""
 
+    model_config = with_example(slug="acme", name="Acme", plan="pro")
+
     slug: Slug
     name: Name | None = None
     plan: Slug = "free"
@@ -56,6 +60,8 @@ class TenantCreate(StrictModel):
 
 class TenantUpdate(StrictModel):
     """What may change of a tenant; members left out stay as they are."""
+
+    model_config = with_example(plan="scale")
 
     name: Name = ""
     plan: Slug = ""

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
-from fanfold.core.schemas import Flag, Number, OneOf, ReadModel, Slug, StrictModel, Whole
+from fanfold.core.schemas import Flag, Number, OneOf, ReadModel, Slug, StrictModel, Whole, with_example
 from fanfold.fanout.adapters.registry import ADAPTERS
 
 MAX_PRICE = 1_000_000
@@ -114,6 +114,15 @@ class _UpstreamOptions(StrictModel):
 class UpstreamCreate(_UpstreamOptions):
     """An upstream to be registered."""
 
+    model_config = with_example(
+        slug="summarize",
+        kind="openai",
+        url="https://api.openai.com/v1",
+        model="gpt-4o-mini",
+        options={"max_tokens": 300},
+        credential="sk-your-own-key",
+    )
+
     slug: Slug
     kind: UpstreamKind
     url: Annotated[str, StringConstraints(min_length=8, max_length=2000)] = Field(
@@ -126,6 +135,8 @@ class UpstreamUpdate(_UpstreamOptions):
 
     A `url` of another origin erases the credential unless a new one comes with it.
     """
+
+    model_config = with_example(timeout_s=30, max_concurrency=16)
 
     slug: Slug = ""
     url: Annotated[str, StringConstraints(min_length=8, max_length=2000)] = ""
