@@ -7,6 +7,7 @@ import pytest
 from tests.adversarial.bodies import attacks_on
 from tests.adversarial.hostile_values import CANARY
 from tests.adversarial.judging import judge_problem
+from tests.adversarial.raw import send_raw
 from tests.adversarial.routes import Party, body_routes
 from tests.adversarial.shapes import shape_of
 
@@ -22,7 +23,7 @@ async def test_a_valid_body_is_taken_so_that_what_is_refused_is_refused_for_itse
         assert answer.status_code in {200, 201}, f"{route}: {answer.text}"
 
 
-async def test_every_bad_body_is_refused_on_every_route(arena, capsys):
+async def test_every_bad_body_is_refused_on_every_route(arena, full, capsys):
     party = await Party.invite(arena)
     document = arena.app.openapi()
     routes = body_routes(arena.app)
@@ -30,11 +31,14 @@ async def test_every_bad_body_is_refused_on_every_route(arena, capsys):
     ideas: set[str] = set()
     statuses: Counter[int] = Counter()
     wrong = []
-    for route in routes:
+    for number, route in enumerate(routes):
+        only = slice(None) if full else slice(number % 4, None, 4)
         shape = shape_of(document, route.method, route.path)
-        client, url = party.client(route), party.url(route)
-        for attack in attacks_on(shape):
-            answer = await client.request(route.method, url, content=attack.content, headers=attack.headers)
+        url = party.url(route)
+        key = ("authorization", party.client(route).headers["authorization"].encode())
+        for attack in attacks_on(shape, only=only):
+            headers = [(name, value.encode()) for name, value in attack.headers.items()]
+            answer = await send_raw(arena.app, route.method, url, [key, *headers], content=attack.content)
             ideas.add(attack.idea)
             statuses[answer.status_code] += 1
             if fault := judge_problem(answer, canary=CANARY):

@@ -1,0 +1,216 @@
+"""The document tells the truth: it is valid, its examples work, and every answer is what it says."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from fanfold.main import PUBLIC_PATHS, create_app
+from tests.adversarial.json_schema import KNOWN_WORDS, mismatches
+from tests.adversarial.routes import Party, routes_of
+
+METHODS = frozenset({"get", "post", "put", "patch", "delete", "head", "options", "trace"})
+PROBLEM = {"schema": {"$ref": "#/components/schemas/Problem"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    method: str
+    path: str
+    said: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    def schema_of(self, answer: httpx.Response) -> Any:
+        """Return the schema of an answer's status and media type; fails where none is declared."""
+        declared = self.said["responses"].get(str(answer.status_code))
+        assert declared is not None, f"{self}: {answer.status_code} is not declared"
+        kind = answer.headers.get("content-type", "").partition(";")[0]
+        assert bool(answer.content) == ("content" in declared), f"{self}: content of {answer.status_code}"
+        return declared["content"][kind]["schema"] if answer.content else True
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return create_app().openapi()
+
+
+def operations(document: dict[str, Any]) -> Iterator[Operation]:
+    for path, item in document["paths"].items():
+        for method, said in item.items():
+            assert method in METHODS, f"{path}: {method}"
+            yield Operation(method, path, said)
+
+
+def _inside(value: Any) -> Iterator[Any]:
+    yield value
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for child in children:
+        yield from _inside(child)
+
+
+class TestDocument:
+    def test_has_what_openapi_3_1_asks_for(self, document):
+        assert re.fullmatch(r"3\.1\.\d+", document["openapi"])
+        assert document["info"].keys() >= {"title", "version"}
+        assert document.keys() <= {"openapi", "info", "paths", "components", "tags", "servers"}
+        assert all(
+            re.fullmatch(r"[\w.-]+", name) for kind in document["components"].values() for name in kind
+        )
+        for operation in operations(document):
+            assert operation.path.startswith("/")
+            declared = {p["name"] for p in operation.said.get("parameters", ()) if p["in"] == "path"}
+            assert declared == set(re.findall(r"{(\w+)}", operation.path)), str(operation)
+            for parameter in operation.said.get("parameters", ()):
+                assert parameter.keys() >= {"name", "in", "schema"}
+                assert parameter["in"] != "path" or parameter["required"] is True
+            for status, response in operation.said["responses"].items():
+                assert re.fullmatch(r"[1-5]\d\d", status)
+                assert response["description"]
+
+    def test_every_reference_leads_somewhere_and_every_schema_is_used(self, document):
+        targets = {
+            value["$ref"] for value in _inside(document) if isinstance(value, dict) and "$ref" in value
+        }
+        schemas = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+        assert targets == schemas
+
+    def test_schemas_use_the_words_that_the_tests_check(self, document):
+        for schema in document["components"]["schemas"].values():
+            assert schema.keys() <= KNOWN_WORDS
+            for member in schema.get("properties", {}).values():
+                assert member.keys() <= KNOWN_WORDS
+
+    def test_every_operation_has_a_name_of_its_own_a_summary_and_a_description(self, document):
+        names = Counter(operation.said["operationId"] for operation in operations(document))
+        assert max(names.values()) == 1
+        for operation in operations(document):
+            assert all(operation.said.get(word) for word in ("summary", "description", "tags")), str(
+                operation
+            )
+
+    def test_every_route_of_the_product_is_in_it(self, document):
+        shown = {(operation.method, operation.path) for operation in operations(document)}
+        hidden = {"/metrics", "/docs", "/redoc", "/openapi.json", "/problems/{code}"}
+        routes = {(route.method.lower(), route.path) for route in routes_of(create_app())}
+        assert shown == {(method, path) for method, path in routes if path not in hidden}
+
+    def test_what_needs_a_key_says_so_and_nothing_else_does(self, document):
+        schemes = document["components"]["securitySchemes"]
+        for operation in operations(document):
+            security = operation.said.get("security", [])
+            assert bool(security) == (operation.path not in PUBLIC_PATHS), str(operation)
+            assert {name for choice in security for name in choice} <= schemes.keys()
+
+
+def _expected(operation: Operation) -> set[str]:
+    if operation.path in PUBLIC_PATHS:
+        return set()
+    body = {"400", "413", "415", "422"} if "requestBody" in operation.said else set()
+    return {"401", "403", "422", "429", "503"} | body | ({"404"} if "{" in operation.path else set())
+
+
+class TestErrors:
+    def test_every_error_an_operation_can_give_is_declared_as_a_problem(self, document):
+        for operation in operations(document):
+            responses = operation.said["responses"]
+            errors = {status for status in responses if status >= "400"}
+            assert errors >= _expected(operation), f"{operation}: {_expected(operation) - errors}"
+            for status in errors:
+                assert responses[status]["content"] == {"application/problem+json": PROBLEM}, (
+                    f"{operation} {status}"
+                )
+            assert any(status.startswith("2") for status in responses)
+
+    def test_none_is_declared_that_is_not_in_the_contract(self, document):
+        contract = {"400", "401", "402", "403", "404", "405", "409", "413", "415", "422", "429", "500", "503"}
+        for operation in operations(document):
+            assert {status for status in operation.said["responses"] if status >= "300"} <= contract
+
+
+async def _do_all(party: Party, document: dict[str, Any]) -> Iterator[tuple[Operation, httpx.Response]]:
+    """Send every operation with its own example; what deletes comes last."""
+    done = []
+    for operation in sorted(operations(document), key=lambda operation: operation.method == "delete"):
+        client = party.operator if operation.path.startswith("/v1/admin") else party.tenant.http
+        url = operation.path.format(**party.ids)
+        body = operation.said.get("requestBody")
+        for example in _examples(body, document) if body else [None]:
+            more = {} if example is None else {"json": example}
+            done.append((operation, await client.request(operation.method, url, **more)))
+    return iter(done)
+
+
+def _examples(body: dict[str, Any], document: dict[str, Any]) -> list[Any]:
+    content = body["content"]["application/json"]
+    name = content["schema"]["$ref"].rsplit("/", 1)[1]
+    examples = document["components"]["schemas"][name].get("examples")
+    assert examples, f"{name} has no example: Swagger UI would make one of every member there is"
+    found: list[Any] = examples
+    return found
+
+
+class TestAnswers:
+    async def test_examples_work_when_they_are_sent_and_answers_are_what_is_declared(self, product, capsys):
+        document = product.app.openapi()
+        party = await Party.invite(product)
+        await party.tenant.upstream(product.zoo.url("ok"), is_default=True)
+        seen: Counter[int] = Counter()
+        for operation, answer in await _do_all(party, document):
+            assert answer.is_success, f"{operation}: {answer.text}"
+            value = answer.json() if answer.content else None
+            found = mismatches(value, operation.schema_of(answer), document["components"]["schemas"])
+            assert found == [], f"{operation}: {found}"
+            seen[answer.status_code] += 1
+        with capsys.disabled():
+            print(
+                f"\nopenapi: {seen.total()} examples sent, all taken, all answers as declared: {dict(seen)}"
+            )
+
+    async def test_refusals_are_declared_too(self, product):
+        document = product.app.openapi()
+        party, stranger = await Party.invite(product), product.http()
+        limited = await product.tenant(requests_per_minute=1, burst=1)
+        await limited.http.get("/v1/usage")
+        for operation in operations(document):
+            if operation.path in PUBLIC_PATHS:
+                continue
+            url = operation.path.format(**party.ids)
+            is_admin = operation.path.startswith("/v1/admin")
+            own, other = (
+                (party.operator, party.tenant.http) if is_admin else (party.tenant.http, party.operator)
+            )
+            answers = [
+                await stranger.request(operation.method, url),
+                await other.request(operation.method, url),
+                await own.request(operation.method, f"{url}?no-such-parameter=1", json={"no such member": 1}),
+            ]
+            answers += [] if is_admin else [await limited.http.request(operation.method, url)]
+            answers += [await own.request(operation.method, url)] if "requestBody" in operation.said else []
+            wanted = (
+                [401, 403, 422]
+                + ([] if is_admin else [429])
+                + ([415] if "requestBody" in operation.said else [])
+            )
+            assert [answer.status_code for answer in answers] == wanted, str(operation)
+            for answer in answers:
+                schema = operation.schema_of(answer)
+                assert mismatches(answer.json(), schema, document["components"]["schemas"]) == []
+
+    def test_an_answer_that_is_not_as_declared_is_seen(self, document):
+        schemas = document["components"]["schemas"]
+        sums = {"granted": 1, "reserved": 0, "used": 0, "remaining": None}
+        period = {"period_start": "2026-11-01T00:00:00Z", "period_end": "2026-12-01T00:00:00Z"}
+        usage = sums | period | {"data": [{"units": 1, "events": 1, "unbilled": 0}]}
+        reference = {"$ref": "#/components/schemas/UsageAnswer"}
+        assert mismatches(usage, reference, schemas) == []
+        changes: list[dict[str, Any]] = [
+            {"used": "0"}, {"used": None}, {"used": True}, {"period_end": "soon"}, {"data": [{}]}, {"data": {}}
+        ]  # fmt: skip
+        for wrong in changes:
+            assert mismatches(usage | wrong, reference, schemas), wrong

@@ -1,0 +1,166 @@
+"""What every route states by its signature, and what a processing route may not ask for."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import iter_route_contexts
+from starlette.routing import Mount, Route
+
+from fanfold.auth.dependencies import CurrentPrincipal, CurrentTenant, DbSession, _operator_session, _session
+from fanfold.auth.principal import Scope
+from fanfold.auth.requirements import Require
+from fanfold.auth.routes import RouteTable, UnguardedRoute
+from fanfold.core.config import DatabaseSettings
+from fanfold.core.requests import StrictRoute
+from fanfold.main import PUBLIC_PATHS, create_app
+from tests.fixtures.app import product_settings, running_product
+
+# They call upstreams: a connection held meanwhile is one that nobody else has.
+CALLING_PATHS = ("/v1/process", "/process/", "/stream/", "/predict/", "/v1/chat")
+SESSIONS = {_session, _operator_session}
+# Too small to be read strictly: they take no body and no parameter.
+PLAIN_ROUTES = frozenset(
+    {"/healthz", "/readyz", "/metrics", "/problems/{code}", "/docs", "/redoc", "/openapi.json"}
+)
+
+
+def _calls(dependant: Dependant) -> Iterator[object]:
+    for inner in dependant.dependencies:
+        yield inner.call
+        yield from _calls(inner)
+
+
+def _held_sessions(app: FastAPI) -> dict[str, bool]:
+    return {
+        str(context.path): bool(SESSIONS & set(_calls(context.dependant)))
+        for context in iter_route_contexts(app.routes)
+        if getattr(context, "dependant", None)
+    }
+
+
+class TestRequirements:
+    def test_every_route_of_the_product_has_one_or_is_public(self):
+        app = create_app()
+        table = RouteTable(app.routes, public=PUBLIC_PATHS)
+        guarded = 0
+        for context in iter_route_contexts(app.routes):
+            for method in context.methods or ():
+                found = table.match({"method": method, "path": context.path, "type": "http"})
+                assert (found is None) == (context.path in PUBLIC_PATHS), f"{method} {context.path}"
+                guarded += found is not None
+        assert guarded >= 15
+
+    def test_no_public_path_is_listed_in_vain(self):
+        assert {context.path for context in iter_route_contexts(create_app().routes)} >= PUBLIC_PATHS
+
+    def test_writing_routes_need_a_scope_and_not_just_a_key(self):
+        app = create_app()
+        table = RouteTable(app.routes, public=PUBLIC_PATHS)
+        for context in iter_route_contexts(app.routes):
+            for method in set(context.methods or ()) - {"GET", "HEAD"}:
+                found = table.match({"method": method, "path": context.path, "type": "http"})
+                assert found is not None
+                assert found.requirement.scope is not None, f"{method} {context.path}"
+                is_admin = str(context.path).startswith("/v1/admin/")
+                assert (found.requirement.scope is Scope.OPERATOR) == is_admin
+
+    @pytest.mark.parametrize("as_sub_router", [False, True])
+    def test_a_route_without_one_is_refused(self, as_sub_router: bool):
+        async def open_to_anybody() -> None: ...
+
+        async def guarded(_principal: CurrentPrincipal) -> None: ...
+
+        app, router = FastAPI(openapi_url=None, docs_url=None, redoc_url=None), APIRouter()
+        (router if as_sub_router else app).add_api_route("/guarded", guarded)
+        (router if as_sub_router else app).add_api_route("/open", open_to_anybody)
+        app.include_router(router, prefix="/v9" if as_sub_router else "")
+        with pytest.raises(UnguardedRoute, match="/open"):
+            RouteTable(app.routes, public=frozenset())
+        public = frozenset({"/v9/open" if as_sub_router else "/open"})
+        found = RouteTable(app.routes, public=public).match({"method": "GET", "path": "/v9/guarded"})
+        assert (found is not None) == as_sub_router
+
+    @pytest.mark.parametrize("kind", ["mount", "plain route", "websocket"])
+    def test_neither_is_a_mount_a_plain_route_or_a_websocket(self, kind: str):
+        async def answer(_request: object) -> None: ...
+
+        app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+        if kind == "mount":
+            app.router.routes.append(Mount("/hidden", app=FastAPI()))
+        elif kind == "plain route":
+            app.router.routes.append(Route("/hidden", answer))
+        else:
+            app.add_api_websocket_route("/hidden", answer)
+        with pytest.raises(UnguardedRoute, match="/hidden"):
+            RouteTable(app.routes, public=frozenset())
+
+    def test_the_application_does_not_start_with_such_a_route(self, database_urls):
+        app = create_app(product_settings(database_urls))
+
+        @app.get("/forgotten")
+        async def forgotten() -> None: ...
+
+        async def start() -> None:
+            async with app.router.lifespan_context(app):
+                pytest.fail("it started")
+
+        with pytest.raises(UnguardedRoute):
+            asyncio.run(start())
+
+    def test_the_scope_counts_before_any_tenant_s_session(self):
+        async def both(
+            _session: DbSession, _tenant: CurrentTenant, _principal: int = Require(Scope.PROCESS)
+        ) -> None: ...
+
+        app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+        app.add_api_route("/both", both, methods=["POST"])
+        found = RouteTable(app.routes, public=frozenset()).match({"method": "POST", "path": "/both"})
+        assert found is not None
+        assert found.requirement.scope is Scope.PROCESS
+
+    def test_every_route_with_a_body_or_a_parameter_is_read_strictly(self):
+        for context in iter_route_contexts(create_app().routes):
+            if context.path not in PLAIN_ROUTES and not isinstance(context.original_route, Mount):
+                assert isinstance(context.original_route, StrictRoute), context.path
+
+
+class TestConnections:
+    def test_no_route_that_calls_upstreams_asks_for_a_session(self):
+        held = _held_sessions(create_app())
+        calling = {path: held[path] for path in held if path.startswith(CALLING_PATHS)}
+        assert len(calling) >= 3
+        assert not any(calling.values()), calling
+        assert held["/v1/upstreams"]
+        assert held["/v1/admin/tenants"]
+
+    def test_a_route_that_does_is_seen(self):
+        async def inner(_session: DbSession) -> None: ...
+
+        async def slow(_inner: None = Depends(inner)) -> None: ...
+
+        app = FastAPI()
+        app.add_api_route("/v1/process/slow", slow)
+        assert _held_sessions(app)["/v1/process/slow"]
+
+    async def test_with_one_connection_twenty_slow_requests_hold_up_nobody(self, database_urls):
+        settings = product_settings(database_urls)
+        one = DatabaseSettings(url=settings.database.url, pool_size=1, pool_timeout_s=10)
+        async with running_product(database_urls, settings.model_copy(update={"database": one})) as product:
+            tenant, other = await product.tenant(), await product.tenant()
+            await tenant.upstream(product.zoo.url("slow", ms=4000), slug="slow", timeout_s=30)
+            await other.upstream("https://one.example/")
+            slow = [asyncio.create_task(tenant.process("x", upstreams=["slow"])) for _ in range(20)]
+            async with asyncio.timeout(30):
+                while product.zoo.requests["slow"] < 20:
+                    await asyncio.sleep(0.01)
+            for who in (tenant, other):
+                assert (await who.http.get("/v1/upstreams")).status_code == 200
+                assert (await who.http.post("/v1/api-keys", json={"name": "meanwhile"})).status_code == 201
+                assert (await who.usage())["used"] == 0
+            assert (await tenant.usage())["reserved"] == 20
+            assert not any(task.done() for task in slow), "the upstream was not slow enough to prove anything"
+            assert {answer["status"] for answer in await asyncio.gather(*slow)} == {"succeeded"}
+            assert (await tenant.usage())["used"] == 20
