@@ -55,15 +55,14 @@ async def test_documentation_shows_the_key_schemes(product):
     assert (await product.http().get("/docs")).status_code == 200
 
 
-async def test_a_database_that_is_away_is_not_ready_and_a_503(test_server):
-    database = test_server.create(template=test_server.ensure_template())
-    settings = product_settings(database).model_copy(
-        update={"database": DatabaseSettings(url=SecretStr(database.app_url), pool_timeout_s=1.0)}
+async def test_a_database_that_is_away_is_not_ready_and_a_503(test_server, own_database):
+    settings = product_settings(own_database).model_copy(
+        update={"database": DatabaseSettings(url=SecretStr(own_database.app_url), pool_timeout_s=1.0)}
     )
-    async with running_product(database, settings) as product:
+    async with running_product(own_database, settings) as product:
         tenant = await product.tenant()
         await tenant.upstream(product.zoo.url("ok"))
-        test_server.drop(database)
+        test_server.drop(own_database)
         ready = await product.http().get("/readyz")
         assert (ready.status_code, ready.json()["code"]) == (503, "not-ready")
         assert ready.headers["retry-after"] == "1"

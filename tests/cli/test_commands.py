@@ -158,13 +158,17 @@ class TestSecrets:
         assert old == SECRET
         assert len(fresh) >= 32
 
-    def test_reseal_opens_with_the_old_and_seals_with_the_new(self, cli: Cli, tenant: str) -> None:
+    def test_reseal_opens_with_the_old_and_seals_with_the_new(
+        self, cli: Cli, own_database: TestDatabase
+    ) -> None:
+        cli = Cli(cli.env | {"FANFOLD_DATABASE_URL": own_database.app_url})
+        cli.json("tenants", "create", "acme")
         cli.json(
-            "upstreams", "add", "--tenant", tenant, "--slug", "ok", "--kind", "http_json",
+            "upstreams", "add", "--tenant", "acme", "--slug", "ok", "--kind", "http_json",
             "--url", "http://127.0.0.1:9/", "--credential-env", "TOKEN", TOKEN="very-secret",
         )  # fmt: skip
         new = cli.json("secrets", "rotate")["FANFOLD_SECRET_KEYS"]
-        assert cli.json("secrets", "reseal", FANFOLD_SECRET_KEYS=new)["resealed"] >= 1
+        assert cli.json("secrets", "reseal", FANFOLD_SECRET_KEYS=new) == {"resealed": 1}
         said = cli.refused("secrets", "reseal")  # the old key alone opens it no more
         assert "no longer in FANFOLD_SECRET_KEYS" in said
 
