@@ -25,10 +25,10 @@ from fanfold.core.embedded_postgres import OWNER, EmbeddedPostgres
 from fanfold.core.identifiers import uuid7
 from fanfold.core.migrations import migrate
 from fanfold.core.roles import APP
+from fanfold.tenants.periods import period_of, utc_now
 from fanfold.usage.encoding import FLUSH, encode
 from fanfold.usage.items import Item, Operation
 from fanfold.usage.ledger import Ledger
-from fanfold.tenants.periods import period_of, utc_now
 from fanfold.usage.types import UsageEvent
 
 CALLERS = (1, 50)

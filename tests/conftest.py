@@ -2,7 +2,12 @@
 
 import pytest
 
-pytest_plugins = ["tests.fixtures.database", "tests.fixtures.app", "tests.fixtures.figures", "tests.fixtures.embedded_servers"]
+pytest_plugins = [
+    "tests.fixtures.app",
+    "tests.fixtures.database",
+    "tests.fixtures.embedded_servers",
+    "tests.fixtures.figures",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,8 +1,10 @@
 """The ledger as a superuser sees it: every truth of it in one statement, so in one snapshot."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -47,6 +49,7 @@ class Books:
 
     def __init__(self, connection: Any, database: TestDatabase) -> None:
         self._connection, self._database = connection, database
+        self._lock = asyncio.Lock()
 
     async def truths(self, tenants: Sequence[UUID]) -> list[Truth]:
         return [Truth(**row) for row in await self._connection.fetch(_TRUTHS, list(tenants))]
@@ -61,6 +64,16 @@ class Books:
         )
         return found
 
+    async def billed_for(self, tenant: UUID, request: UUID) -> int:
+        """Return the units of one request; may be asked by many at once."""
+        async with self._lock:
+            return int(
+                await self._connection.fetchval(
+                    "select coalesce(sum(units), 0) from fanfold.usage_events where tenant_id = $1 and request_id = $2",
+                    tenant, request,
+                )
+            )  # fmt: skip
+
     async def billed(self, tenant: UUID) -> int:
         return int(
             await self._connection.fetchval(
@@ -74,6 +87,19 @@ class Books:
                 "select count(*) from fanfold.reservations where tenant_id = any ($1)", list(tenants)
             )
         )
+
+    async def now(self) -> datetime:
+        moment: datetime = await self._connection.fetchval("select clock_timestamp()")
+        return moment
+
+    async def held_since(self, tenants: Sequence[UUID], moment: datetime, *, lease_s: float) -> int:
+        """Return how many reservations were made after `moment`, if each has a lease of `lease_s`."""
+        return int(
+            await self._connection.fetchval(
+                "select count(*) from fanfold.reservations where tenant_id = any ($1) and expires_at > $2",
+                list(tenants), moment + timedelta(seconds=lease_s),
+            )
+        )  # fmt: skip
 
     async def sweep_as_if_later(self, tenants: Sequence[UUID]) -> int:
         """Let every lease of these tenants end now, and sweep; returns how many there were."""

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import aiohttp
 
+from tests.chaos.books import Books
 from tests.chaos.world import Tenant
 from tests.fixtures.server_processes import ServerProcess
 
@@ -32,6 +33,7 @@ class Client:
     tenant: Tenant
     servers: tuple[ServerProcess, ...]
     told: Told
+    books: Books
     random: random.Random
 
     async def ask_until(self, stop: asyncio.Event) -> None:
@@ -40,11 +42,12 @@ class Client:
                 self.told.ends[await self._ask()] += 1
             except TimeoutError:
                 self.told.ends["left"] += 1
-            except (aiohttp.ClientError, OSError):
-                self.told.ends["lost"] += (
-                    1  # with a killed server: what became of it is unknown to the client
-                )
+            except aiohttp.ClientConnectorError:
+                self.told.ends["refused"] += 1
                 await asyncio.sleep(0.05)
+            except (aiohttp.ClientError, OSError):
+                # With a killed server: what became of it is unknown to the client.
+                self.told.ends["lost"] += 1
 
     async def _ask(self) -> str:
         patience_s = self.random.uniform(0, 0.06) if self.random.random() < LEAVING else None
@@ -55,7 +58,11 @@ class Client:
         async with asyncio.timeout(patience_s):
             answer = await self.tenant.process(server, text, split={"size": CHUNK}, deadline_s=DEADLINE_S)
         if answer.status == 200:
-            self.told.answered[UUID(answer.body["id"])] = answer.body["usage"]["units"]
+            request, units = UUID(answer.body["id"]), answer.body["usage"]["units"]
+            self.told.answered[request] = units
+            assert await self.books.billed_for(self.tenant.id, request) == units, (
+                "answered before it was billed"
+            )
             echoes = [result["result"]["echo"] for result in answer.body["results"] if result["success"]]
             assert all(echo in text for echo in echoes)
         assert answer.status in {200, 402, 503}, answer

@@ -13,18 +13,24 @@ from tests.zoo import Zoo
 
 
 @pytest.fixture(scope="session")
-def servers(
+def _pair(
     database_urls: TestDatabase, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[ServerProcess, ServerProcess]]:
-    """Two processes; a test that ends one starts it again."""
+    """Two processes, not yet started."""
     folder: Path = tmp_path_factory.mktemp("servers")
     one, two = (ServerProcess(database_urls, folder / f"{name}.log") for name in ("one", "two"))
     try:
-        start_together(one, two)
         yield one, two
     finally:
         one.stop()
         two.stop()
+
+
+@pytest.fixture
+def servers(_pair: tuple[ServerProcess, ServerProcess]) -> tuple[ServerProcess, ServerProcess]:
+    """Both of them ready, also where a test before has ended one."""
+    start_together(*(server for server in _pair if not server.is_running))
+    return _pair
 
 
 @pytest.fixture

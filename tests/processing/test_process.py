@@ -275,7 +275,7 @@ class TestQuote:
 class Scripted:
     """A transport that calls nobody."""
 
-    async def send(self, _request, **_limits):
+    async def send(self, request, *, max_bytes, progress):  # noqa: ARG002 (the port's own names)
         return UpstreamResponse(200, {}, b'"scripted"')
 
     async def aclose(self):
