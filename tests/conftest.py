@@ -2,9 +2,10 @@
 
 import pytest
 
+# In the order in which they import each other: what is imported before it is listed warns, and a warning is an error.
 pytest_plugins = [
-    "tests.fixtures.app",
     "tests.fixtures.database",
+    "tests.fixtures.app",
     "tests.fixtures.embedded_servers",
     "tests.fixtures.figures",
 ]
