@@ -45,65 +45,57 @@ class Truth:
 
 
 class Books:
-    """Reads everything, and lets leases end."""
+    """Reads everything, and lets leases end. Many may ask at once."""
 
     def __init__(self, connection: Any, database: TestDatabase) -> None:
         self._connection, self._database = connection, database
         self._lock = asyncio.Lock()
 
     async def truths(self, tenants: Sequence[UUID]) -> list[Truth]:
-        return [Truth(**row) for row in await self._connection.fetch(_TRUTHS, list(tenants))]
+        return [Truth(**row) for row in await self._rows(_TRUTHS, list(tenants))]
 
     async def truth(self, tenant: UUID) -> Truth:
         (only,) = await self.truths([tenant])
         return only
 
     async def events(self, tenant: UUID) -> list[Any]:
-        found: list[Any] = await self._connection.fetch(
-            "select * from fanfold.usage_events where tenant_id = $1", tenant
-        )
-        return found
+        return await self._rows("select * from fanfold.usage_events where tenant_id = $1", tenant)
 
-    async def billed_for(self, tenant: UUID, request: UUID) -> int:
-        """Return the units of one request; may be asked by many at once."""
-        async with self._lock:
-            return int(
-                await self._connection.fetchval(
-                    "select coalesce(sum(units), 0) from fanfold.usage_events where tenant_id = $1 and request_id = $2",
-                    tenant, request,
-                )
-            )  # fmt: skip
-
-    async def billed(self, tenant: UUID) -> int:
+    async def billed(self, tenant: UUID, request: UUID | None = None) -> int:
+        """Return the units of all requests, or of one."""
         return int(
-            await self._connection.fetchval(
-                "select coalesce(sum(units), 0) from fanfold.usage_events where tenant_id = $1", tenant
+            await self._value(
+                "select coalesce(sum(units), 0) from fanfold.usage_events "
+                "where tenant_id = $1 and ($2::uuid is null or request_id = $2)",
+                tenant,
+                request,
             )
         )
 
     async def reservations(self, tenants: Sequence[UUID]) -> int:
         return int(
-            await self._connection.fetchval(
+            await self._value(
                 "select count(*) from fanfold.reservations where tenant_id = any ($1)", list(tenants)
             )
         )
 
-    async def now(self) -> datetime:
-        moment: datetime = await self._connection.fetchval("select clock_timestamp()")
-        return moment
-
     async def held_since(self, tenants: Sequence[UUID], moment: datetime, *, lease_s: float) -> int:
         """Return how many reservations were made after `moment`, if each has a lease of `lease_s`."""
         return int(
-            await self._connection.fetchval(
+            await self._value(
                 "select count(*) from fanfold.reservations where tenant_id = any ($1) and expires_at > $2",
-                list(tenants), moment + timedelta(seconds=lease_s),
+                list(tenants),
+                moment + timedelta(seconds=lease_s),
             )
-        )  # fmt: skip
+        )
+
+    async def now(self) -> datetime:
+        moment: datetime = await self._value("select clock_timestamp()")
+        return moment
 
     async def sweep_as_if_later(self, tenants: Sequence[UUID]) -> int:
         """Let every lease of these tenants end now, and sweep; returns how many there were."""
-        await self._connection.execute(
+        await self._rows(
             "update fanfold.reservations set expires_at = now() - interval '1 s' where tenant_id = any ($1)",
             list(tenants),
         )
@@ -115,11 +107,20 @@ class Books:
 
     async def sessions(self) -> dict[str, int]:
         """Return how many connections the serving role has, by state."""
-        rows = await self._connection.fetch(
+        rows = await self._rows(
             "select state, count(*) as count from pg_stat_activity "
             "where datname = current_database() and usename = 'fanfold_app' group by state"
         )
         return {row["state"]: row["count"] for row in rows}
+
+    async def _rows(self, query: str, *arguments: Any) -> list[Any]:
+        async with self._lock:
+            found: list[Any] = await self._connection.fetch(query, *arguments)
+        return found
+
+    async def _value(self, query: str, *arguments: Any) -> Any:
+        async with self._lock:
+            return await self._connection.fetchval(query, *arguments)
 
 
 @asynccontextmanager

@@ -60,9 +60,7 @@ class Client:
         if answer.status == 200:
             request, units = UUID(answer.body["id"]), answer.body["usage"]["units"]
             self.told.answered[request] = units
-            assert await self.books.billed_for(self.tenant.id, request) == units, (
-                "answered before it was billed"
-            )
+            assert await self.books.billed(self.tenant.id, request) == units, "answered before it was billed"
             echoes = [result["result"]["echo"] for result in answer.body["results"] if result["success"]]
             assert all(echo in text for echo in echoes)
         assert answer.status in {200, 402, 503}, answer

@@ -42,7 +42,7 @@ class Bank:
     async def open(self) -> None:
         for turn in range(TENANTS):
             # Every fourth is poor, so that the ceiling is met too.
-            units = self.random.randint(50, 400) if turn % 4 == 0 else 100_000
+            units = self.random.randint(10, 40) if turn % 4 == 0 else 100_000
             tenant = await self._world.tenant(monthly_units=units)
             price = self.random.randint(1, 3)
             url = self._zoo.url("faults", percent=30, ms=10, tag=tenant.id)
