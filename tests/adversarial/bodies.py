@@ -23,6 +23,7 @@ class Attack:
     idea: str
     content: bytes
     headers: dict[str, str] = field(default_factory=lambda: dict(JSON))
+    statuses: range = range(400, 500)
 
 
 def _encoded(body: Any) -> bytes:
@@ -126,13 +127,14 @@ _MEDIA_TYPES = (
 
 def _media_types(shape: Shape) -> Iterator[Attack]:
     valid = _encoded(shape.valid())
-    yield Attack("no content type", valid, {})
+    only_json = range(415, 416)
+    yield Attack("no content type", valid, {}, only_json)
     for kind in _MEDIA_TYPES:
-        yield Attack(f"as {kind or 'an empty content type'}", valid, {"content-type": kind})
+        yield Attack(f"as {kind or 'an empty content type'}", valid, {"content-type": kind}, only_json)
     form = f"text={CANARY}&slug={CANARY}".encode()
-    yield Attack("a form", form, {"content-type": "application/x-www-form-urlencoded"})
+    yield Attack("a form", form, {"content-type": "application/x-www-form-urlencoded"}, only_json)
     part = f'--x\r\nContent-Disposition: form-data; name="text"\r\n\r\n{CANARY}\r\n--x--\r\n'.encode()
-    yield Attack("multipart", part, {"content-type": "multipart/form-data; boundary=x"})
+    yield Attack("multipart", part, {"content-type": "multipart/form-data; boundary=x"}, only_json)
     yield Attack("a form said to be JSON", form)
     yield Attack("multipart said to be JSON", part)
 

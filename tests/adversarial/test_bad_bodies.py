@@ -41,7 +41,7 @@ async def test_every_bad_body_is_refused_on_every_route(arena, full, capsys):
             answer = await send_raw(arena.app, route.method, url, [key, *headers], content=attack.content)
             ideas.add(attack.idea)
             statuses[answer.status_code] += 1
-            if fault := judge_problem(answer, canary=CANARY):
+            if fault := judge_problem(answer, canary=CANARY, status=attack.statuses):
                 wrong.append(
                     f"{route}: {attack.idea}: {attack.content[:100]!r}: {fault}: {answer.text[:200]}"
                 )
