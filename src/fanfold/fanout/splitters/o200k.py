@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from string import ascii_letters, digits
@@ -81,31 +82,45 @@ def counts(texts: list[str]) -> list[int]:
     return numbers
 
 
-def token_ends(text: str) -> list[int]:
-    """Return where each token ends, in bytes of UTF-8."""
-    return [end for _, end in _tokenizer().encode_with_offsets(text)[1]]
+def token_spans(text: str) -> list[tuple[int, int]]:
+    """Return where each token begins and ends, in bytes of UTF-8."""
+    spans: list[tuple[int, int]] = _tokenizer().encode_with_offsets(text)[1]
+    return spans
 
 
-def piece_ends(text: str) -> Iterator[list[int]]:
-    """Yield in batches where the pieces of the text end: its tokens are those of its pieces."""
-    pieces = _PIECE.finditer(_CLASSES.of(text))
-    while batch := [match.end() for match in islice(pieces, _BATCH)]:
-        yield batch
+class Pieces:
+    """The pieces of a text, whose tokens are together those of the text."""
+
+    def __init__(self, text: str) -> None:
+        self._classes = _CLASSES.of(text)
+
+    def ends(self) -> Iterator[list[int]]:
+        """Yield in batches where the pieces end; long pieces come alone."""
+        pieces = _PIECE.finditer(self._classes)
+        while batch := list(islice(pieces, _BATCH)):
+            if batch[-1].end() - batch[0].start() <= _COUNTED:
+                yield [match.end() for match in batch]
+            else:
+                yield from ([match.end()] for match in batch)
+
+    def cutting(self, start: int, end: int) -> "Cutting":
+        """Return how the piece between may be cut."""
+        classes = self._classes[start:end]
+        match = _WHOLE_PIECE.fullmatch(classes)
+        if match is None or match.lastindex == _DIGITS:
+            return Cutting(adds_up=False, not_at=frozenset(), merges=True)
+        not_at = frozenset(start + place.start() for place in _UNCUT[match.lastindex].finditer(classes))
+        return Cutting(adds_up=True, not_at=not_at, merges=match.lastindex == _SYMBOLS)
 
 
-def uncut(piece: str) -> set[int] | None:
-    """Return where in a piece no cut may be, or None where parts never count as they do in the whole."""
-    classes = _CLASSES.of(piece)
-    match = _WHOLE_PIECE.fullmatch(classes)
-    if match is None or match.lastindex == _DIGITS:
-        return None
-    return {place.start() for place in _UNCUT[match.lastindex].finditer(classes)}
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """How a piece may be cut: whether its parts count as they do in the whole, but for cuts `not_at` some places, and
+    whether its last part may become one piece with what follows, as a symbol does with a word."""
 
-
-def merges_with_next(piece: str) -> bool:
-    """Tell whether the last part of a cut piece may become one piece with what follows, as a symbol with a word."""
-    match = _WHOLE_PIECE.fullmatch(_CLASSES.of(piece))
-    return match is None or match.lastindex == _SYMBOLS
+    adds_up: bool
+    not_at: frozenset[int]
+    merges: bool
 
 
 @cache

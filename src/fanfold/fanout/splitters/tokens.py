@@ -11,5 +11,5 @@ count = o200k.count
 
 def tokens(text: str, split: Split) -> list[tuple[int, int]]:
     """Return spans of at most `split.size` tokens; cuts within a word only where the word alone has more."""
-    units = TokenUnits(text, split.size)
+    units = TokenUnits(text, split.size, is_fine=split.overlap > 0)
     return pack(units.bounds, units.measure, split.size, split.overlap, breaks=units.breaks)
