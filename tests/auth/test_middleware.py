@@ -66,6 +66,13 @@ class TestChallenge:
     async def test_any_other_form_is_401(self, product, header):
         assert (await product.http().get("/v1/usage", headers={"Authorization": header})).status_code == 401
 
+    @pytest.mark.parametrize("name", ["Authorization", "X-API-Key"])
+    async def test_two_of_a_kind_do_not_hold_though_each_would(self, product, name):
+        tenant = await product.tenant()
+        value = f"Bearer {tenant.key}" if name == "Authorization" else tenant.key
+        answer = await product.http().get("/v1/usage", headers=[(name, value), (name, value)])
+        assert answer.status_code == 401
+
 
 class TestOperator:
     async def test_has_no_tenant_and_tenants_are_no_operators(self, product):

@@ -119,3 +119,20 @@ async def test_forgetting_loads_anew(clock):
     await cache.get("a", load)
     cache.forget("a")
     assert await cache.get("a", load) == 2
+
+
+async def test_keys_that_nobody_has_displace_none_that_is_real(clock):
+    cache, loads = make(clock, max_entries=50, keeps_none=False), []
+
+    async def real():
+        loads.append(1)
+        return "real"
+
+    async def nothing():
+        return None
+
+    await cache.get("mine", real)
+    for key in range(1000):
+        assert await cache.get(key, nothing) is None
+    assert await cache.get("mine", real) == "real"
+    assert (len(loads), len(cache)) == (1, 1)

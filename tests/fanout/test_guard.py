@@ -224,7 +224,7 @@ class TestCheckUrl:
             "https://x.com:0/", "https://x.com:65536/", "https://x.com:a/", "https://[::1", "https://a@x.com/",
             "https://a:b@x.com/", "https://x.com/#part", "https://x .com/", "https://x.com/\r\nHost: y", "https://x.com\\@y.com/",
             "https://\x00.com/", "https://" + "a" * 64 + ".com/", "https://a..com/", "https://./", "https://\ud800.com/",
-            "https://" + "a." * 130 + "com/",
+            "https://" + "a." * 130 + "com/", "https://[v1.x]/", "https://[api.example.com]/",
         ],
     )  # fmt: skip
     def test_what_is_no_usable_url_is_refused_without_echoing_it(self, url):

@@ -144,6 +144,13 @@ class TestUpdateAndDelete:
         )
         assert answer.json()["auth"] == {"header": "X-Other", "scheme": "Bearer"}
 
+    async def test_the_credential_s_header_is_not_given_twice_whatever_was_there_before(self, product):
+        tenant = await product.tenant()
+        created = (await create(tenant, auth={"header": "X-Key", "scheme": None}, credential="c")).json()
+        path = f"/v1/upstreams/{created['id']}"
+        assert (await tenant.http.patch(path, json={"headers": {"Authorization": "x"}})).status_code == 200
+        assert (await tenant.http.patch(path, json={"headers": {"x-key": "x"}})).status_code == 422
+
     async def test_the_kind_stays(self, product):
         tenant = await product.tenant()
         created = (await create(tenant)).json()

@@ -14,6 +14,7 @@ from fanfold.tenants.limits import Limits
 # One second from the start of the load: with the load itself, a change holds everywhere within two.
 PRINCIPAL_TTL_S = 1.0
 MAX_PRINCIPALS = 10_000
+MAX_UNKNOWN = 1_000
 
 _AUTHENTICATE = text("select * from fanfold.authenticate(:digests)")
 
@@ -23,8 +24,12 @@ class KeyAuthenticator:
 
     def __init__(self, database: Database, key_ring: KeyRing) -> None:
         self._database, self._key_ring = database, key_ring
+        # Every look-up passes the small cache, which answers for keys that nobody has; only principals reach the large.
+        self._look_ups: FreshCache[bytes, Principal] = FreshCache(
+            ttl_s=PRINCIPAL_TTL_S, max_entries=MAX_UNKNOWN
+        )
         self._principals: FreshCache[bytes, Principal] = FreshCache(
-            ttl_s=PRINCIPAL_TTL_S, max_entries=MAX_PRINCIPALS
+            ttl_s=PRINCIPAL_TTL_S, max_entries=MAX_PRINCIPALS, keeps_none=False
         )
 
     async def authenticate(self, credential: str) -> Principal | None:
@@ -38,7 +43,8 @@ class KeyAuthenticator:
                 row = (await connection.execute(_AUTHENTICATE, {"digests": digests})).mappings().first()
             return _principal(row) if row else None
 
-        return await self._principals.get(digests[0], load)
+        digest = digests[0]
+        return await self._principals.get(digest, lambda: self._look_ups.get(digest, load))
 
 
 def _principal(row: Any) -> Principal:

@@ -18,15 +18,18 @@ class Authenticator(Protocol):
 
 
 def read_credential(scope: AsgiScope) -> str | None:
-    """Return the credential of `Authorization: Bearer` or else `X-API-Key`; None where neither was sent."""
-    bearer: bytes | None = None
-    key: bytes | None = None
-    for name, value in scope["headers"]:
-        if name == b"authorization" and value[:7].lower() == b"bearer ":
-            bearer = value[7:].strip()
-        elif name == b"x-api-key":
-            key = value.strip()
-    found = bearer if bearer is not None else key
-    if found is None:
-        return None
-    return found.decode("ascii", "replace") if len(found) <= MAX_CREDENTIAL_BYTES else ""
+    """Return the credential of `Authorization: Bearer` or else `X-API-Key`; None where neither was sent.
+
+    Of two of a kind a proxy may have judged the other one: neither holds.
+    """
+    bearers = [value for name, value in scope["headers"] if name == b"authorization"]
+    keys = [value for name, value in scope["headers"] if name == b"x-api-key"]
+    if len(bearers) > 1 or len(keys) > 1:
+        return ""
+    if bearers and bearers[0][:7].lower() == b"bearer ":
+        return _text(bearers[0][7:])
+    return _text(keys[0]) if keys else None
+
+
+def _text(value: bytes) -> str:
+    return value.strip().decode("ascii", "replace") if len(value) <= MAX_CREDENTIAL_BYTES else ""

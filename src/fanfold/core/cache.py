@@ -21,40 +21,45 @@ class FreshCache(Generic[Key, Value]):
     """Keeps a loaded value for `ttl_s` seconds, counted from the start of its load; at most `max_entries`.
 
     A lock for each key lets one caller load while the others wait; when that caller is cancelled the next one loads.
+    None is kept too, unless `keeps_none` is off: keys that strangers make up must not displace those that are real.
     """
 
     def __init__(
-        self, *, ttl_s: float, max_entries: int, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        ttl_s: float,
+        max_entries: int,
+        keeps_none: bool = True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ttl_s, self._max_entries, self._clock = ttl_s, max_entries, clock
+        self._ttl_s, self._max_entries, self._keeps_none, self._clock = ttl_s, max_entries, keeps_none, clock
         self._entries: dict[Key, _Entry[Value]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
 
     async def get(self, key: Key, load: Callable[[], Awaitable[Value | None]]) -> Value | None:
-        """Return the value of `key`, loading it when it is not fresh. None is a value too."""
-        entry = self._entries.get(key)
-        if entry is None:
-            self._make_room()
-            entry = self._entries[key] = _Entry()
+        """Return the value of `key`, loading it when it is not fresh."""
+        entry = self._entries.get(key) or _Entry()
         if self._clock() < entry.fresh_until:
             return entry.value
+        self._keep(key, entry)
         async with entry.lock:
             if self._clock() >= entry.fresh_until:
                 started = self._clock()
                 entry.value = await load()
                 entry.fresh_until = started + self._ttl_s
+        if entry.value is None and not self._keeps_none:
+            self.forget(key)
         return entry.value
 
     def forget(self, key: Key) -> None:
         """Drop the value of `key`, so that this process sees its own change at once."""
         self._entries.pop(key, None)
 
-    def _make_room(self) -> None:
-        if len(self._entries) < self._max_entries:
-            return
-        now = self._clock()
-        self._entries = {key: entry for key, entry in self._entries.items() if entry.fresh_until > now}
-        while len(self._entries) >= self._max_entries:
+    def _keep(self, key: Key, entry: _Entry[Value]) -> None:
+        """Put `entry` behind all others; the first ones, loaded the longest ago, make room."""
+        self._entries.pop(key, None)
+        self._entries[key] = entry
+        while len(self._entries) > self._max_entries:
             self._entries.pop(next(iter(self._entries)))

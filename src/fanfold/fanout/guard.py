@@ -197,6 +197,8 @@ def _split(url: str) -> SplitResult:
         raise InvalidAddress("The URL holds a user or password. Put it into `credential` instead.")
     if parts.fragment:
         raise InvalidAddress("The URL holds a #fragment, which is never sent. Take it out.")
+    if "[" in parts.netloc and ":" not in parts.hostname:
+        raise InvalidAddress("Brackets are for IPv6 addresses alone, as in https://[2606:4700::1111]/.")
     _check_name(parts.hostname)
     return parts
 

@@ -103,8 +103,6 @@ class _UpstreamOptions(StrictModel):
     def _credential_fits_a_header(self) -> "_UpstreamOptions":
         if self.credential and not re.fullmatch(_FIELD_VALUE.replace("1998", "3998"), self._secret()):
             raise ValueError("credential must be visible ASCII characters")
-        if self.auth.header.lower() in {name.lower() for name in self.headers}:
-            raise ValueError("the header of auth is also in headers")
         return self
 
     def _secret(self) -> str:
