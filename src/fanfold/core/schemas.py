@@ -12,10 +12,12 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     Strict,
     StringConstraints,
 )
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 Item = TypeVar("Item")
 
@@ -63,6 +65,26 @@ class StrictModel(BaseModel):
     """A request body: unknown members are refused, and an error never shows the input."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+
+class AtLeast:
+    """Annotates a text of at least so many characters; `StringConstraints` copies the whole text to count them."""
+
+    def __init__(self, characters: int) -> None:
+        self.characters = characters
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "minLength": self.characters}
+
+    def _check(self, value: str) -> str:
+        if len(value) < self.characters:
+            raise PydanticKnownError("string_too_short", {"min_length": self.characters})
+        return value
 
 
 def with_example(**example: Any) -> ConfigDict:

@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from fanfold.core.errors import MalformedRequest
-from fanfold.core.long_json import decode_utf8, in_pieces, is_long, pieces_of
+from fanfold.core.long_json import PIECE, decode_utf8, in_pieces, is_long, pieces_of
 
 MAX_DEPTH = 64
 # A body of 32 MB can hold ten million empty arrays, which would stop the event loop for half a minute and take a
@@ -18,7 +18,9 @@ _SEPARATORS = (b",", b"[", b"{")
 
 
 def _count_separators(data: bytes) -> int:
-    return sum(map(data.count, _SEPARATORS))
+    # In pieces: to count through 30 MB at once would keep the GIL for 40 ms.
+    starts = range(0, len(data), PIECE)
+    return sum(data.count(separator, start, start + PIECE) for start in starts for separator in _SEPARATORS)
 
 
 def _check_number_of_values(data: bytes) -> None:

@@ -8,6 +8,7 @@ from fanfold.auth.dependencies import CurrentQuota, CurrentTenant, DatabaseDep
 from fanfold.auth.principal import Principal, Scope
 from fanfold.auth.requirements import Require
 from fanfold.core.disconnect import ClientLeft, cancelled_when_client_leaves
+from fanfold.core.piecewise import PiecewiseResponse
 from fanfold.core.requests import StrictRoute
 from fanfold.core.schemas import problem_responses
 from fanfold.processing.dependencies import ProcessingServiceDep
@@ -42,7 +43,7 @@ async def process(
         async with cancelled_when_client_leaves(request):
             admission = await processing.admit(principal, tenant, body)
             processed = await processing.execute(admission, quota)
-            return Response(await encode_answer(processed), media_type=MEDIA_TYPE)
+            return PiecewiseResponse(await encode_answer(processed), media_type=MEDIA_TYPE)
     except ClientLeft:
         return Response(status_code=CLIENT_LEFT_STATUS)
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
-from fanfold.core.schemas import Number, OneOf, Slug, StrictModel, Whole, with_example
+from fanfold.core.schemas import AtLeast, Number, OneOf, Slug, StrictModel, Whole, with_example
 from fanfold.fanout.folds.registry import FOLDS
 from fanfold.fanout.splitters.registry import SPLITTERS
 from fanfold.fanout.strategies.registry import STRATEGIES
@@ -52,7 +52,7 @@ class ProcessRequest(StrictModel):
         fold={"by": "list"},
     )
 
-    text: Annotated[str, StringConstraints(min_length=1)] = Field(examples=["A long text. And more of it."])
+    text: Annotated[str, AtLeast(1)] = Field(examples=["A long text. And more of it."])
     split: SplitOptions = SplitOptions()
     upstreams: list[Slug] | None = Field(default=None, min_length=1, max_length=MAX_UPSTREAMS)
     strategy: Annotated[str, OneOf(STRATEGIES)] = "round_robin"
@@ -84,7 +84,7 @@ class TutorialRequest(ProcessRequest):
 
     model_config = with_example(text="A text of ten characters or more.", chunk_size=12)
 
-    text: Annotated[str, StringConstraints(min_length=10)] = Field(examples=["A text of ten or more."])
+    text: Annotated[str, AtLeast(10)] = Field(examples=["A text of ten or more."])
 
 
 class CallErrorRead(BaseModel):
