@@ -84,7 +84,7 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
     app = FastAPI(
         title="Fanfold",
         version=fanfold.__version__,
-        description=fanfold.__doc__ or "",
+        description=f"{fanfold.__doc__} Authorize with an API key (`ff_live_...`), then try `POST /v1/process`.",
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,

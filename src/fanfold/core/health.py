@@ -57,7 +57,7 @@ class Readiness:
 
 def health_router(checks: Mapping[str, Check], *, deadline_s: float = 2.0) -> APIRouter:
     """Return `/healthz` and `/readyz`; not ready is 503 `not-ready`, with the names of the checks in `failed`."""
-    router = APIRouter(tags=["operation"])
+    router = APIRouter(tags=["Operation"])
     readiness = Readiness(checks, deadline_s=deadline_s)
 
     @router.get("/healthz")

@@ -125,7 +125,7 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</
 <h1>{title}</h1><p><code>{code}</code>, HTTP status {status}</p><h2>What it means</h2><p>{meaning}</p>
 <h2>What to do</h2><p>{advice}</p></body></html>"""
 
-router = APIRouter(tags=["operation"], include_in_schema=False)
+router = APIRouter(tags=["Operation"], include_in_schema=False)
 
 
 @router.get("/problems/{code}")

@@ -22,9 +22,13 @@ Url = Annotated[str, StringConstraints(min_length=8, max_length=2000)]
 class SplitOptions(StrictModel):
     """How the text is cut. `size` and `overlap` count graphemes, words or tokens, as `by` says."""
 
-    by: Annotated[str, OneOf(SPLITTERS)] = "characters"
-    size: ChunkSize = 500
-    overlap: Annotated[Whole, Field(ge=0, lt=MAX_CHUNK_SIZE)] = 0
+    by: Annotated[str, OneOf(SPLITTERS)] = Field(
+        default="characters", description="What is counted, and what is kept whole."
+    )
+    size: ChunkSize = Field(default=500, description="The most of it in one chunk.")
+    overlap: Annotated[Whole, Field(ge=0, lt=MAX_CHUNK_SIZE)] = Field(
+        default=0, description="How much of the end of a chunk the next one repeats; less than `size`."
+    )
 
     @model_validator(mode="after")
     def _overlap_under_size(self) -> "SplitOptions":
@@ -36,8 +40,12 @@ class SplitOptions(StrictModel):
 class FoldRequest(StrictModel):
     """How the answers become one; `separator` is for concat."""
 
-    by: Annotated[str, OneOf(FOLDS)] = "list"
-    separator: Annotated[str, StringConstraints(max_length=1000)] = "\n"
+    by: Annotated[str, OneOf(FOLDS)] = Field(
+        default="list", description="list leaves the answers in `results`; concat joins them into `output`."
+    )
+    separator: Annotated[str, StringConstraints(max_length=1000)] = Field(
+        default="\n", description="What concat puts between two answers."
+    )
 
 
 class ProcessRequest(StrictModel):
@@ -47,22 +55,42 @@ class ProcessRequest(StrictModel):
     """
 
     model_config = with_example(
-        text="Fan out, then fold. 先展开，再折叠。 Each sentence becomes a chunk of its own.",
-        split={"by": "sentences", "size": 40},
+        text="Fan out, then fold. 先展开，再折叠。 Each sentence here is a chunk.",
+        split={"by": "sentences", "size": 30},
         fold={"by": "list"},
     )
 
     text: Annotated[str, AtLeast(1)] = Field(examples=["A long text. And more of it."])
     split: SplitOptions = SplitOptions()
-    upstreams: list[Slug] | None = Field(default=None, min_length=1, max_length=MAX_UPSTREAMS)
-    strategy: Annotated[str, OneOf(STRATEGIES)] = "round_robin"
+    upstreams: list[Slug] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_UPSTREAMS,
+        description="Slugs of those that answer; the tenant's default upstream without it.",
+    )
+    strategy: Annotated[str, OneOf(STRATEGIES)] = Field(
+        default="round_robin",
+        description="Chunks to the upstreams in turn; each chunk to the first that answers; or to all of them.",
+    )
     fold: FoldRequest = FoldRequest()
-    on_error: OnError = OnError.KEEP
-    min_success: Annotated[Number, Field(ge=0, le=1)] = 0.0
-    timeout_s: Annotated[Number, Field(ge=0.1, le=300)] | None = None
-    deadline_s: Annotated[Number, Field(ge=1, le=900)] = 120.0
-    max_attempts: Annotated[Whole, Field(ge=1, le=10)] | None = None
-    max_units: Annotated[Whole, Field(ge=0, le=MAX_UNITS)] | None = None
+    on_error: OnError = Field(
+        default=OnError.KEEP, description="fail: the first failed chunk cancels the rest and fails the whole."
+    )
+    min_success: Annotated[Number, Field(ge=0, le=1)] = Field(
+        default=0.0, description="Share of the results that must succeed, or else the whole has failed."
+    )
+    timeout_s: Annotated[Number, Field(ge=0.1, le=300)] | None = Field(
+        default=None, description="Seconds of one attempt; the upstream's own without it."
+    )
+    deadline_s: Annotated[Number, Field(ge=1, le=900)] = Field(
+        default=120.0, description="Seconds of the whole request, retries and all."
+    )
+    max_attempts: Annotated[Whole, Field(ge=1, le=10)] | None = Field(
+        default=None, description="Attempts at one chunk; the upstream's own without it."
+    )
+    max_units: Annotated[Whole, Field(ge=0, le=MAX_UNITS)] | None = Field(
+        default=None, description="The most that the request may cost; chunks beyond it fail with `budget`."
+    )
     chunk_size: ChunkSize | None = Field(default=None, description="Short form of `split.size`.")
     api_urls: list[Url] | None = Field(
         default=None,

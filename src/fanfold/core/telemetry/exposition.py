@@ -41,7 +41,7 @@ class Exposition:
 
 def metrics_router(exposition: Exposition, *, is_operator: Callable[[Scope], bool]) -> APIRouter:
     """Return the route `GET /metrics`: for operators, and for this machine; nobody else learns that it exists."""
-    router = APIRouter(tags=["operation"])
+    router = APIRouter(tags=["Operation"])
 
     @router.get("/metrics", include_in_schema=False)
     async def metrics(request: Request) -> Response:
