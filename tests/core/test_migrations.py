@@ -27,6 +27,7 @@ SELECT r.rolname, m.rolname, bool_or(a.inherit_option), bool_or(a.set_option)
   FROM pg_auth_members a JOIN pg_roles r ON r.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
  WHERE r.rolname LIKE 'fanfold%' AND (m.rolname LIKE 'fanfold%') GROUP BY 1, 2
 """
+STORED_PASSWORD = f"SELECT rolpassword, xmin::text FROM pg_authid WHERE rolname = '{APP}'"
 RIGHTS_ON_DATABASE = """
 SELECT coalesce(g.rolname, 'public'), a.privilege_type
   FROM pg_database d CROSS JOIN LATERAL aclexplode(d.datacl) a LEFT JOIN pg_roles g ON g.oid = a.grantee
@@ -238,8 +239,58 @@ class TestLogin:
             migrate(fresh_database.owner_url, app_url=f"postgresql://{name}@nowhere/")
 
 
+class TestPassword:
+    """The password of the serving login, on a server that demands one."""
+
+    def test_a_login_made_without_one_gets_the_one_of_its_address(self, cluster: EmbeddedPostgres) -> None:
+        migrate(cluster.url(user=OWNER))
+        demand_passwords(cluster)
+        app_url = with_password(cluster, "密码 pw")
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            rows(app_url, "SELECT 1")
+
+        migrate(cluster.url(user=OWNER), app_url=app_url)
+
+        assert rows(app_url, "SELECT count(*) FROM fanfold.plans") == [(3,)]
+
+    def test_one_that_works_is_not_changed(self, cluster: EmbeddedPostgres) -> None:
+        app_url = with_password(cluster, "pw")
+        demand_passwords(cluster)
+        migrate(cluster.url(user=OWNER), app_url=app_url)
+        [before] = rows(cluster.url(user=SUPERUSER), STORED_PASSWORD)
+
+        migrate(cluster.url(user=OWNER), app_url=app_url)
+        migrate(cluster.url(user=OWNER))
+        migrate(cluster.url(user=OWNER), app_url=cluster.url(user=APP))
+        elsewhere = make_url(with_password(cluster, "other")).update_query_dict({"host": "/nowhere"})
+        migrate(cluster.url(user=OWNER), app_url=elsewhere.render_as_string(hide_password=False))
+
+        assert rows(cluster.url(user=SUPERUSER), STORED_PASSWORD) == [before]
+        assert before[0].startswith("SCRAM-SHA-256$")
+
+    def test_an_owner_that_may_not_is_told_the_sql(self, cluster: EmbeddedPostgres) -> None:
+        migrate(cluster.url(user=OWNER))
+        demand_passwords(cluster)
+        execute(cluster.url(user=SUPERUSER), f"ALTER ROLE {OWNER} NOCREATEROLE")
+        app_url = with_password(cluster, "very-secret")
+
+        with pytest.raises(MigrationRefused) as refusal:
+            migrate(cluster.url(user=OWNER), app_url=app_url)
+
+        assert "ALTER ROLE fanfold_app LOGIN PASSWORD '...';" in str(refusal.value)
+        assert "very-secret" not in str(refusal.value)
+        execute(cluster.url(user=SUPERUSER), f"ALTER ROLE {APP} LOGIN PASSWORD 'very-secret'")
+        migrate(cluster.url(user=OWNER), app_url=app_url)
+        assert rows(app_url, "SELECT count(*) FROM fanfold.plans") == [(3,)]
+
+
+def with_password(cluster: EmbeddedPostgres, password: str) -> str:
+    address = make_url(cluster.url(user=APP)).set(password=password)
+    return address.render_as_string(hide_password=False)
+
+
 def demand_passwords(cluster: EmbeddedPostgres) -> None:
-    rules = f'local all {SUPERUSER} trust\nlocal all "Serving Login" scram-sha-256\n'
+    rules = f'local all {SUPERUSER},{OWNER} trust\nlocal all "Serving Login",{APP} scram-sha-256\n'
     (cluster.data_dir / "postgres" / "pg_hba.conf").write_text(rules)
     assert rows(cluster.url(user=SUPERUSER), "SELECT pg_reload_conf()") == [(True,)]
 

@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from alembic import command
 from fanfold.core.blocking import run_blocking
+from fanfold.core.passwords import ensure_password
 from fanfold.core.roles import Login, MigrationRefused, ensure_roles
 
 __all__ = [
@@ -67,7 +68,8 @@ class Status:
 def migrate(owner_url: str, *, app_url: str | None = None, lock_timeout_s: float = 300.0) -> None:
     """Prepare the roles and migrate to the newest revision; nothing is done where both are there. Blocks.
 
-    `owner_url` is the owner's address; the login of `app_url` will serve, and is made where it is missing.
+    `owner_url` is the owner's address; the login of `app_url` will serve, and is made where it is missing. It gets the
+    password of `app_url` where the server refuses that one.
     Waits at most `lock_timeout_s` for another migration of this database. Raises MigrationRefused.
     """
     run_blocking(
@@ -126,7 +128,10 @@ async def prepared(
         await connection.execution_options(isolation_level="AUTOCOMMIT")
         await _check_version(connection)
         await _lock(connection, lock_timeout_s)
-        await ensure_roles(connection, _login(app_url))
+        login = _login(app_url)
+        await ensure_roles(connection, login)
+        if app_url is not None:
+            await ensure_password(connection, login, owner_url, app_url)
         await connection.commit()
         await connection.execution_options(isolation_level="READ COMMITTED")
         yield connection

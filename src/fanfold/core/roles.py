@@ -106,7 +106,7 @@ def _missing_roles(found: _Found, login: Login) -> Iterator[Step]:
         if name in {SYSTEM, OPERATOR} and found.roles[name]["rolcanlogin"]:
             wrong.append("NOLOGIN")
         if wrong:
-            yield _step(f"ALTER ROLE {_quoted(name)} {' '.join(wrong)}")
+            yield _step(f"ALTER ROLE {quoted(name)} {' '.join(wrong)}")
 
 
 def _missing_grants(found: _Found, login: Login) -> Iterator[Step]:
@@ -118,19 +118,19 @@ def _missing_grants(found: _Found, login: Login) -> Iterator[Step]:
         options = f"WITH INHERIT {str(inherits).upper()}, SET TRUE"
         present = [grant for grant in found.grants if grant[:2] == (role, member)]
         if not any(may_set and inherit == inherits for *_, inherit, may_set in present):
-            yield _step(f"GRANT {role} TO {_quoted(member)} {options}")
+            yield _step(f"GRANT {role} TO {quoted(member)} {options}")
         for *_, grantor, inherit, _may_set in present:
             if inherit and not inherits:
-                yield _step(f"GRANT {role} TO {_quoted(member)} {options} GRANTED BY {_quoted(grantor)}")
+                yield _step(f"GRANT {role} TO {quoted(member)} {options} GRANTED BY {quoted(grantor)}")
     for role, member, grantor, *_ in found.grants:
         if role == SYSTEM and member in {APP, OPERATOR, login.name}:
-            yield _step(f"REVOKE {SYSTEM} FROM {_quoted(member)} GRANTED BY {_quoted(grantor)}")
+            yield _step(f"REVOKE {SYSTEM} FROM {quoted(member)} GRANTED BY {quoted(grantor)}")
 
 
 def _missing_rights(found: _Found) -> Iterator[Step]:
-    database = _quoted(found.database)
+    database = quoted(found.database)
     if not found.owner_connects:
-        yield _step(f"GRANT CONNECT, CREATE ON DATABASE {database} TO {_quoted(found.owner)}")
+        yield _step(f"GRANT CONNECT, CREATE ON DATABASE {database} TO {quoted(found.owner)}")
     if not found.app_connects:
         yield _step(f"GRANT CONNECT ON DATABASE {database} TO {APP}")
     # TEMP too: a temporary table comes first in any path that does not say otherwise.
@@ -169,13 +169,14 @@ def _step(sql: str) -> Step:
 
 
 def _creation(name: str, kind: str, password: str | None) -> Step:
-    start = f"CREATE ROLE {_quoted(name)} {kind}"
+    start = f"CREATE ROLE {quoted(name)} {kind}"
     if password is None:
         return _step(start)
     return Step(f"{start} PASSWORD '{scram_verifier(password)}'", f"{start} PASSWORD '...'")
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """Return a role's or a database's name as SQL has to write it."""
     plain = name.isascii() and name.islower() and name.replace("_", "a").isalnum() and not name[0].isdigit()
     return name if plain else '"' + name.replace('"', '""') + '"'
 

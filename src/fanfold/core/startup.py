@@ -78,7 +78,10 @@ def _sqlstate(state: str | None) -> str | None:
     if state is None or state[:2] in _GONE:
         return f"The database does not answer. {_WHERE}"
     if state[:2] == "28":  # invalid authorization specification
-        return "The database refuses the login. Check user and password in FANFOLD_DATABASE_URL."
+        return (
+            "The database refuses the login. Check user and password in FANFOLD_DATABASE_URL; `fanfold migrate`, with "
+            "FANFOLD_OWNER_DATABASE_URL too, gives a login that has no password the one of that address."
+        )
     if state == "3D000":  # invalid_catalog_name
         return "The server has no such database: make it, or mend the name in FANFOLD_DATABASE_URL."
     return None
