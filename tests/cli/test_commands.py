@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from typer.testing import Result
 
-from fanfold.cli.serve import worker_count
+from fanfold.cli.serve import APPLICATION, uvicorn_options, worker_count
+from fanfold.core.config import Settings
 from fanfold.core.migrations import head
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.servers import run_cli
@@ -198,6 +200,10 @@ class TestServe:
         assert worker_count(3) == 3
         assert worker_count("2") == 2
         assert 1 <= worker_count("auto") <= (os.cpu_count() or 1)
+
+    def test_workers_that_import_slowly_are_not_killed(self) -> None:
+        config = uvicorn.Config(APPLICATION, **uvicorn_options(Settings(), 4))
+        assert config.timeout_worker_healthcheck == 60
 
 
 class TestMigrate:

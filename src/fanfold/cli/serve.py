@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 from contextlib import nullcontext
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvicorn
@@ -19,6 +19,7 @@ from fanfold.core.telemetry.logging import configure_logging, get_logger
 from fanfold.resources import open_database
 
 GRACE_S = 30
+WORKER_ANSWERS_WITHIN_S = 60  # of a slow machine, whose workers import for longer than uvicorn's 5 s
 APPLICATION = "fanfold.main:app"
 
 _log = get_logger(__name__)
@@ -63,22 +64,27 @@ def _run(settings: Settings, workers: int, *, is_embedded: bool) -> None:
     try:
         if is_embedded:
             _log.warning("Postgres is the embedded one. For production set FANFOLD_DATABASE_URL.")
-        uvicorn.run(
-            APPLICATION,
-            host=settings.server.host,
-            port=settings.server.port,
-            workers=workers,
-            loop="uvloop",
-            http="httptools",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_S,
-        )
+        uvicorn.run(APPLICATION, **uvicorn_options(settings, workers))
     finally:
         logs.close()
+
+
+def uvicorn_options(settings: Settings, workers: int) -> dict[str, Any]:
+    """Return how uvicorn shall serve."""
+    return {
+        "host": settings.server.host,
+        "port": settings.server.port,
+        "workers": workers,
+        "loop": "uvloop",
+        "http": "httptools",
+        "lifespan": "on",
+        "log_config": None,
+        "access_log": False,
+        "proxy_headers": False,
+        "server_header": False,
+        "timeout_graceful_shutdown": GRACE_S,
+        "timeout_worker_healthcheck": WORKER_ANSWERS_WITHIN_S,
+    }
 
 
 def worker_count(wanted: int | str) -> int:
