@@ -60,7 +60,7 @@ async def test_a_database_that_is_away_is_not_ready_and_a_503(test_server, own_d
         update={"database": DatabaseSettings(url=SecretStr(own_database.app_url), pool_timeout_s=1.0)}
     )
     async with running_product(own_database, settings) as product:
-        tenant = await product.tenant()
+        tenant, other = await product.tenant(), await product.tenant()
         await tenant.upstream(product.zoo.url("ok"))
         test_server.drop(own_database)
         ready = await product.http().get("/readyz")
@@ -70,3 +70,4 @@ async def test_a_database_that_is_away_is_not_ready_and_a_503(test_server, own_d
         assert (refused.status_code, refused.json()["code"]) == (503, "not-ready")
         assert refused.headers["retry-after"] == "1"
         assert (await product.http().get("/healthz")).status_code == 200
+        assert (await product.http(other.key).get("/healthz")).status_code == 200

@@ -1,14 +1,16 @@
 """The whole product on two screens: what a process has, what a request passes through, and where it ends."""
 
 import gc
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import fields
-from functools import partial
+from functools import cache, partial
 
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware import Middleware
 from fastapi.routing import APIRoute
+from pydantic import ValidationError
 
 import fanfold
 from fanfold.admin.router import router as admin_router
@@ -19,11 +21,12 @@ from fanfold.auth.middleware import AuthenticationMiddleware
 from fanfold.auth.routes import RouteTable
 from fanfold.core.config import Settings
 from fanfold.core.documentation import mount_documentation
+from fanfold.core.dotenv import DotEnvUnreadable
 from fanfold.core.health import health_router
 from fanfold.core.openapi import install_openapi
 from fanfold.core.problems import install_problem_handlers
 from fanfold.core.problems import router as problems_router
-from fanfold.core.startup import StartupErrors
+from fanfold.core.startup import StartupErrors, explain
 from fanfold.core.telemetry.exposition import Exposition, metrics_router
 from fanfold.core.telemetry.logging import configure_logging
 from fanfold.core.telemetry.metrics import Metrics
@@ -60,6 +63,10 @@ PUBLIC_PATHS = frozenset(
         "/redoc",
         "/openapi.json",
     }
+)
+
+_FAILED_START = (
+    3  # the exit code at which uvicorn's and gunicorn's parents end too, instead of starting workers anew
 )
 
 OpenResources = Callable[[Settings], AbstractAsyncContextManager[Resources]]
@@ -144,4 +151,17 @@ def _operation_id(route: APIRoute) -> str:
     return route.name
 
 
-app = create_app()
+@cache
+def _served() -> FastAPI:
+    try:
+        return create_app()
+    except (ValidationError, DotEnvUnreadable) as error:
+        print(f"Cannot start. {explain(error)}", file=sys.stderr)
+        raise SystemExit(_FAILED_START) from None
+
+
+def __getattr__(name: str) -> FastAPI:
+    """Make `app` when a server asks for it: who imports this module alone, as the command line does, needs no settings."""
+    if name != "app":
+        raise AttributeError(name)
+    return _served()

@@ -52,3 +52,26 @@ async def test_closing_does_not_wait_for_ever():
     assert cancelled.is_set()
     with pytest.raises(asyncio.CancelledError):
         await caller
+
+
+async def test_closing_waits_for_those_who_will_yet_ask():
+    settled = asyncio.Event()
+
+    async def settle():
+        await asyncio.sleep(0.01)
+        settled.set()
+
+    async def request(background):
+        with background.attending():
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await background.see_through(settle())
+
+    async with asyncio.timeout(10):
+        async with Background() as background:
+            task = asyncio.create_task(request(background))
+            await asyncio.sleep(0)
+            task.cancel()  # as a server does that stops, and then closes at once
+        assert settled.is_set()
+    assert task.done()

@@ -136,3 +136,16 @@ async def test_keys_that_nobody_has_displace_none_that_is_real(clock):
         assert await cache.get(key, nothing) is None
     assert await cache.get("mine", real) == "real"
     assert (len(loads), len(cache)) == (1, 1)
+
+
+async def test_those_who_waited_for_a_load_share_its_failure(clock):
+    cache, loads = make(clock), []
+
+    async def fail():
+        loads.append(1)
+        await asyncio.sleep(0.01)
+        raise ZeroDivisionError
+
+    outcomes = await asyncio.gather(*(cache.get("a", fail) for _ in range(64)), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {ZeroDivisionError}
+    assert len(loads) == 1

@@ -1,5 +1,6 @@
 """API keys as credentials: checksum, then digest, then at most one look-up a second."""
 
+import asyncio
 from typing import Any
 
 from sqlalchemy import text
@@ -15,6 +16,8 @@ from fanfold.tenants.limits import Limits
 PRINCIPAL_TTL_S = 1.0
 MAX_PRINCIPALS = 10_000
 MAX_UNKNOWN = 1_000
+# Made-up keys cost a query each: they may not have all connections of the pool.
+MAX_LOOK_UPS = 4
 
 _AUTHENTICATE = text("select * from fanfold.authenticate(:digests)")
 
@@ -24,6 +27,7 @@ class KeyAuthenticator:
 
     def __init__(self, database: Database, key_ring: KeyRing) -> None:
         self._database, self._key_ring = database, key_ring
+        self._may_look_up = asyncio.Semaphore(MAX_LOOK_UPS)
         # Every look-up passes the small cache, which answers for keys that nobody has; only principals reach the large.
         self._look_ups: FreshCache[bytes, Principal] = FreshCache(
             ttl_s=PRINCIPAL_TTL_S, max_entries=MAX_UNKNOWN
@@ -39,7 +43,7 @@ class KeyAuthenticator:
         digests = self._key_ring.digests(credential)
 
         async def load() -> Principal | None:
-            async with self._database.begin() as connection:
+            async with self._may_look_up, self._database.begin() as connection:
                 row = (await connection.execute(_AUTHENTICATE, {"digests": digests})).mappings().first()
             return _principal(row) if row else None
 

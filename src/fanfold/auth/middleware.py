@@ -11,6 +11,9 @@ from fanfold.auth.routes import RouteTable
 from fanfold.core.errors import FanfoldError, NotAuthenticated
 from fanfold.core.problems import problem
 
+# Open to anybody, but it shows more to an operator.
+_FOR_SOME = frozenset({"/metrics"})
+
 
 class AuthenticationMiddleware:
     """Puts the `Principal` into the scope's state and refuses, by the matched route, who may not: 401, then 403.
@@ -38,6 +41,8 @@ class AuthenticationMiddleware:
         route_table: RouteTable = application.route_table
         route = route_table.match(scope)
         credential = read_credential(scope)
+        if route is None and scope["path"] not in _FOR_SOME:
+            credential = None  # open to anybody: not to be kept waiting by a database that is away
         principal = await _authenticate(application.authenticators, credential) if credential else None
         state["principal"] = principal
         if route is None:

@@ -1,31 +1,54 @@
 """Work that has to end well even when the one who asked for it has gone."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Self, TypeVar
 
 Result = TypeVar("Result")
 
 
 class Background:
-    """A task group of the whole process. Closing it waits for what still runs, at most `grace_s` seconds."""
+    """A task group of the whole process. Closing it waits for what still runs, at most `grace_s` seconds.
+
+    It waits too for those who will yet ask it for something: a server that stops cancels its requests, and each of them
+    has to settle first.
+    """
 
     def __init__(self, *, grace_s: float = 30.0) -> None:
         self._grace_s = grace_s
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._attending = 0
+        self._nobody_attends = asyncio.Event()
+        self._nobody_attends.set()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._grace_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._grace_s):
+                await self._nobody_attends.wait()
+                if self._tasks:
+                    await asyncio.wait(self._tasks)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def __len__(self) -> int:
         return len(self._tasks)
+
+    @contextmanager
+    def attending(self) -> Iterator[None]:
+        """Keep `Background` open while the body runs, which may end in work to be seen through."""
+        self._attending += 1
+        self._nobody_attends.clear()
+        try:
+            yield
+        finally:
+            self._attending -= 1
+            if not self._attending:
+                self._nobody_attends.set()
 
     async def see_through(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Await `work`; when the caller is cancelled the work goes on without it."""

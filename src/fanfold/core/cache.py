@@ -15,12 +15,15 @@ class _Entry(Generic[Value]):
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     fresh_until: float = float("-inf")
     value: Value | None = None
+    failures: int = 0
+    failure: Exception | None = None
 
 
 class FreshCache(Generic[Key, Value]):
     """Keeps a loaded value for `ttl_s` seconds, counted from the start of its load; at most `max_entries`.
 
-    A lock for each key lets one caller load while the others wait; when that caller is cancelled the next one loads.
+    A lock for each key lets one caller load while the others wait, also for its failure; when that caller is
+    cancelled the next one loads.
     None is kept too, unless `keeps_none` is off: keys that strangers make up must not displace those that are real.
     """
 
@@ -44,14 +47,24 @@ class FreshCache(Generic[Key, Value]):
         if self._clock() < entry.fresh_until:
             return entry.value
         self._keep(key, entry)
+        seen = entry.failures
         async with entry.lock:
+            if entry.failure is not None and entry.failures != seen:
+                raise entry.failure  # of the load that this caller waited for
             if self._clock() >= entry.fresh_until:
-                started = self._clock()
-                entry.value = await load()
-                entry.fresh_until = started + self._ttl_s
+                await self._load(entry, load)
         if entry.value is None and not self._keeps_none:
             self.forget(key)
         return entry.value
+
+    async def _load(self, entry: _Entry[Value], load: Callable[[], Awaitable[Value | None]]) -> None:
+        started = self._clock()
+        try:
+            entry.value = await load()
+        except Exception as failure:
+            entry.failures, entry.failure = entry.failures + 1, failure
+            raise
+        entry.fresh_until, entry.failure = started + self._ttl_s, None
 
     def forget(self, key: Key) -> None:
         """Drop the value of `key`, so that this process sees its own change at once."""

@@ -2,13 +2,16 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from fanfold.core.dotenv import DotEnv
 
 IPNetwork = IPv4Network | IPv6Network
 
@@ -24,10 +27,27 @@ def _split_commas(value: Any) -> Any:
     return value
 
 
+def _empty_is_none(value: Any) -> Any:
+    """Compose files and shells hand on what is not set as an empty text."""
+    return None if value == "" else value
+
+
 class _Group(BaseSettings):
     model_config = SettingsConfigDict(
         env_file=".env", env_file_encoding="utf-8", extra="ignore", populate_by_name=True, frozen=True
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read what is given, then the environment, then `.env`."""
+        return (init_settings, env_settings, DotEnv(settings_cls))
 
 
 class DatabaseSettings(_Group):
@@ -36,6 +56,7 @@ class DatabaseSettings(_Group):
     url: SecretStr | None = Field(None, validation_alias=_names("DATABASE_URL", bare=True))
     owner_url: SecretStr | None = Field(None, validation_alias=_names("OWNER_DATABASE_URL"))
     data_dir: Path = Field(Path(".fanfold"), validation_alias=_names("DATA_DIR"))
+    _empty = field_validator("url", "owner_url", mode="before")(_empty_is_none)
     pool_size: int = Field(10, ge=1, le=200, validation_alias=_names("DATABASE_POOL_SIZE"))
     pool_timeout_s: float = Field(5.0, gt=0, validation_alias=_names("DATABASE_POOL_TIMEOUT_S"))
 
@@ -115,31 +136,79 @@ class ClientSettings(_Group):
     api_key: SecretStr | None = Field(None, validation_alias=_names("API_KEY"))
 
 
+Place = Literal["environment", ".env"]
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """One setting: its name in the environment, its value, and where that comes from."""
 
     name: str
     value: Any
-    source: Literal["environment", ".env", "default"]
+    source: Place | Literal["default"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A name that looks like a setting and is none, where it stands, and the setting that it resembles most."""
+
+    name: str
+    source: Place
+    nearest: str | None
 
 
 def origins(settings: Settings) -> Iterator[Origin]:
     """Yield every setting with its source; secrets are still wrapped."""
-    environment = {name.upper() for name in os.environ}
-    dotenv = {name.upper() for name in DotEnvSettingsSource(Settings).env_vars}
+    places = _places()
     for group in type(settings).model_fields:
         members: BaseModel = getattr(settings, group)
-        for member, field in type(members).model_fields.items():
-            choices = field.validation_alias
-            names = [str(name) for name in choices.choices] if isinstance(choices, AliasChoices) else [member]
-            found_in = _first_with(names, {"environment": environment, ".env": dotenv})
-            yield Origin(found_in[0], getattr(members, member), found_in[1])
+        for member, names in _names_in(type(members)):
+            name, source = _first_with(names, places)
+            yield Origin(name, getattr(members, member), source)
 
 
-def _first_with(
-    names: list[str], places: Mapping[Literal["environment", ".env"], set[str]]
-) -> tuple[str, Literal["environment", ".env", "default"]]:
+def given_as(name: str) -> tuple[str, str] | None:
+    """Return under which of its names the setting called `name` was given, and where; None where it is no setting."""
+    for names in _all_names():
+        if name in names:
+            return _first_with(names, _places())
+    return None
+
+
+def strays() -> Iterator[Stray]:
+    """Yield each FANFOLD_ name of the environment and of `.env` that is no setting."""
+    known = {name for names in _all_names() for name in names}
+    for place, present in _places().items():
+        for name in sorted(present - known):
+            if name.startswith("FANFOLD_"):
+                nearest = get_close_matches(name, sorted(known), n=1)
+                yield Stray(name, place, nearest[0] if nearest else None)
+
+
+def _all_names() -> Iterator[list[str]]:
+    groups = [field.annotation for field in Settings.model_fields.values()]
+    for group in [*groups, ClientSettings]:
+        if isinstance(group, type) and issubclass(group, BaseModel):
+            yield from (names for _, names in _names_in(group))
+
+
+def _names_in(group: type[BaseModel]) -> Iterator[tuple[str, list[str]]]:
+    for member, field in group.model_fields.items():
+        choices = field.validation_alias
+        yield (
+            member,
+            [str(name) for name in choices.choices] if isinstance(choices, AliasChoices) else [member],
+        )
+
+
+def _places() -> dict[Place, set[str]]:
+    return {
+        "environment": {name.upper() for name in os.environ},
+        ".env": {name.upper() for name in DotEnv(Settings).env_vars},
+    }
+
+
+def _first_with(names: list[str], places: Mapping[Place, set[str]]) -> tuple[str, Place | Literal["default"]]:
     for place, known in places.items():
         for name in names:
             if name in known:

@@ -104,6 +104,8 @@ class Database:
             async_creator=partial(
                 self.connect,
                 timeout=pool_timeout_s,
+                # Above the server's own time-out: for a server that has fallen silent, and ends nothing.
+                command_timeout=STATEMENT_TIMEOUT_MS / 1000 + 1,
                 server_settings={"statement_timeout": str(STATEMENT_TIMEOUT_MS)},
             ),
             pool_size=pool_size,

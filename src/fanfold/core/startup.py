@@ -9,8 +9,10 @@ from pydantic import ValidationError
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fanfold.core.config import given_as
 from fanfold.core.crypto import SealBroken, WeakSecret
 from fanfold.core.db import RoleTooStrong
+from fanfold.core.dotenv import DotEnvUnreadable
 from fanfold.core.embedded_postgres import EmbeddedPostgresError
 from fanfold.core.errors import FanfoldError
 from fanfold.core.file_locks import HeldElsewhere
@@ -27,6 +29,7 @@ def explain(_error: BaseException) -> str | None:
     return None
 
 
+@explain.register(DotEnvUnreadable)
 @explain.register(RoleTooStrong)
 @explain.register(WeakSecret)
 @explain.register(SealBroken)
@@ -45,11 +48,22 @@ def _only_one(error: BaseExceptionGroup) -> str | None:
 @explain.register
 def _not_valid(error: ValidationError) -> str:
     """Say which settings or options do not hold and why; never their values, which may be secrets."""
-    problems = [
-        f"{'.'.join(map(str, each['loc'])) or 'the whole'}: {each['msg']}"
-        for each in error.errors(include_input=False, include_url=False)
-    ]
-    return f"Not valid: {'; '.join(problems)}."
+    problems: dict[str, list[str]] = {}
+    for each in error.errors(include_input=False, include_url=False):
+        reasons = problems.setdefault(_what(each["loc"]), [])
+        if each["msg"] not in reasons:
+            reasons.append(each["msg"])
+    said = "; ".join(f"{what}: {', or '.join(reasons)}" for what, reasons in problems.items())
+    return f"Not valid: {said}."
+
+
+def _what(loc: tuple[int | str, ...]) -> str:
+    """Return a setting's name as it was given, and where; or the place in an input."""
+    given = given_as(str(loc[0])) if loc else None
+    if given is None:
+        return ".".join(map(str, loc)) or "the whole"
+    name, source = given
+    return name if source == "default" else f"{name} ({source})"
 
 
 @explain.register

@@ -155,7 +155,7 @@ class UpstreamCaller:
             return response
 
         answer = await call.adapter.call(call.upstream, call.chunk, call.total, send)
-        if call.take is not None and not call.take(received):
+        if call.take is not None and not call.take(max(received, answer.size)):
             raise CallFailed(
                 ErrorCode.TOO_LARGE,
                 "The answers of this request are together larger than allowed; send fewer or smaller chunks.",

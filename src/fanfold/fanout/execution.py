@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import defaultdict, deque
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +13,7 @@ from fanfold.fanout.kinds import Kinds
 from fanfold.fanout.pricing import readings
 from fanfold.fanout.purse import AnswerBytes, Purse
 from fanfold.fanout.run import Run, ended
-from fanfold.fanout.slots import Slots
+from fanfold.fanout.slots import ALL, Slots
 from fanfold.fanout.turns import Turns
 from fanfold.fanout.types import (
     Call,
@@ -33,7 +33,10 @@ _UNFOLDED = CallError(
     code=ErrorCode.INVALID_ANSWER, status=None, detail="The answers could not be folded so."
 )
 
-_ALL = "all upstreams"
+_TOO_LARGE = CallError(
+    code=ErrorCode.TOO_LARGE, status=None, detail="The folded answer would be larger than allowed."
+)
+
 # Folding answers of more bytes than these together takes some 10 ms.
 _LONG_FOLD = 1024 * 1024
 
@@ -153,39 +156,39 @@ class Execution:
         return readings(upstream, call.chunk, total, adapter=adapter, answer=answer)
 
     async def _called(self, call: Call, upstream: Upstream) -> CallOutcome:
-        """Make one call within the slots of its upstream and of the process."""
-        slots, deadline = self._engine.slots, self._deadline
-        try:
-            await slots.acquire(upstream.key, limit=upstream.max_concurrency, deadline=deadline)
-        except TimeoutError:
-            return _no_slot(call)
-        try:
+        """Make one call within the slots of its upstream, of the request's owner and of the process."""
+        limits = {upstream.key: upstream.max_concurrency}
+        if self._request.owner:
+            # Whatever one owner's calls wait for, and however many runs they are in: the others find slots.
+            limits[f"owner {self._request.owner}"] = self._engine.max_workers
+        limits[ALL] = self._engine.max_in_flight
+        with ExitStack() as held:
+            for key, limit in limits.items():
+                try:
+                    await self._engine.slots.acquire(key, limit=limit, deadline=self._deadline)
+                except TimeoutError:
+                    return _no_slot(call)
+                held.callback(self._engine.slots.release, key)
             return await self._called_within(call, upstream)
-        finally:
-            slots.release(upstream.key)
 
     async def _called_within(self, call: Call, upstream: Upstream) -> CallOutcome:
-        slots, deadline = self._engine.slots, self._deadline
-        try:
-            await slots.acquire(_ALL, limit=self._engine.max_in_flight, deadline=deadline)
-        except TimeoutError:
-            return _no_slot(call)
-        try:
-            return await self._engine.caller.call(
-                upstream,
-                call.chunk,
-                total=len(self._run.plan.chunks),
-                adapter=self._engine.kinds.adapter(upstream.kind),
-                timeout_s=self._request.timeout_s or upstream.timeout_s,
-                max_attempts=self._request.max_attempts or upstream.max_attempts,
-                deadline=deadline,
-                take=self._bytes.take,
-            )
-        finally:
-            slots.release(_ALL)
+        return await self._engine.caller.call(
+            upstream,
+            call.chunk,
+            total=len(self._run.plan.chunks),
+            adapter=self._engine.kinds.adapter(upstream.kind),
+            timeout_s=self._request.timeout_s or upstream.timeout_s,
+            max_attempts=self._request.max_attempts or upstream.max_attempts,
+            deadline=self._deadline,
+            take=self._bytes.take,
+        )
 
     async def _fold(self) -> None:
         options = self._request.fold
+        separators = len(options.separator.encode()) * len(self._run.results)
+        if not self._bytes.take(separators):
+            self._run.finish(None, _TOO_LARGE)
+            return
         results = tuple(sorted(self._run.results, key=lambda result: result.index))
         fold = partial(self._engine.kinds.fold(options.by), results, options)
         try:

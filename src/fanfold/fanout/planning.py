@@ -7,7 +7,8 @@ from fanfold.fanout.kinds import Kinds
 from fanfold.fanout.pricing import units_max
 from fanfold.fanout.types import Call, Chunk, FanOutRequest, Plan
 
-MAX_CALLS = 100_000
+MAX_CALLS = 50_000
+MAX_UNITS = 10**15
 # Overlap repeats text: beyond eight times the text, and a million code points, memory would go to repetition.
 _MAX_REPEATED = 8
 _FREE_CODE_POINTS = 1_000_000
@@ -26,7 +27,12 @@ def make_plan(request: FanOutRequest, kinds: Kinds, *, max_chunks: int | None) -
         kinds.adapter(upstream.kind).check(upstream)
     chunks = _chunks(request, kinds, MAX_CALLS if max_chunks is None else max_chunks)
     calls = tuple(_calls(request, kinds, chunks))
-    return Plan(request, chunks, calls, sum(call.units_max for call in calls))
+    units = sum(call.units_max for call in calls)
+    if units > MAX_UNITS:
+        raise InvalidPlan(
+            f"The request could cost more than {MAX_UNITS} units; send less, or lower max_tokens."
+        )
+    return Plan(request, chunks, calls, units)
 
 
 def _check(request: FanOutRequest) -> None:
@@ -59,7 +65,7 @@ def _check(request: FanOutRequest) -> None:
 def _chunks(request: FanOutRequest, kinds: Kinds, most: int) -> tuple[Chunk, ...]:
     text, split = request.text, request.split
     cut = kinds.splitter(split.by)
-    probe = _PROBE * (most + 1) * split.size
+    probe = _PROBE * (most + 1) * (split.size - split.overlap) + split.size
     if len(text) > probe:
         # Spares memory for millions of spans. Half the count, since a prefix may be cut otherwise near its end.
         _refuse_too_many(len(cut(text[:probe], split)) // 2, most)

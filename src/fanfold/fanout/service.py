@@ -78,8 +78,8 @@ class FanOut:
 
     @property
     def in_flight(self) -> int:
-        """Slots held, for a gauge; 0 when nothing runs."""
-        return self._slots.held
+        """Calls under way, for a gauge; 0 when nothing runs."""
+        return self._slots.calls
 
     async def plan(self, request: FanOutRequest, *, max_chunks: int | None = None) -> Plan:
         """Return what the request will do and at most cost; calls nothing.

@@ -2,6 +2,9 @@
 
 import asyncio
 
+# The key that every call takes a slot of.
+ALL = "all upstreams"
+
 
 class _Queue:
     """What is held under one key, and who waits with which limit, in order of arrival."""
@@ -26,6 +29,11 @@ class Slots:
     def held(self) -> int:
         """Slots held, over all keys."""
         return sum(queue.held for queue in self._queues.values())
+
+    @property
+    def calls(self) -> int:
+        """Calls under way: slots of the process that are held."""
+        return self._queues[ALL].held if ALL in self._queues else 0
 
     @property
     def keys(self) -> int:

@@ -138,6 +138,8 @@ class FanOutRequest:
     deadline_s: float = 120.0
     max_attempts: int | None = None
     max_units: int | None = None
+    owner: str | None = None
+    """Whose calls these are: all runs of one owner together hold at most a quarter of the process's slots."""
 
 
 @dataclass(frozen=True, slots=True)

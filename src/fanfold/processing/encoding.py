@@ -56,7 +56,7 @@ async def encode_answer(processed: Processed) -> Sequence[bytes]:
         "output": answer.output,
         "fold": {"calls": 0, "units": 0, "error": encode_error(answer.fold_error)},
         "usage": {
-            "units": answer.units,
+            "units": processed.units,
             "characters": len(admission.plan.request.text),
             "quota_remaining": processed.remaining,
         },

@@ -101,8 +101,8 @@ class ProcessRequest(StrictModel):
 
     @model_validator(mode="after")
     def _one_form(self) -> "ProcessRequest":
-        sent = self.model_fields_set
-        if {"chunk_size", "split"} <= sent or {"api_urls", "upstreams"} <= sent:
+        is_mixed_split = self.chunk_size is not None and "split" in self.model_fields_set
+        if is_mixed_split or (self.api_urls is not None and self.upstreams is not None):
             raise ValueError("send chunk_size or split, and api_urls or upstreams, not both")
         return self
 

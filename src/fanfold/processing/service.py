@@ -18,7 +18,7 @@ from fanfold.processing.selection import AddressPolicy, Selection, select_upstre
 from fanfold.upstreams.directory import UpstreamDirectory
 from fanfold.usage.errors import Insufficient
 from fanfold.usage.ledger import Ledger
-from fanfold.usage.types import Reservation, Settled, UsageEvent
+from fanfold.usage.types import Outcome, Reservation, Settled, UsageEvent
 
 LEASE_MARGIN_S = 60.0
 SETTLE_MARGIN_S = 10.0
@@ -40,7 +40,13 @@ class Processed:
 
     admission: Admission
     answer: FanOutAnswer
+    settled: Settled
     remaining: int | None
+
+    @property
+    def units(self) -> int:
+        """Units that were billed: none where the reservation had lapsed and nothing was free any more."""
+        return 0 if self.settled.outcome is Outcome.UNBILLED else self.answer.units
 
 
 class ProcessingService:
@@ -67,7 +73,7 @@ class ProcessingService:
         selection = select_upstreams(request, await self._upstreams.of(tenant.id), self._addresses)
         try:
             plan = await self._fan_out.plan(
-                _fan_out_request(request, selection), max_chunks=limits.max_chunks
+                _fan_out_request(request, selection, owner=str(tenant.id)), max_chunks=limits.max_chunks
             )
         except TooManyChunks as error:
             raise TooLarge(str(error)) from None
@@ -109,15 +115,16 @@ class ProcessingService:
         """Fan out, then settle: also when it fails, is cancelled, or the client has left."""
         results: Sequence[CallResult] = ()
         settle_by = asyncio.get_running_loop().time() + admission.plan.request.deadline_s + SETTLE_MARGIN_S
-        try:
-            async with self._fan_out.open(admission.plan) as run:
-                results = run.results
-                async for _ in run:
-                    pass
-                answer = run.answer()
-        finally:
-            settled = await self._settle(admission.reservation, results, settle_by)
-        return Processed(admission, answer, None if quota.overage_allowed else settled.remaining)
+        with self._background.attending():
+            try:
+                async with self._fan_out.open(admission.plan) as run:
+                    results = run.results
+                    async for _ in run:
+                        pass
+                    answer = run.answer()
+            finally:
+                settled = await self._settle(admission.reservation, results, settle_by)
+        return Processed(admission, answer, settled, None if quota.overage_allowed else settled.remaining)
 
     async def _settle(
         self, reservation: Reservation, results: Sequence[CallResult], settle_by: float
@@ -134,7 +141,7 @@ class ProcessingService:
             ) from None
 
 
-def _fan_out_request(request: ProcessRequest, selection: Selection) -> FanOutRequest:
+def _fan_out_request(request: ProcessRequest, selection: Selection, *, owner: str) -> FanOutRequest:
     split = Split(by=request.split.by, size=request.split.size, overlap=request.split.overlap)
     return FanOutRequest(
         text=request.text,
@@ -148,6 +155,7 @@ def _fan_out_request(request: ProcessRequest, selection: Selection) -> FanOutReq
         deadline_s=request.deadline_s,
         max_attempts=request.max_attempts,
         max_units=request.max_units,
+        owner=owner,
     )
 
 

@@ -16,9 +16,9 @@ class TenantRepository:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def find(self, tenant_id: UUID) -> Tenant | None:
-        """Return the tenant, locked until the transaction ends, or None."""
-        return await self._session.get(Tenant, tenant_id, with_for_update=True)
+    async def find(self, tenant_id: UUID, *, for_change: bool = False) -> Tenant | None:
+        """Return the tenant or None; `for_change` locks it until the transaction ends."""
+        return await self._session.get(Tenant, tenant_id, with_for_update=for_change)
 
     async def find_by_slug(self, slug: str) -> Tenant | None:
         """Return the tenant of that slug, or None."""

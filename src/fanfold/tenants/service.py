@@ -44,7 +44,7 @@ class TenantService:
 
     async def get(self, tenant_id: UUID) -> tuple[Tenant, Limits]:
         """Return the tenant with the limits that hold for it, or a 404."""
-        return await self._with_limits(await self._find(tenant_id))
+        return await self._with_limits(await self._find(tenant_id, for_change=False))
 
     async def list(
         self, chosen: TenantFilter, *, limit: int, cursor: str | None
@@ -90,8 +90,8 @@ class TenantService:
         await self._tenants.refresh(tenant)
         return await self._with_limits(tenant)
 
-    async def _find(self, tenant_id: UUID) -> Tenant:
-        tenant = await self._tenants.find(tenant_id)
+    async def _find(self, tenant_id: UUID, *, for_change: bool = True) -> Tenant:
+        tenant = await self._tenants.find(tenant_id, for_change=for_change)
         if tenant is None:
             raise NotFound("There is no such tenant.")
         return tenant

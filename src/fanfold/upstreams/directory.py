@@ -1,16 +1,20 @@
 """A tenant's upstreams as the engine's values, fresh to the second, without holding a database connection."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from fanfold.core.cache import FreshCache
-from fanfold.core.crypto import KeyRing
+from fanfold.core.crypto import KeyRing, SealBroken
 from fanfold.core.db import Database
+from fanfold.core.telemetry.logging import get_logger
 from fanfold.fanout.types import Upstream
 from fanfold.upstreams.address import normalise
 from fanfold.upstreams.mapping import bound_to, engine_upstream
 from fanfold.upstreams.models import UpstreamRecord
 from fanfold.upstreams.repository import UpstreamRepository
+
+_log = get_logger(__name__)
 
 UPSTREAMS_TTL_S = 1.0
 MAX_TENANTS = 5_000
@@ -22,6 +26,7 @@ class TenantUpstreams:
 
     enabled: tuple[Upstream, ...]
     default: Upstream | None
+    by_address: Mapping[str, Upstream] = field(default_factory=dict)
 
     def find(self, slug: str) -> Upstream | None:
         """Return the enabled upstream of that slug."""
@@ -29,8 +34,7 @@ class TenantUpstreams:
 
     def find_url(self, url: str) -> Upstream | None:
         """Return the oldest enabled upstream of that normalised address."""
-        wanted = normalise(url)
-        return next((upstream for upstream in self.enabled if normalise(upstream.url) == wanted), None)
+        return self.by_address.get(normalise(url))
 
 
 class UpstreamDirectory:
@@ -48,9 +52,11 @@ class UpstreamDirectory:
         async def load() -> TenantUpstreams:
             async with self._database.session(tenant_id) as session, session.begin():
                 rows = await UpstreamRepository(session, tenant_id).all()
-            enabled = tuple((self._open(row), row.is_default) for row in rows if row.enabled)
-            default = next((upstream for upstream, is_default in enabled if is_default), None)
-            return TenantUpstreams(tuple(upstream for upstream, _ in enabled), default)
+            opened = {row.id: self._open(row) for row in rows if row.enabled}
+            enabled = tuple(upstream for upstream in opened.values() if upstream is not None)
+            default = next((opened.get(row.id) for row in rows if row.is_default), None)
+            by_address = {normalise(upstream.url): upstream for upstream in reversed(enabled)}
+            return TenantUpstreams(enabled, default, by_address)
 
         return await self._tenants.get(tenant_id, load) or TenantUpstreams((), None)
 
@@ -58,7 +64,12 @@ class UpstreamDirectory:
         """Let this process see the tenant's own change at once."""
         self._tenants.forget(tenant_id)
 
-    def _open(self, row: UpstreamRecord) -> Upstream:
+    def _open(self, row: UpstreamRecord) -> Upstream | None:
+        """Return the engine's value; None for one whose credential does not open, which must not stop the others."""
         sealed = row.credential_sealed
-        credential = self._key_ring.unseal(sealed, bound_to=bound_to(row)) if sealed else None
+        try:
+            credential = self._key_ring.unseal(sealed, bound_to=bound_to(row)) if sealed else None
+        except SealBroken:
+            _log.error("A credential does not open.", upstream_id=str(row.id))
+            return None
         return engine_upstream(row, credential)

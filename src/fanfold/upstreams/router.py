@@ -1,5 +1,6 @@
 """`/v1/upstreams`."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 from uuid import UUID
 
@@ -25,7 +26,19 @@ router = APIRouter(
 )
 
 
-async def _service(request: Request, session: DbSession, tenant: CurrentTenant) -> UpstreamService:
+async def _changed(request: Request, tenant: CurrentTenant) -> AsyncIterator[None]:
+    """Let this process see a tenant's own change as soon as it is committed."""
+    yield
+    request.app.state.upstream_directory.forget(tenant.id)
+
+
+# Asked for before the session, so that it ends after the session's commit.
+Changed = Annotated[None, Depends(_changed, scope="function")]
+
+
+async def _service(
+    request: Request, _changed: Changed, session: DbSession, tenant: CurrentTenant
+) -> UpstreamService:
     state = request.app.state
     return UpstreamService(
         UpstreamRepository(session, tenant.id), key_ring=state.key_ring, guard=state.address_guard

@@ -81,7 +81,7 @@ class UpstreamService:
             record.auth_header, record.auth_scheme = auth.header, auth.scheme
         for name, value in values.items():
             setattr(record, name, value)
-        if record.credential_sealed and record.auth_header.lower() in map(str.lower, record.headers):
+        if record.auth_header.lower() in map(str.lower, record.headers):
             raise _invalid("headers", "The header of auth is given in headers as well; only one can be sent.")
         self._check_kind(record)
 

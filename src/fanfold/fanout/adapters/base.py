@@ -12,11 +12,15 @@ Send = Callable[[UpstreamRequest], Awaitable[UpstreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class AdapterAnswer:
-    """An accepted answer: its JSON or text, and the tokens where the upstream reported them."""
+    """An accepted answer: its JSON or text, and the tokens where the upstream reported them.
+
+    `size` is what the result takes in bytes of JSON, where that may be more than what was received.
+    """
 
     result: Any
     input_tokens: int | None = None
     output_tokens: int | None = None
+    size: int = 0
 
 
 class Adapter(Protocol):

@@ -11,7 +11,7 @@ class Echo:
 
     async def call(self, _upstream: Upstream, chunk: Chunk, _total: int, _send: Send) -> AdapterAnswer:
         """Return the chunk's text."""
-        return AdapterAnswer(chunk.text)
+        return AdapterAnswer(chunk.text, size=len(chunk.text.encode()))
 
     def check(self, upstream: Upstream) -> None:
         """Refuse nothing: whatever the upstream says, nothing of it is used."""

@@ -3,6 +3,8 @@
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
+import orjson
+
 from fanfold.fanout.adapters import json_exchange
 from fanfold.fanout.adapters.base import AdapterAnswer, Send
 from fanfold.fanout.adapters.response_path import TooCostly, compiled, pick
@@ -26,7 +28,10 @@ class HttpJson:
         response = await send(_request(upstream, _template(upstream).render(chunk, total)))
         value = json_exchange.read_json(response)
         input_tokens, output_tokens = json_exchange.reported_tokens(value)
-        return AdapterAnswer(_result(upstream, response, value), input_tokens, output_tokens)
+        result = _result(upstream, response, value)
+        # A response_path can pick the same thing many times over.
+        size = 0 if upstream.response_path is None else len(orjson.dumps(result))
+        return AdapterAnswer(result, input_tokens, output_tokens, size)
 
     def check(self, upstream: Upstream) -> None:
         """Refuse an address, headers, method, template or path that cannot be used. Raises `InvalidPlan`."""

@@ -41,7 +41,8 @@ class TokenUnits:
         """Leaves out ends within graphemes."""
         if isinstance(self._graphemes, range):
             return ends
-        return [end for end in ends if self._graphemes[self._index(end)] == end]
+        kept = set(self._graphemes[self._index(ends[0]) : self._index(ends[-1]) + 1])
+        return [end for end in ends if end in kept]
 
     def _joined(self, ends: list[int]) -> list[int]:
         """Joins very short pieces, as code has them, to units of about a 64th of the size: that many fewer to count."""
