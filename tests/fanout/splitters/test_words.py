@@ -79,7 +79,7 @@ def test_no_grapheme_is_cut_where_a_word_begins_within_it():
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(WORDS + OTHERS), min_size=1, max_size=40).map("".join))
 def test_words_begin_where_the_library_breaks_words(text):
-    # Not with an apostrophe between words: the library breaks before a vowel there, as in French, which UAX #29 does not.
+    # No apostrophe between words: the library breaks before a vowel there, as in French; UAX #29 does not.
     breaks = [0, *(match.start() for match in regex.finditer(r"(?w)\b", text, regex.V1)), len(text)]
     segments = [(start, end) for start, end in pairwise(breaks) if start < end]
     begins = [start for start, end in segments if regex.search(r"[\p{Alphabetic}\p{N}]", text[start:end])]
