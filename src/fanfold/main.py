@@ -156,12 +156,12 @@ def _served() -> FastAPI:
     try:
         return create_app()
     except (ValidationError, DotEnvUnreadable) as error:
-        print(f"Cannot start. {explain(error)}", file=sys.stderr)
+        sys.stderr.write(f"Cannot start. {explain(error)}\n")
         raise SystemExit(_FAILED_START) from None
 
 
 def __getattr__(name: str) -> FastAPI:
-    """Make `app` when a server asks for it: who imports this module alone, as the command line does, needs no settings."""
+    """Make `app` when a server asks for it: who imports no more than this module needs no settings."""
     if name != "app":
         raise AttributeError(name)
     return _served()

@@ -4,6 +4,8 @@ import json
 import os
 import secrets
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from fanfold.cli.serve import APPLICATION, uvicorn_options, worker_count
 from fanfold.core.config import Settings
 from fanfold.core.migrations import head
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.servers import run_cli
+from tests.fixtures.servers import clean_environment, run_cli
 
 SECRET = "a secret of the tests that is long enough to be taken"
 
@@ -45,6 +47,18 @@ class Cli:
         text: str = json.loads(as_json.stdout)["error"]
         assert text in result.stderr
         return text
+
+
+def run_module(module: str, *arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=folder,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 @pytest.fixture
@@ -249,8 +263,49 @@ class TestStartUpErrors:
 
     def test_a_setting_that_does_not_hold_is_named_without_its_value(self, cli: Cli) -> None:
         assert cli.refused("tenants", "list", FANFOLD_PORT="many") == (
-            "Not valid: FANFOLD_PORT: Input should be a valid integer, unable to parse string as an integer."
+            "Not valid: FANFOLD_PORT (environment): Input should be a valid integer, unable to parse string as an "
+            "integer."
         )
+        Path(".env").write_text("FANFOLD_LOG_LEVEL=loud\n")
+        said = cli.refused("doctor")
+        assert said.startswith("Not valid: FANFOLD_LOG_LEVEL (.env): ")
+        assert "loud" not in said
+
+    def test_each_setting_is_named_once_by_the_name_that_was_used(self, cli: Cli) -> None:
+        said = cli.refused("tenants", "list", PORT="many")
+        assert said.startswith("Not valid: PORT (environment): ")
+        said = cli.refused("tenants", "list", FANFOLD_TRUSTED_PROXIES="one,two")
+        assert said.count("FANFOLD_TRUSTED_PROXIES") == 1
+        assert "function" not in said
+
+    def test_an_env_file_that_is_no_text(self, cli: Cli) -> None:
+        Path(".env").write_bytes(b"FANFOLD_HOST=\xff\xfe")
+        assert cli.refused("doctor") == ".env is not UTF-8 text: save it as UTF-8, or remove it."
+
+    @pytest.mark.parametrize(
+        ("arguments", "code"), [(("--help",), 0), (("--version",), 0), (("doctor",), 1), (("nope",), 2)]
+    )
+    def test_a_process_of_its_own_says_it_without_a_traceback(
+        self, tmp_path: Path, arguments: tuple[str, ...], code: int
+    ) -> None:
+        (tmp_path / ".env").write_bytes(b"FANFOLD_PORT=abc\nno such line\n\xff")
+        ended = run_module("fanfold", *arguments, folder=tmp_path)
+        assert ended.returncode == code
+        assert "Traceback" not in ended.stderr
+
+    def test_a_line_of_env_that_is_none_is_told_once(self, tmp_path: Path) -> None:
+        (tmp_path / ".env").write_text("FANFOLD_PORT=abc\nno such line\n")
+        ended = run_module("fanfold", "tenants", "list", folder=tmp_path)
+        assert ended.stderr.splitlines()[0] == ".env, line 2: not NAME=VALUE, so it does not count."
+        assert len(ended.stderr.splitlines()) == 2
+
+    @pytest.mark.parametrize("workers", ["1", "2"])
+    def test_uvicorn_ends_with_the_words_too(self, tmp_path: Path, workers: str) -> None:
+        (tmp_path / ".env").write_text("FANFOLD_LOG_LEVEL=loud\n")
+        arguments = ("fanfold.main:app", "--port", "0", "--workers", workers)
+        ended = run_module("uvicorn", *arguments, folder=tmp_path)
+        assert "Cannot start. Not valid: FANFOLD_LOG_LEVEL (.env): " in ended.stderr
+        assert "Traceback" not in ended.stderr
 
     def test_no_server_at_that_address(self, cli: Cli) -> None:
         url = "postgresql://somebody:very-secret@127.0.0.1:1/fanfold"

@@ -2,8 +2,8 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from dataclasses import dataclass
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,9 +33,7 @@ def _empty_is_none(value: Any) -> Any:
 
 
 class _Group(BaseSettings):
-    model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", extra="ignore", populate_by_name=True, frozen=True
-    )
+    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True, frozen=True)
 
     @classmethod
     def settings_customise_sources(
@@ -43,8 +41,8 @@ class _Group(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (pydantic's signature)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read what is given, then the environment, then `.env`."""
         return (init_settings, env_settings, DotEnv(settings_cls))
