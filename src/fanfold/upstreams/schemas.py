@@ -52,8 +52,20 @@ def _own_headers_refused(headers: dict[str, str]) -> dict[str, str]:
 Headers = Annotated[dict[HeaderName, HeaderValue], Field(max_length=50), AfterValidator(_own_headers_refused)]
 
 
-def _small(value: Any) -> Any:
-    if len(repr(value)) > MAX_TEMPLATE_CHARACTERS:
+def _letters(value: Any) -> int:
+    match value:
+        case str():
+            return len(value)
+        case dict():
+            return sum(map(_letters, value)) + sum(map(_letters, value.values()))
+        case list():
+            return sum(map(_letters, value))
+        case _:
+            return 1
+
+
+def _under_20000_characters(value: Any) -> Any:
+    if _letters(value) > MAX_TEMPLATE_CHARACTERS:
         raise ValueError(f"must be under {MAX_TEMPLATE_CHARACTERS} characters")
     return value
 
@@ -75,11 +87,13 @@ class _UpstreamOptions(StrictModel):
 
     method: Literal["POST", "GET"] = "POST"
     model: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
-    options: Annotated[dict[str, Any], AfterValidator(_small)] = Field(default={}, max_length=100)
+    options: Annotated[dict[str, Any], AfterValidator(_under_20000_characters)] = Field(
+        default={}, max_length=100
+    )
     headers: Headers = Field(default={})
     auth: AuthOptions = AuthOptions()
     credential: Annotated[SecretStr, Field(min_length=1, max_length=4000)] | None = None
-    request_template: Annotated[Any, AfterValidator(_small)] = Field(
+    request_template: Annotated[Any, AfterValidator(_under_20000_characters)] = Field(
         default=None, description="JSON whose strings take {chunk}, {index} and {total}."
     )
     response_path: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = Field(
