@@ -30,6 +30,7 @@ class Demo:
     """What two runs in one data directory showed: the first with `--once`, the second serves."""
 
     first: dict[str, Any]
+    first_stderr: str
     server: ServerProcess
     key: str
     curl: list[str]
@@ -53,7 +54,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         print("second run:", server.log.splitlines()[0])
         line = next(line for line in server.log.splitlines() if "curl http" in line)
         curl = shlex.split(line.partition("curl ")[2])
-        yield Demo(json.loads(once.stdout), server, re.findall(r"ff_live_\w+", line)[0], curl)
+        yield Demo(json.loads(once.stdout), once.stderr, server, re.findall(r"ff_live_\w+", line)[0], curl)
     finally:
         server.stop()
 
@@ -89,11 +90,19 @@ def test_once_shows_the_answer_and_ends(demo: Demo) -> None:
     assert demo.first["docs"] == f"{demo.first['url']}/docs"
 
 
+def test_once_says_that_the_server_has_ended(demo: Demo) -> None:
+    assert "The server has ended" in demo.first_stderr
+    assert "without --once it goes on serving" in demo.first_stderr
+    assert "The server has ended" not in demo.server.log
+
+
 def test_people_see_answer_report_bill_key_and_docs(demo: Demo) -> None:
     shown = demo.server.log
     for words in ("Folded answer", "units billed", "summarize", f"{demo.server.url}/docs", demo.key, "12/12"):
         assert words in shown
     assert "Traceback" not in shown
+    assert f"export FANFOLD_URL={demo.server.url} FANFOLD_API_KEY={demo.key}\n" in shown
+    assert "until the demo is run again" in shown
 
 
 def test_the_curl_line_works_when_pasted(demo: Demo) -> None:
@@ -172,6 +181,7 @@ class TestProcess:
             "process", "-", "--key", "k", "--url", "http://127.0.0.1:1", env={}, text="some text"
         )
         assert "fanfold serve" in result.stderr
+        assert result.stderr.startswith("Error: ")
 
 
 def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:

@@ -25,6 +25,15 @@ class TestSentences:
         assert summary in text
         assert summary[-1] in ".。؟"
 
+    def test_chinese_sentences_stand_without_spaces(self) -> None:
+        assert summarise("写经写经。" * 8).summary == "写经写经。写经写经。"
+
+    def test_arabic_within_japanese_keeps_its_spaces(self) -> None:
+        arabic = "حمام حمام زاجل. حمام زاجل حمام."
+        assert summarise(
+            "あいうえおかきくけこさしすせそたちつてとなにぬねの。" * 6 + arabic
+        ).summary.endswith(arabic)
+
     def test_the_chosen_stay_in_their_order(self) -> None:
         text = " ".join(f"Number {place} of the pigeons flew to tower {place}." for place in range(1, 13))
         chosen = [int(number) for number in regex.findall(r"Number (\d+)", summarise(text).summary)]

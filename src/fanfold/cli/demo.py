@@ -40,6 +40,9 @@ ASKED: dict[str, Any] = {
     "fold": {"by": "concat", "separator": "\n\n"},
 }
 TRY_THIS = "Many hands make light work. One text is cut into chunks. Each goes to another pair of hands."
+HAS_ENDED = (
+    "The server has ended, so key, docs and curl line answer no more: without --once it goes on serving."
+)
 ANSWER_WITHIN_S = 130.0
 _POLL_S = 0.05
 
@@ -103,6 +106,7 @@ async def _demo(settings: Settings, *, once: bool) -> None:
             if not once:
                 stderr().print("Serving. Ctrl-C stops it.", style="bold")
                 await asyncio.Event().wait()
+    stderr().print(HAS_ENDED, style="bold", soft_wrap=True)
 
 
 def _cancel_on_signals() -> None:
@@ -140,8 +144,13 @@ async def _tell(running: Demo) -> None:
 
     def human(console: Console) -> None:
         show_answer(answer, console)
-        console.print(f"\n[bold]API key[/bold]  {running.key}\n[bold]Docs[/bold]     {docs}", soft_wrap=True)
+        console.print(f"\n[bold]API key[/bold]  {running.key}", soft_wrap=True)
+        console.print("         It holds until the demo is run again.", style="dim")
+        console.print(f"[bold]Docs[/bold]     {docs}", soft_wrap=True)
         console.print("[bold]Try[/bold]     ", Text(curl), soft_wrap=True)
+        console.print(
+            "[bold]Set[/bold]     ", Text(export_line(running.address, running.key)), soft_wrap=True
+        )
 
     show(value, human)
 
@@ -168,6 +177,11 @@ def _successful(response: httpx.Response) -> dict[str, Any]:
     if not response.is_success:
         raise Refused(f"The server answered {response.status_code}: {content.get('detail')}")
     return content
+
+
+def export_line(address: str, key: str) -> str:
+    """Return a line for the shell after which `fanfold process` and the examples find this server."""
+    return f"export FANFOLD_URL={shlex.quote(address)} FANFOLD_API_KEY={shlex.quote(key)}"
 
 
 def curl_line(address: str, key: str) -> str:

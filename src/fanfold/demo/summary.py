@@ -16,6 +16,9 @@ MAX_SENTENCE_GRAPHEMES = 400
 # A full stop ends a sentence before a space only ("3.5", "fanfold.dev"); the ideographic ones always do.
 _SENTENCE = regex.compile(r"""[^\n]+?(?:[.!?…؟۔]+["'”’»)\]]*(?=\s|$)|[。！？]+[」』）”]*|(?=\n)|$)""")
 _ENDS_WELL = regex.compile(r"""[.!?…؟۔。！？]["'”’»)\]」』）]*$""")
+_CJK = regex.compile(
+    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Block=CJK_Symbols_And_Punctuation}\uFF01-\uFF65ー…]"
+)
 _GRAPHEMES = regex.compile(rf"\X{{0,{MAX_SENTENCE_GRAPHEMES}}}")
 
 
@@ -38,9 +41,8 @@ def summarise(text: str) -> Summary:
     best = sorted(
         sorted(range(len(sentences)), key=lambda place: -_score(sentences[place], counts, language))[:wanted]
     )
-    joint = "" if language in {"zh", "ja"} else " "
     return Summary(
-        summary=joint.join([_shortened(sentences[place]) for place in best]),
+        summary=_joined([_shortened(sentences[place]) for place in best]),
         keywords=_keywords(counts),
         characters=len(text),
         language=language,
@@ -56,6 +58,15 @@ def _score(sentence: str, counts: Counter[str], language: str) -> float:
     if sentence[0].islower() or not _ENDS_WELL.search(sentence):
         weight /= 2
     return weight
+
+
+def _joined(sentences: Sequence[str]) -> str:
+    """Join sentences by a space, and without one where Chinese or Japanese meets the same, which write none."""
+    joined = ""
+    for sentence in sentences:
+        writes_none = _CJK.match(sentence) is not None and _CJK.match(joined[-1:]) is not None
+        joined += sentence if writes_none or not joined else f" {sentence}"
+    return joined
 
 
 def _shortened(sentence: str) -> str:
