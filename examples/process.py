@@ -68,7 +68,13 @@ def main() -> int:
     if not key:
         print("Set FANFOLD_API_KEY to an API key; ./scripts/run prints one.", file=sys.stderr)
         return 2
-    text = Path(sys.argv[1] if len(sys.argv) > 1 else SAMPLE).read_text("utf-8")
+    file = Path(sys.argv[1] if len(sys.argv) > 1 else SAMPLE)
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        print(f"{file} cannot be read: {reason}.", file=sys.stderr)
+        return 2
     with httpx.Client(
         base_url=os.environ.get("FANFOLD_URL", "http://127.0.0.1:8000"),
         headers={"Authorization": f"Bearer {key}"},

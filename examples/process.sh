@@ -10,11 +10,17 @@ set -eu
 : "${FANFOLD_API_KEY:?Set FANFOLD_API_KEY to an API key; ./scripts/run prints one.}"
 file=${1:-$(dirname "$0")/long-text.txt}
 
-python3 -c '
+body=$(python3 -c '
 import json, sys
-text = open(sys.argv[1], encoding="utf-8").read()
+try:
+    text = open(sys.argv[1], encoding="utf-8").read()
+except (OSError, UnicodeDecodeError) as error:
+    reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+    sys.exit(f"{sys.argv[1]} cannot be read: {reason}.")
 json.dump({"text": text, "split": {"by": "paragraphs", "size": 900}, "fold": {"by": "concat"}}, sys.stdout)
-' "$file" |
+' "$file")
+
+printf %s "$body" |
     curl --silent --show-error --fail-with-body --max-time 150 \
         --header "Authorization: Bearer $FANFOLD_API_KEY" \
         --header "Content-Type: application/json" \

@@ -141,7 +141,7 @@ class TestKeys:
     def test_unknown_tenants_and_scopes_are_refused(self, cli: Cli, tenant: str) -> None:
         assert "fanfold tenants list" in cli.refused("keys", "create", "--tenant", "nobody")
         said = cli.refused("keys", "create", "--tenant", tenant, "--scopes", "process,operator")
-        assert said.startswith("Not valid: scopes.1: ")
+        assert said.startswith("Not valid: scopes.1: Input should be 'jobs', 'keys:write'")
 
 
 class TestUpstreams:
@@ -226,6 +226,10 @@ class TestMigrate:
             "from": head(),
             "to": head(),
         }
+
+    def test_people_are_told_that_nothing_was_to_do(self, cli: Cli, database_urls: TestDatabase) -> None:
+        result = cli("migrate", FANFOLD_OWNER_DATABASE_URL=database_urls.owner_url)
+        assert "the newest one already" in result.stderr
 
     def test_the_serving_login_may_not(self, cli: Cli) -> None:
         assert "FANFOLD_OWNER_DATABASE_URL" in cli.refused("migrate")

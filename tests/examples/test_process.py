@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -40,6 +44,26 @@ class TestProcess:
     def test_gives_up_in_the_end(self) -> None:
         with client_for([httpx.Response(429, headers={"Retry-After": "0"})] * 5) as client:
             assert process(client, "text").status_code == 429
+
+
+class TestFiles:
+    @pytest.mark.parametrize(
+        "program", [[sys.executable, "examples/process.py"], ["sh", "examples/process.sh"]]
+    )
+    def test_what_cannot_be_read_is_told_in_one_line(self, program: list[str], tmp_path: Path) -> None:
+        (tmp_path / "latin").write_bytes(b"caf\xe9")
+        for name, reason in (("absent", "No such file or directory"), ("latin", "not UTF-8 text")):
+            file = str(tmp_path / name)
+            ended = subprocess.run(
+                [*program, file],
+                cwd=Path(__file__).parents[2],
+                env=os.environ | {"FANFOLD_API_KEY": "ff_live_x", "FANFOLD_URL": "http://127.0.0.1:1"},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert ended.returncode != 0
+            assert (ended.stdout, ended.stderr) == ("", f"{file} cannot be read: {reason}.\n")
 
 
 class TestPrinting:

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from fanfold.auth.principal import TENANT_SCOPES, Scope
 from fanfold.core.schemas import INT32_MAX, Moment, Name, OneOf, ReadModel, StrictModel, Whole, with_example
 
-TenantScope = Annotated[str, OneOf(sorted(TENANT_SCOPES))]
+TenantScope = Annotated[str, OneOf(sorted(scope.value for scope in TENANT_SCOPES))]
 Rate = Annotated[Whole, Field(ge=1, le=INT32_MAX)]
 
 

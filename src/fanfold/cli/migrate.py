@@ -10,6 +10,7 @@ NO_OWNER = (
     "FANFOLD_DATABASE_URL names the serving login, which may not migrate. Put the address of the schema's owner into "
     "FANFOLD_OWNER_DATABASE_URL as well."
 )
+NOTHING_TO_DO = "The schema was the newest one already; roles and rights were looked at too."
 
 
 def migrate() -> None:
@@ -19,4 +20,6 @@ def migrate() -> None:
             raise MigrationRefused(NO_OWNER)
         before = current(urls.owner)
         run_migrations(urls.owner, app_url=urls.app)
-        show_members({"from": before, "to": head()})
+        newest = head()
+        note = NOTHING_TO_DO if before == newest else None
+        show_members({"from": before, "to": newest}, note=note)

@@ -64,7 +64,9 @@ def _given(members: dict[str, Any]) -> dict[str, Any] | None:
 def _post(address: str, key: str, wanted: dict[str, Any]) -> dict[str, Any]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     headers = {"Authorization": f"Bearer {key}"}
-    with Progress(*columns, console=stderr(), transient=True) as progress:
+    console = stderr()
+    # Elsewhere than on a terminal its end would be an empty line.
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         progress.add_task(f"{len(wanted['text'])} characters, {address}")
         try:
             response = httpx.post(
