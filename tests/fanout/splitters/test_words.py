@@ -93,3 +93,10 @@ def test_windows_leave_no_seam(filler, before):
     text = "x " + (filler * before)[: before - 2] + " don't _stop a\u0301.b\u0301 1,2 __ 中\u0301文"
     expected = ["don't ", "_stop ", "a\u0301.b\u0301 ", "1,2 __ ", "中\u0301", "文"]
     assert split_words(text)[-6:] == expected
+
+
+@pytest.mark.parametrize("marks", ["\u0301" * 70_000, "\u0301" * 66_000 + "\u17d2" + "\u0301" * 66_000])
+def test_a_run_of_marks_is_longer_than_a_window(marks):
+    assert split_words(f"a{marks}b c{marks}.d {marks}e") == [f"a{marks}b ", f"c{marks}.d {marks}", "e"]
+    linked = marks + "\u17d2" + "\u1780"
+    assert split_words(f"\u1780{linked} a") == [f"\u1780{linked} ", "a"]

@@ -93,13 +93,16 @@ def _begins(classes: str, offset: int) -> Iterator[list[int]]:
 
 
 def _window_end(classes: str, position: int) -> int:
-    """Keeps a run of connectors or marks in one window: whether a word begins there depends on what follows."""
+    """Keeps a run of connectors, or of marks with a linker, in one window: what begins behind it depends on it."""
     end = position + _WINDOW
     if end >= len(classes):
         return len(classes)
-    kept = len(classes[position:end].rstrip("E" + _MARKS))
+    window = classes[position:end]
+    kept = len(window.rstrip("E" + _MARKS))
     if kept:
         return position + kept
+    if "E" not in window and "L" not in window:
+        return end
     run = _RUN.match(classes, position)
     return position + 1 if run is None else run.end() + 1
 
