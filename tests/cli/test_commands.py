@@ -345,6 +345,27 @@ class TestDoctor:
             "source": ".env",
         }
 
+    def test_a_misspelt_name_is_told_with_the_one_that_was_meant(self, cli: Cli) -> None:
+        Path(".env").write_text("FANFOLD_LOGLEVEL=DEBUG\n")
+        env = {"FANFOLD_PORT": "0", "FANFOLD_PROT": "1"}
+        [check] = [check for check in cli.json("doctor", **env)["checks"] if check["name"] == "settings"]
+        assert "FANFOLD_PROT (environment), FANFOLD_LOGLEVEL (.env)" in check["detail"]
+        assert "FANFOLD_PORT for FANFOLD_PROT, FANFOLD_LOG_LEVEL for FANFOLD_LOGLEVEL" in check["remedy"]
+        assert "warn  settings: " in cli("doctor", **env).stdout
+
+    def test_values_are_shown_as_they_are_written(self, cli: Cli) -> None:
+        result = cli("doctor", FANFOLD_PORT="0", FANFOLD_TRUSTED_PROXIES="10.0.0.0/8,192.0.2.1")
+        shown = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines() if line}
+        assert shown["FANFOLD_TRUSTED_PROXIES"] == ["10.0.0.0/8,192.0.2.1/32", "environment"]
+        assert shown["FANFOLD_DOCS"] == ["true", "default"]
+        assert shown["FANFOLD_METRICS_PORT"] == ["default"]
+
+    def test_the_file_of_the_embedded_mode_is_the_source_of_its_key(self, tmp_path: Path) -> None:
+        found = Cli({"FANFOLD_DATA_DIR": str(tmp_path)}).json("doctor", FANFOLD_PORT="0")
+        [ring] = [each for each in found["settings"] if each["name"] == "FANFOLD_SECRET_KEYS"]
+        assert ring["source"] == str(tmp_path / "secret.key")
+        assert ring["value"] == ["********"]
+
     def test_every_fault_comes_with_its_remedy_and_exit_code_1(self, cli: Cli) -> None:
         env = {"FANFOLD_DATABASE_URL": "postgresql://me:pw@127.0.0.1:1/x", "FANFOLD_SECRET_KEYS": "short"}
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -354,6 +375,7 @@ class TestDoctor:
         wrong = [check for check in json.loads(result.stdout)["checks"] if not check["ok"]]
         assert {check["name"] for check in wrong} == {"database", "secret keys", "port"}
         assert all(check["remedy"] for check in wrong)
+        assert {check["detail"] for check in wrong} == {"not as it must be"}
 
 
 class TestOpenapi:

@@ -9,7 +9,7 @@ import httpx
 
 from fanfold.cli.output import Refused
 from fanfold.cli.serve import check_port
-from fanfold.core.config import Settings
+from fanfold.core.config import Settings, strays
 from fanfold.core.crypto import KeyRing
 from fanfold.core.db import Database
 from fanfold.core.migrations import current_revision, head
@@ -19,11 +19,12 @@ from fanfold.core.startup import explain
 from fanfold.resources import open_database
 
 LISTENS_WITHIN_S = 2.0
+UNFORESEEN = "It failed as nobody foresaw: `fanfold serve` shows the whole error."
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check: whether it holds, what was found, and what to do where it does not."""
+    """One check: whether it holds, what was found, and what to do where it does not, or where it looks strange."""
 
     name: str
     ok: bool
@@ -33,6 +34,7 @@ class Finding:
 
 def findings(settings: Settings) -> Iterator[Finding]:
     """Yield what each check finds. Starts the embedded Postgres, if it is the one in use, and stops it again."""
+    yield _names()
     is_embedded = settings.database.url is None and settings.database.owner_url is None
     if is_embedded:
         yield _judged("embedded Postgres", lambda: _programs(settings))
@@ -48,7 +50,19 @@ def _judged(name: str, check: Callable[[], str]) -> Finding:
     except Refused as refused:
         return Finding(name, ok=False, detail="not as it must be", remedy=refused.message)
     except Exception as error:  # noqa: BLE001 - a doctor reports what he finds, whatever it is
-        return Finding(name, ok=False, detail=type(error).__name__, remedy=explain(error))
+        return Finding(name, ok=False, detail="not as it must be", remedy=explain(error) or UNFORESEEN)
+
+
+def _names() -> Finding:
+    found = list(strays())
+    if not found:
+        return Finding("settings", ok=True, detail="every name is known")
+    names = ", ".join(f"{each.name} ({each.source})" for each in found)
+    meant = [f"{each.nearest} for {each.name}" for each in found if each.nearest]
+    remedy = f"Did you mean {', '.join(meant)}?" if meant else "README.md and .env.example list the settings."
+    return Finding(
+        "settings", ok=True, detail=f"no setting of Fanfold, so without effect: {names}", remedy=remedy
+    )
 
 
 def _programs(settings: Settings) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 from fanfold.cli.checks import Finding, findings
 from fanfold.cli.output import show
 from fanfold.core.config import Origin, Settings, origins
+from fanfold.core.secret_keys import are_kept_in_file, key_file
 
 MASK = "********"
 
@@ -21,7 +22,7 @@ MASK = "********"
 def doctor() -> None:
     """Show the settings with their source, and check what a server needs; exit code 1 if something is wrong."""
     settings = Settings()
-    shown = [{"name": each.name, "value": masked(each), "source": each.source} for each in origins(settings)]
+    shown = [_shown(each, settings) for each in origins(settings)]
     found = list(findings(settings))
     is_well = all(finding.ok for finding in found)
     checks = [
@@ -30,6 +31,12 @@ def doctor() -> None:
     show({"ok": is_well, "settings": shown, "checks": checks}, lambda console: _human(console, shown, found))
     if not is_well:
         raise typer.Exit(1)
+
+
+def _shown(origin: Origin, settings: Settings) -> dict[str, Any]:
+    if origin.name == "FANFOLD_SECRET_KEYS" and are_kept_in_file(settings):
+        return {"name": origin.name, "value": [MASK], "source": str(key_file(settings))}
+    return {"name": origin.name, "value": masked(origin), "source": origin.source}
 
 
 def masked(origin: Origin) -> Any:
@@ -55,14 +62,29 @@ def _human(console: Console, settings: list[dict[str, Any]], found: list[Finding
     table = Table("setting", "value", "source", box=None, header_style="bold", pad_edge=False)
     for each in settings:
         style = "dim" if each["source"] == "default" else ""
-        table.add_row(Text(each["name"]), Text(str(each["value"])), Text(each["source"]), style=style)
+        table.add_row(Text(each["name"]), Text(as_written(each["value"])), Text(each["source"]), style=style)
     console.print(table, "")
     console.print(*_lines(found), sep="\n", soft_wrap=True)
 
 
+def as_written(value: Any) -> str:
+    """Return a value as `.env` would hold it; what is not set is empty."""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value)
+
+
 def _lines(found: list[Finding]) -> Iterator[Text]:
     for each in found:
-        mark = Text("ok    ", style="green") if each.ok else Text("wrong ", style="bold red")
+        mark = _mark(each)
         yield mark + Text(f"{each.name}: {each.detail}")
         if each.remedy:
             yield Text(f"      {each.remedy}", style="yellow")
+
+
+def _mark(finding: Finding) -> Text:
+    if not finding.ok:
+        return Text("wrong ", style="bold red")
+    return Text("warn  ", style="yellow") if finding.remedy else Text("ok    ", style="green")

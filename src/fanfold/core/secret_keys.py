@@ -22,7 +22,12 @@ def secret_keys(settings: Settings) -> list[SecretStr]:
     """
     if not are_kept_in_file(settings):
         return list(settings.security.secret_keys)
-    return _kept(settings.database.data_dir / FILE_NAME)
+    return _kept(key_file(settings))
+
+
+def key_file(settings: Settings) -> Path:
+    """Return where the embedded mode keeps its ring."""
+    return settings.database.data_dir / FILE_NAME
 
 
 def are_kept_in_file(settings: Settings) -> bool:
@@ -32,7 +37,7 @@ def are_kept_in_file(settings: Settings) -> bool:
 
 def rotate(settings: Settings) -> list[SecretStr]:
     """Put a fresh key before those of the file, and return the new ring. Processes that run keep the old one."""
-    path = settings.database.data_dir / FILE_NAME
+    path = key_file(settings)
     with locked(path.with_name(f"{FILE_NAME}.lock"), timeout_s=10):
         ring = [SecretStr(new_key()), *_kept(path)]
         _write_beside(path, ring).replace(path)
