@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from typer.testing import Result
 
+import fanfold
 from fanfold.cli.serve import APPLICATION, uvicorn_options, worker_count
 from fanfold.core.config import Settings
 from fanfold.core.migrations import head
@@ -394,6 +395,27 @@ class TestUsageErrors:
         result = cli()
         assert result.exit_code == 0
         assert "tenants" in result.stdout
+
+    @pytest.mark.parametrize(
+        ("command", "placeholders"),
+        [
+            (("process",), ["  FILE ", "--upstream TEXT", "--size NUMBER"]),
+            (("tenants", "create"), ["  SLUG ", "--plan TEXT"]),
+            (("keys", "revoke"), ["  KEY_ID "]),
+        ],
+    )
+    def test_help_has_placeholders_of_people_and_json(
+        self, cli: Cli, command: tuple[str, ...], placeholders: list[str]
+    ) -> None:
+        shown = cli(*command, "--help").stdout
+        assert "--json " in shown
+        assert [each for each in placeholders if each not in shown] == []
+
+    def test_a_server_prints_no_result(self, cli: Cli) -> None:
+        assert "--json" not in cli("serve", "--help").stdout
+
+    def test_the_version_as_json(self, cli: Cli) -> None:
+        assert cli.json("--version") == {"version": fanfold.__version__}
 
     def test_after_two_dashes_json_is_a_name(self, cli: Cli) -> None:
         result = cli("tenants", "create", "--", "--json")

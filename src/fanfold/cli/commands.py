@@ -11,13 +11,14 @@ from fanfold.cli.doctor import doctor
 from fanfold.cli.group import Commands
 from fanfold.cli.migrate import migrate
 from fanfold.cli.openapi import openapi
+from fanfold.cli.output import show
 from fanfold.cli.process import process
 from fanfold.cli.serve import serve
 
 app = typer.Typer(
     name="fanfold",
     cls=Commands,
-    help="Split a long text, fan it out to many APIs, fold the answers. With --json, anywhere: one value on stdout.",
+    help="Split a long text, fan it out to many APIs, fold the answers. --json makes a result one value on stdout.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -37,7 +38,7 @@ app.add_typer(secrets.commands, name="secrets")
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 (called by typer)
     if wanted:
-        typer.echo(fanfold.__version__)
+        show({"version": fanfold.__version__}, lambda _: typer.echo(fanfold.__version__))
         raise typer.Exit
 
 
@@ -48,4 +49,7 @@ def root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Split a long text, fan it out to many APIs at once, fold the answers into one. `--json` works everywhere."""
+    """Split a long text, fan it out to many APIs at once, fold the answers into one.
+
+    With --json, anywhere in the line, every command that prints a result prints it as one JSON value.
+    """
