@@ -57,7 +57,9 @@ $f$
 """
 
 
-def _column(name: str, kind: sa.types.TypeEngine, *, null: bool = False, default: str | None = None) -> sa.Column:
+def _column(
+    name: str, kind: sa.types.TypeEngine, *, null: bool = False, default: str | None = None
+) -> sa.Column:
     return sa.Column(name, kind, nullable=null, server_default=sa.text(default) if default else None)
 
 
@@ -66,7 +68,9 @@ def _tenant_id() -> sa.Column:
 
 
 def _times() -> list[sa.Column]:
-    return [_column(name, sa.DateTime(timezone=True), default="now()") for name in ("created_at", "updated_at")]
+    return [
+        _column(name, sa.DateTime(timezone=True), default="now()") for name in ("created_at", "updated_at")
+    ]
 
 
 def _key_columns() -> list[sa.Column]:

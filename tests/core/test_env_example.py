@@ -30,3 +30,13 @@ def test_every_line_has_a_sentence_above_it() -> None:
         if line.startswith("#FANFOLD_"):
             above = lines[number - 1]
             assert above.startswith("# "), line
+
+
+def test_what_is_set_to_nothing_is_as_good_as_not_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("FANFOLD_DATABASE_URL", "FANFOLD_METRICS_PORT", "FANFOLD_TRUSTED_PROXIES"):
+        monkeypatch.setenv(name, "")
+    settings = Settings()
+    assert settings.database.url is None
+    assert settings.telemetry.metrics_port is None
+    assert settings.server.trusted_proxies == []

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import pytest
@@ -18,8 +17,8 @@ from fanfold.core import migrations
 from fanfold.core.blocking import run_blocking
 from fanfold.core.embedded_postgres import OWNER, SUPERUSER, EmbeddedPostgres
 from fanfold.core.migrations import MigrationRefused, migrate
-from fanfold.core.postgres_programs import find_programs
 from fanfold.core.roles import APP, OPERATOR, SYSTEM
+from tests.core.asking import execute, rows, run_program, schema_of
 from tests.fixtures.database import TestDatabase, connect
 
 MEMBERSHIPS = """
@@ -42,50 +41,6 @@ UNION ALL SELECT 'database', d.oid::text, d.xmin::text FROM pg_database d WHERE 
 UNION ALL SELECT 'role', r.oid::text, r.xmin::text FROM pg_authid r WHERE rolname IN ('{APP}', '{SYSTEM}', '{OPERATOR}')
 UNION ALL SELECT 'revision', v.version_num, v.xmin::text FROM fanfold.alembic_version v
 """
-
-
-def rows(url: str, sql: str) -> list[tuple[Any, ...]]:
-    async def ask() -> list[tuple[Any, ...]]:
-        connection = await connect(url)
-        try:
-            return [tuple(row) for row in await connection.fetch(sql)]
-        finally:
-            await connection.close()
-
-    return run_blocking(ask())
-
-
-def execute(url: str, *statements: str) -> None:
-    async def run() -> None:
-        connection = await connect(url)
-        try:
-            for statement in statements:
-                await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    run_blocking(run())
-
-
-def schema_of(database: TestDatabase) -> str:
-    """Everything that pg_dump writes down: tables, constraints, indexes, policies, functions, owners, grants."""
-    url = make_url(database.superuser_url)
-    program = str(find_programs(Path.cwd()).folder / "pg_dump")
-    where = ["-h", str(url.query["host"]), "-p", "5432", "-U", SUPERUSER, database.name]
-    return run_program(program, "--schema-only", "--restrict-key=same", *where)
-
-
-def run_program(*command: str, env: dict[str, str] | None = None) -> str:
-    done = subprocess.run(
-        command,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=Path(__file__).parents[2],
-        env=env,
-    )
-    return done.stdout
 
 
 @pytest.fixture

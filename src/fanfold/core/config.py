@@ -27,13 +27,11 @@ def _split_commas(value: Any) -> Any:
     return value
 
 
-def _empty_is_none(value: Any) -> Any:
-    """Compose files and shells hand on what is not set as an empty text."""
-    return None if value == "" else value
-
-
 class _Group(BaseSettings):
-    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True, frozen=True)
+    # Compose files and shells hand on what is not set as an empty text.
+    model_config = SettingsConfigDict(
+        extra="ignore", populate_by_name=True, frozen=True, env_ignore_empty=True
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -54,7 +52,6 @@ class DatabaseSettings(_Group):
     url: SecretStr | None = Field(None, validation_alias=_names("DATABASE_URL", bare=True))
     owner_url: SecretStr | None = Field(None, validation_alias=_names("OWNER_DATABASE_URL"))
     data_dir: Path = Field(Path(".fanfold"), validation_alias=_names("DATA_DIR"))
-    _empty = field_validator("url", "owner_url", mode="before")(_empty_is_none)
     pool_size: int = Field(10, ge=1, le=200, validation_alias=_names("DATABASE_POOL_SIZE"))
     pool_timeout_s: float = Field(5.0, gt=0, validation_alias=_names("DATABASE_POOL_TIMEOUT_S"))
 
