@@ -1,10 +1,12 @@
 """What one tenant's requests may not do to a process, or to another tenant's."""
 
 import asyncio
+import threading
 
 import pytest
 from sqlalchemy import text
 
+from fanfold.core.config import OffloadSettings
 from tests.fixtures.app import product_settings, running_product
 
 
@@ -85,3 +87,26 @@ async def test_null_is_as_good_as_nothing(product):
     await tenant.upstream(product.zoo.url("ok"))
     answer = await tenant.process("xyz", split={"size": 1}, chunk_size=None, api_urls=None, upstreams=None)
     assert answer["total"] == 3
+
+
+async def test_when_the_pool_off_the_loop_is_full_long_texts_are_refused_and_short_ones_pass(database_urls):
+    settings = product_settings(database_urls).model_copy(
+        update={"offload": OffloadSettings(threads=1, queue=1)}
+    )
+    async with running_product(database_urls, settings) as product:
+        tenant = await product.tenant()
+        await tenant.upstream(product.zoo.url("ok"))
+        offload, go = product.app.state.offload, threading.Event()
+        busy = [asyncio.create_task(offload.run(go.wait)) for _ in range(2)]
+        while offload.running + offload.waiting < 2:
+            await asyncio.sleep(0.01)
+        refused = await tenant.http.post("/v1/process", json={"text": "长文。" * 10_000})
+        assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+        assert refused.headers["retry-after"] == "1"
+        assert (await tenant.process("short"))["status"] == "succeeded"
+        gauges = (await product.http().get("/metrics")).text
+        assert "fanfold_offload_running 1.0" in gauges
+        assert "fanfold_offload_waiting 1.0" in gauges
+        go.set()
+        await asyncio.gather(*busy)
+        assert (await tenant.process("长文。" * 10_000))["status"] == "succeeded"
