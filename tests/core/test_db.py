@@ -1,6 +1,8 @@
 """The serving role, and sessions that carry their tenant."""
 
 import asyncio
+import os
+import signal
 from uuid import uuid4
 
 import pytest
@@ -8,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from fanfold.core.db import Database, RoleTooStrong
+from fanfold.core.errors import NotReady
 
 TENANT = text("select nullif(current_setting('app.tenant_id', true), '')")
 ROLE = text("select current_user")
@@ -72,3 +75,19 @@ class TestSession:
             assert await session.scalar(ROLE) == "fanfold_operator"
         async with database.session(None) as session:
             assert await session.scalar(ROLE) == "fanfold_app"
+
+
+async def test_a_server_that_has_fallen_silent_is_a_503_and_not_a_wait_for_ever(database_urls):
+    async with Database(database_urls.app_url, pool_size=1, statement_timeout_s=0.5) as database:
+        async with database.session(None) as session:
+            backend = await session.scalar(text("select pg_backend_pid()"))
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(20):
+                with pytest.raises(NotReady):
+                    async with database.session(None) as session:
+                        await session.execute(text("select 1"))
+        finally:
+            os.kill(backend, signal.SIGCONT)
+        async with database.session(None) as session:
+            assert await session.scalar(text("select 1")) == 1

@@ -15,7 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Session, SessionTransaction
 from fanfold.core.errors import NotReady
 
 SCHEMA = "fanfold"
-STATEMENT_TIMEOUT_MS = 10_000
+STATEMENT_TIMEOUT_S = 10.0
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
@@ -96,7 +96,14 @@ def _is_away(error: exc.DBAPIError) -> bool:
 class Database:
     """The engine of one process. `session` is for one tenant, `operator_session` sees all tenants."""
 
-    def __init__(self, url: str, *, pool_size: int = 10, pool_timeout_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 10,
+        pool_timeout_s: float = 5.0,
+        statement_timeout_s: float = STATEMENT_TIMEOUT_S,
+    ) -> None:
         # asyncpg reads the address itself: it knows sslmode and all else that libpq's addresses may say.
         self._dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         self.engine: AsyncEngine = create_async_engine(
@@ -105,8 +112,8 @@ class Database:
                 self.connect,
                 timeout=pool_timeout_s,
                 # Above the server's own time-out: for a server that has fallen silent, and ends nothing.
-                command_timeout=STATEMENT_TIMEOUT_MS / 1000 + 1,
-                server_settings={"statement_timeout": str(STATEMENT_TIMEOUT_MS)},
+                command_timeout=statement_timeout_s + 1,
+                server_settings={"statement_timeout": str(int(statement_timeout_s * 1000))},
             ),
             pool_size=pool_size,
             max_overflow=0,
