@@ -5,7 +5,7 @@ import pytest
 from fanfold.core.offload import Offload
 from fanfold.fanout.errors import InvalidPlan, TooManyChunks, UnknownKind
 from fanfold.fanout.kinds import Kinds
-from fanfold.fanout.planning import MAX_CALLS, is_long, make_plan
+from fanfold.fanout.planning import MAX_CALLS, MAX_UNITS, is_long, make_plan
 from fanfold.fanout.types import FanOutRequest, FoldOptions, Price, Split
 from tests.fanout.engine import KINDS, ScriptedTransport, fan_out, request, upstream
 
@@ -16,6 +16,25 @@ def plan(asked: FanOutRequest, max_chunks: int | None = None):
 
 def cost(host: str, units: int):
     return upstream(host, price=Price(units_per_call=units))
+
+
+def test_a_price_beyond_counting_is_refused():
+    with pytest.raises(InvalidPlan, match="units"):
+        plan(request(2, cost("a", MAX_UNITS)))
+
+
+def test_overlap_does_not_hide_too_many_chunks():
+    """Nearly all overlap makes a chunk of each letter: a prefix tells, and the whole is not cut."""
+    cut_lengths = []
+
+    def cut(text: str, split: Split):
+        cut_lengths.append(len(text))
+        return KINDS.splitter("characters")(text, split)
+
+    asked = FanOutRequest(text="x" * 50_000, upstreams=(upstream(),), split=Split(size=1000, overlap=999))
+    with pytest.raises(TooManyChunks):
+        make_plan(asked, Kinds(splitter=lambda _kind: cut), max_chunks=50)
+    assert max(cut_lengths) < 2000
 
 
 class TestPrice:

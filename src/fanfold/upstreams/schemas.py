@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_
 
 from fanfold.core.schemas import Flag, Number, OneOf, ReadModel, Slug, StrictModel, Whole, with_example
 from fanfold.fanout.adapters.registry import ADAPTERS
+from fanfold.fanout.transports.wire import TRANSPORT_HEADERS
 
 MAX_PRICE = 1_000_000
 MAX_TEMPLATE_CHARACTERS = 20_000
@@ -17,23 +18,7 @@ MAX_TEMPLATE_CHARACTERS = 20_000
 _TOKEN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$"  # noqa: S105 (a pattern)
 _FIELD_VALUE = r"^[\x21-\x7e]([\x20-\x7e]{0,1998}[\x21-\x7e])?$"
 # What the transport itself writes; a second one would be a request smuggled into the first (RFC 9112, section 11.2).
-_OWN_HEADERS = frozenset(
-    {
-        "accept-encoding",
-        "connection",
-        "content-length",
-        "content-type",
-        "expect",
-        "host",
-        "keep-alive",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
+_OWN_HEADERS = TRANSPORT_HEADERS | {"content-type"}
 
 UpstreamKind = Annotated[str, OneOf(ADAPTERS)]
 HeaderName = Annotated[str, StringConstraints(pattern=_TOKEN)]

@@ -11,7 +11,7 @@ from fanfold.fanout.types import ErrorCode
 
 # Framing and routing belong to the transport: a tenant's own Content-Length or Transfer-Encoding would make the rest
 # of its body the next request on a shared connection, and a Host would reach another site behind the same address.
-_OURS = frozenset(
+TRANSPORT_HEADERS = frozenset(
     {
         "accept-encoding",
         "connection",
@@ -42,7 +42,7 @@ def outgoing_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
     Raises `CallFailed` for one that cannot be sent as it is: the clients differ in what they let through.
     """
-    kept = {name: value for name, value in headers.items() if name.lower() not in _OURS}
+    kept = {name: value for name, value in headers.items() if name.lower() not in TRANSPORT_HEADERS}
     if not all(_NAME.fullmatch(name) and _VALUE.fullmatch(value) for name, value in kept.items()):
         raise unknown(Phase.NOTHING_SENT)
     kept["Accept-Encoding"] = "identity"
