@@ -151,10 +151,10 @@ class TestBilling:
             plan = await fan.plan(request(1, one))
             answer = await fan.run(plan.request)
         assert answer.results[0].readings == (
-            MeterReading(Meter.CALLS, 1, 2),
-            MeterReading(Meter.CHARACTERS, 1, 1),
-            MeterReading(Meter.INPUT_TOKENS, 67, 67),
-            MeterReading(Meter.OUTPUT_TOKENS, 7, 7),
+            MeterReading(Meter.CALLS, 1, 2, 2),
+            MeterReading(Meter.CHARACTERS, 1, 1, 5),
+            MeterReading(Meter.INPUT_TOKENS, 67, 67, 1000),
+            MeterReading(Meter.OUTPUT_TOKENS, 7, 7, 1000),
         )
         assert (answer.results[0].input_tokens, answer.results[0].output_tokens) == (10**6, 7)
         assert answer.units <= plan.units_max == 2 + 1 + 67 + 50

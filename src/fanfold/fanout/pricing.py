@@ -52,11 +52,11 @@ def _readings(
     upstream: Upstream, chunk: Chunk, input_tokens: int | None, output_tokens: int | None
 ) -> Iterator[MeterReading]:
     price = upstream.price
-    yield MeterReading(Meter.CALLS, 1, price.units_per_call)
+    yield MeterReading(Meter.CALLS, 1, price.units_per_call, price.units_per_call)
     for meter, rate, quantity in (
         (Meter.CHARACTERS, price.units_per_1k_chars, len(chunk.text)),
         (Meter.INPUT_TOKENS, price.units_per_1k_input_tokens, input_tokens),
         (Meter.OUTPUT_TOKENS, price.units_per_1k_output_tokens, output_tokens),
     ):
         if rate and quantity is not None:
-            yield MeterReading(meter, quantity, -(-rate * quantity // 1000))
+            yield MeterReading(meter, quantity, -(-rate * quantity // 1000), rate)

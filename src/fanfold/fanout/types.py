@@ -78,11 +78,17 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class MeterReading:
-    """One meter of one accepted answer: how much was used and the units it costs."""
+    """One meter of one accepted answer: how much was used and the units it costs.
+
+    `rate` is the price it was taken at: units per call, or per 1,000 of what the meter counts. `is_counted`: tokens
+    that the built-in tokenizer counted, since the upstream did not report them.
+    """
 
     meter: Meter
     quantity: int
     units: int
+    rate: int
+    is_counted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
