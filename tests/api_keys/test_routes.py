@@ -3,6 +3,10 @@
 import datetime as dt
 from uuid import uuid4
 
+import pytest
+
+from fanfold.tenants.periods import Period
+
 
 async def make(tenant, **body):
     answer = await tenant.http.post("/v1/api-keys", json={"name": "ci", **body})
@@ -112,6 +116,41 @@ class TestLimits:
         assert (refused.status_code, refused.json()["code"]) == (429, "rate-limited")
         assert int(refused.headers["retry-after"]) >= 1
         assert (await tenant.http.get("/v1/api-keys")).status_code == 200
+
+    async def test_a_budget_and_a_number_of_requests_at_once_are_taken_shown_and_taken_away(self, product):
+        tenant = await product.tenant()
+        made = (await make(tenant, budget_units=10**15, max_concurrent_requests=2**31 - 1)).json()
+        assert (made["budget_units"], made["max_concurrent_requests"]) == (10**15, 2**31 - 1)
+        path = f"/v1/api-keys/{made['id']}"
+        changed = (await tenant.http.patch(path, json={"budget_units": 0})).json()
+        assert (changed["budget_units"], changed["max_concurrent_requests"]) == (0, 2**31 - 1)
+        body = {"budget_units": None, "max_concurrent_requests": None}
+        without = (await tenant.http.patch(path, json=body)).json()
+        assert (without["budget_units"], without["max_concurrent_requests"]) == (None, None)
+        plain = (await make(tenant)).json()
+        assert (plain["budget_units"], plain["max_concurrent_requests"]) == (None, None)
+
+    @pytest.mark.parametrize(
+        "limit",
+        [
+            {"budget_units": -1}, {"budget_units": 10**15 + 1}, {"budget_units": 1.0}, {"budget_units": "1"},
+            {"max_concurrent_requests": 0}, {"max_concurrent_requests": 2**31}, {"max_concurrent_requests": True},
+        ],
+    )  # fmt: skip
+    async def test_what_is_no_limit_is_refused(self, product, limit):
+        tenant = await product.tenant()
+        key_id = (await make(tenant)).json()["id"]
+        for method, path in (("POST", "/v1/api-keys"), ("PATCH", f"/v1/api-keys/{key_id}")):
+            answer = await tenant.http.request(method, path, json={"name": "x", **limit})
+            assert (answer.status_code, answer.json()["code"]) == (422, "validation")
+
+
+async def test_a_plan_s_period_is_what_a_key_s_principal_carries(product):
+    tenant = await product.tenant()
+    key = (await make(tenant, max_concurrent_requests=7)).json()["key"]
+    [authenticator] = product.app.state.authenticators
+    principal = await authenticator.authenticate(key)
+    assert (principal.tenant.period, principal.max_concurrent_requests) == (Period.MONTH, 7)
 
 
 async def test_pages_are_newest_first_and_whole(product):

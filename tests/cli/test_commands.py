@@ -74,6 +74,17 @@ class TestKeys:
         said = cli.refused("keys", "create", "--tenant", tenant, "--scopes", "process,operator")
         assert said.startswith("Not valid: scopes.1: Input should be 'jobs', 'keys:write'")
 
+    def test_limits_of_its_own(self, cli: Cli, tenant: str) -> None:
+        cli.json("keys", "create", "--tenant", tenant, "--budget", "500", "--max-concurrent", "2")
+        [listed] = cli.json("keys", "list", "--tenant", tenant)
+        assert (listed["budget_units"], listed["max_concurrent_requests"]) == (500, 2)
+        said = cli.refused("keys", "create", "--tenant", tenant, "--max-concurrent", "0")
+        assert said.startswith("Not valid: max_concurrent_requests")
+
+    @pytest.mark.parametrize("limit", ["--budget", "--max-concurrent"])
+    def test_an_operators_key_has_no_limits(self, cli: Cli, limit: str) -> None:
+        assert "no limits" in cli.refused("keys", "create", "--operator", limit, "1", code=2)
+
 
 class TestUpstreams:
     def test_add_answers_the_upstream_without_its_credential(self, cli: Cli, tenant: str) -> None:

@@ -11,6 +11,7 @@ from fanfold.core.cache import FreshCache
 from fanfold.core.crypto import KeyRing
 from fanfold.core.db import Database
 from fanfold.tenants.limits import Limits
+from fanfold.tenants.periods import Period
 
 # One second from the start of the load: with the load itself, a change holds everywhere within two.
 PRINCIPAL_TTL_S = 1.0
@@ -19,7 +20,11 @@ MAX_UNKNOWN = 1_000
 # Made-up keys cost a query each: they may not have all connections of the pool.
 MAX_LOOK_UPS = 4
 
-_AUTHENTICATE = text("select * from fanfold.authenticate(:digests)")
+# Each column by name: what a later migration adds does not change the result of a statement prepared before it.
+_AUTHENTICATE = text(
+    "select key_id, tenant_id, tenant_slug, tenant_status, scopes, requests_per_minute, burst, max_concurrent_requests,"
+    " limits from fanfold.authenticate(:digests)"
+)
 
 
 class KeyAuthenticator:
@@ -59,6 +64,7 @@ def _principal(row: Any) -> Principal:
             slug=row["tenant_slug"],
             is_active=row["tenant_status"] == "active",
             limits=Limits.of(row["limits"], {}),
+            period=Period(row["limits"]["period"]),
         )
     limited = row["requests_per_minute"] is not None
     return Principal(
@@ -68,4 +74,5 @@ def _principal(row: Any) -> Principal:
         key_limits=KeyLimits(requests_per_minute=row["requests_per_minute"], burst=row["burst"])
         if limited
         else None,
+        max_concurrent_requests=row["max_concurrent_requests"],
     )

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import DateTime, ForeignKey, LargeBinary, Text, func
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, LargeBinary, Text, func
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -11,9 +11,13 @@ from fanfold.core.db import Base
 
 
 class ApiKey(Base):
-    """A tenant's key. Null limits mean the tenant's alone hold."""
+    """A tenant's key. Null limits: the tenant's alone hold. `budget_units` are for a period of its plan."""
 
     __tablename__ = "api_keys"
+    __table_args__ = (
+        CheckConstraint("budget_units >= 0", name="budget_units"),
+        CheckConstraint("max_concurrent_requests >= 1", name="max_concurrent_requests"),
+    )
 
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("fanfold.tenants.id"), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -23,6 +27,8 @@ class ApiKey(Base):
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
     requests_per_minute: Mapped[int | None]
     burst: Mapped[int | None]
+    max_concurrent_requests: Mapped[int | None]
+    budget_units: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

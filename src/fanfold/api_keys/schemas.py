@@ -8,9 +8,16 @@ from pydantic import Field, field_validator, model_validator
 
 from fanfold.auth.principal import TENANT_SCOPES, Scope
 from fanfold.core.schemas import INT32_MAX, Moment, Name, OneOf, ReadModel, StrictModel, Whole, with_example
+from fanfold.tenants.schemas import Units
 
 TenantScope = Annotated[str, OneOf(sorted(scope.value for scope in TENANT_SCOPES))]
 Rate = Annotated[Whole, Field(ge=1, le=INT32_MAX)]
+Budget = Annotated[
+    Units, Field(description="Units that the key may spend a period; null: its tenant's quota alone holds.")
+]
+Concurrent = Annotated[
+    Rate, Field(description="Requests of the key that may run at once; null: its tenant's limit alone holds.")
+]
 
 
 def _in_the_future(value: dt.datetime | None) -> dt.datetime | None:
@@ -29,6 +36,8 @@ class ApiKeyCreate(StrictModel):
     expires_at: Moment | None = None
     requests_per_minute: Rate | None = None
     burst: Rate | None = None
+    max_concurrent_requests: Concurrent | None = None
+    budget_units: Budget | None = None
 
     _future = field_validator("expires_at")(_in_the_future)
 
@@ -49,6 +58,8 @@ class ApiKeyUpdate(StrictModel):
     expires_at: Moment | None = None
     requests_per_minute: Rate | None = None
     burst: Rate | None = None
+    max_concurrent_requests: Concurrent | None = None
+    budget_units: Budget | None = None
 
     _future = field_validator("expires_at")(_in_the_future)
 
@@ -62,6 +73,8 @@ class ApiKeyRead(ReadModel):
     scopes: list[str]
     requests_per_minute: int | None
     burst: int | None
+    max_concurrent_requests: int | None
+    budget_units: int | None
     created_at: dt.datetime
     expires_at: dt.datetime | None
     revoked_at: dt.datetime | None

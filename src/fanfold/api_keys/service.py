@@ -38,6 +38,8 @@ class ApiKeyService:
             scopes=sorted(set(wanted.scopes)),
             requests_per_minute=wanted.requests_per_minute,
             burst=wanted.burst or wanted.requests_per_minute,
+            max_concurrent_requests=wanted.max_concurrent_requests,
+            budget_units=wanted.budget_units,
             expires_at=wanted.expires_at,
         )
         return await self._keys.add(key), issued

@@ -30,7 +30,7 @@ CurrentTenant = Annotated[PrincipalTenant, Depends(_tenant)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
-    """What a tenant may use in the present period, a calendar month in UTC."""
+    """What a tenant may use in the present period of its plan: a day, a week or a month, UTC."""
 
     tenant_id: UUID
     granted: int
@@ -40,13 +40,13 @@ class Quota:
 
 
 async def _quota(tenant: CurrentTenant) -> Quota:
-    start = period_of(utc_now())
+    start = period_of(utc_now(), tenant.period)
     return Quota(
         tenant_id=tenant.id,
         granted=tenant.limits.monthly_units,
         overage_allowed=tenant.limits.overage_allowed,
         period_start=start,
-        period_end=period_end(start),
+        period_end=period_end(start, tenant.period),
     )
 
 

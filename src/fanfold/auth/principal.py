@@ -5,6 +5,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from fanfold.tenants.limits import Limits
+from fanfold.tenants.periods import Period
 
 
 class Scope(StrEnum):
@@ -32,6 +33,7 @@ class PrincipalTenant:
     slug: str
     is_active: bool
     limits: Limits
+    period: Period
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +46,13 @@ class KeyLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """A credential that holds. An operator's has no tenant."""
+    """A credential that holds. An operator's has no tenant; `max_concurrent_requests` is the key's own limit."""
 
     key_id: UUID
     scopes: frozenset[Scope]
     tenant: PrincipalTenant | None
     key_limits: KeyLimits | None = None
+    max_concurrent_requests: int | None = None
 
     @property
     def tenant_id(self) -> UUID | None:

@@ -40,13 +40,19 @@ def create(
         str, typer.Option(help="Comma-separated, such as process,usage:read.")
     ] = Scope.PROCESS.value,
     name: Annotated[str, typer.Option(help="What the key is for.")] = "command line",
+    budget: Annotated[int | None, typer.Option(help="Units that it may spend a period.")] = None,
+    max_concurrent: Annotated[int | None, typer.Option(help="Requests that may run at once.")] = None,
 ) -> None:
     """Make an API key, of a tenant or of an operator."""
     _one_of(tenant, operator=operator)
+    if operator and (budget is not None or max_concurrent is not None):
+        raise typer.BadParameter("An operator's key has no limits: leave out --budget and --max-concurrent.")
     settings = Settings()
     ring = KeyRing(secret_keys(settings))
     names = [scope.strip() for scope in scopes.split(",") if scope.strip()]
-    wanted = ApiKeyCreate(name=name, scopes=names)
+    wanted = ApiKeyCreate(
+        name=name, scopes=names, budget_units=budget, max_concurrent_requests=max_concurrent
+    )
 
     async def work(database: Database) -> dict[str, Any]:
         if tenant is None:
@@ -74,7 +80,7 @@ def list_keys(*, tenant: TenantSlug = None, operator: ForOperator = False) -> No
         owner, _ = await find_tenant(database, tenant)
         async with acting_for(database, owner) as session:
             keys, _ = await ApiKeyRepository(session, owner.id).list(limit=MAX_LIMIT, cursor=None)
-            return [_shown(key, key.scopes) for key in keys]
+            return [_shown(key, key.scopes) | _limits(key) for key in keys]
 
     columns = ("id", "name", "public_id", "scopes", "revoked_at")
     show_rows(in_database(work, Settings()), columns)
@@ -140,3 +146,7 @@ def _shown(key: ApiKey | OperatorKey, scopes: list[str]) -> dict[str, Any]:
         "created_at": key.created_at.isoformat(),
         "revoked_at": key.revoked_at.isoformat() if key.revoked_at else None,
     }
+
+
+def _limits(key: ApiKey) -> dict[str, Any]:
+    return {"budget_units": key.budget_units, "max_concurrent_requests": key.max_concurrent_requests}

@@ -12,9 +12,10 @@ from fanfold.core.db import Base
 
 
 class Plan(Base):
-    """A named set of limits, the same for all its tenants unless overridden."""
+    """A named set of limits, the same for all its tenants unless overridden; `period` is what its units are for."""
 
     __tablename__ = "plans"
+    __table_args__ = (CheckConstraint("period in ('day', 'week', 'month')", name="period"),)
 
     code: Mapped[str] = mapped_column(Text, primary_key=True)
     monthly_units: Mapped[int] = mapped_column(BigInteger)
@@ -27,6 +28,7 @@ class Plan(Base):
     max_api_keys: Mapped[int]
     overage_allowed: Mapped[bool]
     retention_days: Mapped[int]
+    period: Mapped[str] = mapped_column(Text, server_default="month")
 
 
 class Tenant(Base):

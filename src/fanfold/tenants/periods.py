@@ -1,11 +1,20 @@
-"""Calendar months in UTC, the periods that quotas are counted by."""
+"""Days, ISO weeks and calendar months in UTC, the periods that quotas are counted by."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
 
 Clock = Callable[[], datetime]
 
 DECEMBER = 12
+
+
+class Period(StrEnum):
+    """What a plan's units are for: a day, a week from Monday on (ISO 8601), or a calendar month."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
 
 
 def utc_now() -> datetime:
@@ -13,12 +22,29 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def period_of(moment: datetime) -> date:
-    """Return the first day of the month that holds `moment`, in UTC whatever its own zone."""
-    return moment.astimezone(UTC).date().replace(day=1)
+def period_of(moment: datetime, period: Period = Period.MONTH) -> date:
+    """Return the first day of the period that holds `moment`, in UTC whatever its own zone."""
+    day = moment.astimezone(UTC).date()
+    match period:
+        case Period.DAY:
+            return day
+        case Period.WEEK:
+            return day - timedelta(days=day.weekday())
+        case Period.MONTH:
+            return day.replace(day=1)
 
 
-def period_end(start: date) -> datetime:
-    """Return the moment at which the period that begins on `start` is over: the next month's first midnight, UTC."""
-    year, month = (start.year + 1, 1) if start.month == DECEMBER else (start.year, start.month + 1)
-    return datetime(year, month, 1, tzinfo=UTC)
+def period_end(start: date, period: Period = Period.MONTH) -> datetime:
+    """Return the moment at which the period that begins on `start` is over: the next one's first midnight, UTC."""
+    return datetime.combine(_next(start, period), time(), UTC)
+
+
+def _next(start: date, period: Period) -> date:
+    match period:
+        case Period.DAY:
+            return start + timedelta(days=1)
+        case Period.WEEK:
+            return start + timedelta(days=7)
+        case Period.MONTH:
+            year, month = (start.year + 1, 1) if start.month == DECEMBER else (start.year, start.month + 1)
+            return date(year, month, 1)
