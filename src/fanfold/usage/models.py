@@ -1,4 +1,4 @@
-"""The ledger's tables, for reading: only `ledger_flush` and `ledger_sweep` write them.
+"""The ledger's tables, for reading: only its own functions write them, but for `grants`, which operators insert.
 
 No foreign keys: each would lock the tenant's row once more in every flush. The functions look the tenant up themselves.
 """
@@ -6,21 +6,25 @@ No foreign keys: each would lock the tenant's row once more in every flush. The 
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, Text, func
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, SmallInteger, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fanfold.core.db import Base
 
 
 class QuotaPeriod(Base):
-    """A tenant's units of one calendar month (UTC). `ceiling` is null where overage is allowed."""
+    """A tenant's units of one period. `granted`: by plan, overrides and grants, at the last flush.
+
+    `prepaid`: how many of the units reserved and used are drawn from the prepaid balance. `ceiling` is null where
+    overage is allowed. `warned` is the last warning: 0, 80 or 100 percent.
+    """
 
     __tablename__ = "quota_periods"
     __table_args__ = (
         CheckConstraint("reserved >= 0", name="reserved"),
         CheckConstraint("used >= 0", name="used"),
-        CheckConstraint("reserved + used <= ceiling", name="ceiling"),
-        CheckConstraint("extract(day from period_start) = 1", name="period_start"),
+        CheckConstraint("prepaid >= 0", name="prepaid"),
+        CheckConstraint("reserved + used - prepaid <= ceiling", name="ceiling"),
     )
 
     tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -29,6 +33,91 @@ class QuotaPeriod(Base):
     ceiling: Mapped[int | None] = mapped_column(BigInteger)
     reserved: Mapped[int] = mapped_column(BigInteger, server_default="0")
     used: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    prepaid: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    warned: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+
+
+class KeyPeriod(Base):
+    """What one API key holds and used in a period; `granted` and `ceiling` are null for a key without a budget."""
+
+    __tablename__ = "key_periods"
+    __table_args__ = (
+        CheckConstraint("reserved >= 0", name="reserved"),
+        CheckConstraint("used >= 0", name="used"),
+        CheckConstraint("reserved + used <= ceiling", name="ceiling"),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    api_key_id: Mapped[UUID] = mapped_column(primary_key=True)
+    period_start: Mapped[date] = mapped_column(primary_key=True)
+    granted: Mapped[int | None] = mapped_column(BigInteger)
+    ceiling: Mapped[int | None] = mapped_column(BigInteger)
+    reserved: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    used: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    warned: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+
+
+class PrepaidBalance(Base):
+    """How much of a tenant's prepaid grants is drawn by all its periods; it never resets."""
+
+    __tablename__ = "prepaid_balances"
+    __table_args__ = (CheckConstraint("drawn >= 0 and drawn <= ceiling", name="drawn"),)
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    ceiling: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    drawn: Mapped[int] = mapped_column(BigInteger, server_default="0")
+
+
+class Grant(Base):
+    """Units beyond the plan's, for one period or prepaid; a negative one takes back what is not used yet."""
+
+    __tablename__ = "grants"
+    __table_args__ = (
+        CheckConstraint(
+            "(kind = 'period' and period_start is not null) or (kind = 'prepaid' and period_start is null)",
+            name="kind",
+        ),
+        CheckConstraint("units <> 0", name="units"),
+        Index("grants_tenant_id_period_start_idx", "tenant_id", "period_start"),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(Text)
+    period_start: Mapped[date | None]
+    units: Mapped[int] = mapped_column(BigInteger)
+    reason: Mapped[str] = mapped_column(Text)
+    granted_by: Mapped[UUID]
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class OpenOutcome(Base):
+    """A request whose bill may need a person.
+
+    `unknown`: its lease ended without a settle, `units` were held. `unbilled`: it was served when nothing was free any
+    more, `units` are what it would have cost. `resolution` says what became of it.
+    """
+
+    __tablename__ = "outcomes"
+    __table_args__ = (
+        CheckConstraint("kind in ('unknown', 'unbilled')", name="kind"),
+        CheckConstraint("resolution in ('billed', 'waived', 'settled')", name="resolution"),
+        CheckConstraint("(resolved_at is null) = (resolution is null)", name="resolved"),
+        Index("outcomes_open_idx", "request_id", postgresql_where=text("resolved_at is null")),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    request_id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(Text)
+    period_start: Mapped[date]
+    api_key_id: Mapped[UUID | None]
+    units: Mapped[int] = mapped_column(BigInteger)
+    since: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    resolved_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    resolution: Mapped[str | None] = mapped_column(Text)
+    resolved_units: Mapped[int | None] = mapped_column(BigInteger)
+    reason: Mapped[str | None] = mapped_column(Text)
+    resolved_by: Mapped[UUID | None]
 
 
 class HeldReservation(Base):
@@ -49,7 +138,11 @@ class HeldReservation(Base):
 
 
 class BilledEvent(Base):
-    """One meter of one accepted answer, append-only. `unbilled`: served, but its units were no longer free."""
+    """One meter of one accepted answer, append-only. `unbilled`: served, but its units were no longer free.
+
+    `rate`: units per call, or per 1,000 of the meter's measure. `is_counted`: tokens that the upstream did not report.
+    `due_units`: what an unbilled event would have cost.
+    """
 
     __tablename__ = "usage_events"
     __table_args__ = (
@@ -70,3 +163,6 @@ class BilledEvent(Base):
     quantity: Mapped[int] = mapped_column(BigInteger)
     api_key_id: Mapped[UUID | None]
     occurred_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    rate: Mapped[int | None] = mapped_column(BigInteger)
+    is_counted: Mapped[bool] = mapped_column(server_default="false")
+    due_units: Mapped[int] = mapped_column(BigInteger, server_default="0")
