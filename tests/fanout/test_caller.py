@@ -64,8 +64,8 @@ class PlainAdapter:
     def check(self, upstream):
         assert upstream.url
 
-    def input_tokens_bound(self, upstream, chunk, total):
-        return len(upstream.url) + len(chunk.text) + total
+    def prompt(self, upstream, chunk, total):
+        return [upstream.url, chunk.text, str(total)]
 
     def output_tokens_bound(self, upstream):
         return upstream.max_attempts

@@ -50,9 +50,9 @@ class Shout:
     def check(self, upstream):
         pass
 
-    def input_tokens_bound(self, upstream, chunk, total):
+    def prompt(self, upstream, chunk, total):
         del upstream, total
-        return len(chunk.text)
+        return [chunk.text]
 
     def output_tokens_bound(self, upstream):
         del upstream
@@ -156,7 +156,8 @@ class TestBilling:
             MeterReading(Meter.INPUT_TOKENS, 67, 67, 1000),
             MeterReading(Meter.OUTPUT_TOKENS, 7, 7, 1000),
         )
-        assert (answer.results[0].input_tokens, answer.results[0].output_tokens) == (10**6, 7)
+        assert (answer.results[0].input_tokens, answer.results[0].output_tokens) == (67, 7)
+        assert not answer.results[0].tokens_counted
         assert answer.units <= plan.units_max == 2 + 1 + 67 + 50
 
     async def test_broadcast_bills_every_answer_of_every_upstream(self):

@@ -9,8 +9,9 @@ from functools import partial
 
 from fanfold.fanout.adapters.base import AdapterAnswer
 from fanfold.fanout.caller import CallOutcome, UpstreamCaller
+from fanfold.fanout.counting import Counting
 from fanfold.fanout.kinds import Kinds
-from fanfold.fanout.pricing import readings
+from fanfold.fanout.pricing import Bill
 from fanfold.fanout.purse import AnswerBytes, Purse
 from fanfold.fanout.run import Run, ended
 from fanfold.fanout.slots import ALL, Slots
@@ -20,6 +21,7 @@ from fanfold.fanout.types import (
     CallError,
     CallResult,
     ErrorCode,
+    Meter,
     MeterReading,
     OnError,
     Plan,
@@ -50,6 +52,7 @@ class Engine:
     kinds: Kinds
     slots: Slots
     turns: Turns
+    counting: Counting
     max_in_flight: int
     max_workers: int
     max_answers_bytes: int
@@ -133,27 +136,44 @@ class Execution:
             asked.append(await self._called(call, upstream))
             if asked[-1].error is None or self._bytes.is_spent or self._is_over():
                 break
-        return self._read(call, call.candidates[len(asked) - 1], asked)
+        return await self._read(call, call.candidates[len(asked) - 1], asked)
 
-    def _read(self, call: Call, upstream: Upstream, asked: list[CallOutcome]) -> CallResult:
-        answer = asked[-1].answer
+    async def _read(self, call: Call, upstream: Upstream, asked: list[CallOutcome]) -> CallResult:
+        answer, error = asked[-1].answer, asked[-1].error
+        billed: tuple[MeterReading, ...] = ()
+        if answer is not None:
+            try:
+                billed = await self._billed(call, upstream, answer)
+            except TimeoutError:  # what has no price yet is not accepted: neither given nor billed
+                answer, error = None, ended(call, ErrorCode.DEADLINE).error
         return CallResult(
             index=call.index,
             chunk=call.chunk,
             upstream=upstream,
             success=answer is not None,
             result=answer.result if answer else None,
-            error=asked[-1].error,
+            error=error,
             attempts=sum(outcome.attempts for outcome in asked),
             latency_ms=sum(outcome.latency_ms for outcome in asked),
-            readings=self._billed(call, upstream, answer) if answer else (),
-            input_tokens=answer.input_tokens if answer else None,
-            output_tokens=answer.output_tokens if answer else None,
+            readings=billed,
+            input_tokens=_tokens(Meter.INPUT_TOKENS, billed, answer.input_tokens if answer else None),
+            output_tokens=_tokens(Meter.OUTPUT_TOKENS, billed, answer.output_tokens if answer else None),
         )
 
-    def _billed(self, call: Call, upstream: Upstream, answer: AdapterAnswer) -> tuple[MeterReading, ...]:
-        total, adapter = len(self._run.plan.chunks), self._engine.kinds.adapter(upstream.kind)
-        return readings(upstream, call.chunk, total, adapter=adapter, answer=answer)
+    async def _billed(
+        self, call: Call, upstream: Upstream, answer: AdapterAnswer
+    ) -> tuple[MeterReading, ...]:
+        """Return the answer's price; raises `TimeoutError` where its tokens cannot be counted by the deadline."""
+        adapter = self._engine.kinds.adapter(upstream.kind)
+        bill = Bill(upstream, call.chunk, len(self._run.plan.chunks), adapter=adapter, answer=answer)
+        if not bill.is_uncounted:
+            return bill.readings()
+        return await self._engine.counting.run(
+            bill.readings,
+            length=bill.uncounted_length,
+            owner=self._request.owner,
+            deadline=self._deadline,
+        )
 
     async def _called(self, call: Call, upstream: Upstream) -> CallOutcome:
         """Make one call within the slots of its upstream, of the request's owner and of the process."""
@@ -206,6 +226,10 @@ def _groups(plan: Plan) -> list[deque[Call]]:
     for call in plan.calls:
         groups[call.candidates[0].key].append(call)
     return list(groups.values())
+
+
+def _tokens(meter: Meter, billed: tuple[MeterReading, ...], reported: int | None) -> int | None:
+    return next((reading.quantity for reading in billed if reading.meter is meter), reported)
 
 
 def _no_slot(call: Call) -> CallOutcome:

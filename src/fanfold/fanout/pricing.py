@@ -1,62 +1,118 @@
 """What a call may cost at most, and what an accepted answer did cost: integer units, never a float.
 
 `units_per_call + ceil(units_per_1k_chars × code points / 1000)`, plus the same ceiling for input and output tokens,
-each only where the upstream reports them and they are priced.
+each only where they are priced. Tokens that the upstream does not report are counted as `o200k_base` counts them.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+
+import orjson
 
 from fanfold.fanout.adapters.base import Adapter, AdapterAnswer
 from fanfold.fanout.errors import InvalidPlan
+from fanfold.fanout.splitters import tokens
 from fanfold.fanout.types import Chunk, Meter, MeterReading, Upstream
+
+# What an upstream may put around a prompt: roles, separators.
+_FRAME_TOKENS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    quantity: int
+    is_counted: bool = False
 
 
 def units_max(upstream: Upstream, chunk: Chunk, total: int, adapter: Adapter) -> int:
     """Return the most units an accepted answer of `upstream` for `chunk` can cost. Raises `InvalidPlan`."""
-    return sum(
-        reading.units for reading in _readings(upstream, chunk, *_bounds(upstream, chunk, total, adapter))
-    )
+    prompt = _prompt(upstream, chunk, total, adapter)
+    most_input = None if prompt is None else _Tokens(_input_bound(prompt))
+    most_output = _output_bound(upstream, adapter)
+    bounds = _readings(upstream, chunk, most_input, None if most_output is None else _Tokens(most_output))
+    return sum(reading.units for reading in bounds)
 
 
-def readings(
-    upstream: Upstream, chunk: Chunk, total: int, *, adapter: Adapter, answer: AdapterAnswer
-) -> tuple[MeterReading, ...]:
-    """Return what an accepted answer is billed: always a reading of calls, the others only where they are priced.
+class Bill:
+    """What one accepted answer costs: always a reading of calls, the others only where they are priced.
 
-    Tokens count up to the bound that was reserved, whatever the upstream reports.
+    Tokens count up to the bound that was reserved, whatever the upstream reports or answers.
     """
-    most_input, most_output = _bounds(upstream, chunk, total, adapter)
-    input_tokens = _at_most(answer.input_tokens, most_input)
-    return tuple(_readings(upstream, chunk, input_tokens, _at_most(answer.output_tokens, most_output)))
+
+    def __init__(
+        self, upstream: Upstream, chunk: Chunk, total: int, *, adapter: Adapter, answer: AdapterAnswer
+    ) -> None:
+        self._upstream, self._chunk, self._answer = upstream, chunk, answer
+        self._prompt = _prompt(upstream, chunk, total, adapter)
+        self._most_output = _output_bound(upstream, adapter)
+        is_read = self._most_output is not None and answer.output_tokens is None
+        self._output = _text(answer.result) if is_read else None
+
+    @property
+    def is_uncounted(self) -> bool:
+        """Whether tokens are priced that the upstream did not report, so that `readings` has to count them."""
+        return self._output is not None or (self._prompt is not None and self._answer.input_tokens is None)
+
+    @property
+    def uncounted_length(self) -> int:
+        """Code points of the texts to count: how long `readings` takes."""
+        unreported = self._prompt if self._answer.input_tokens is None else None
+        return sum(map(len, unreported or ())) + len(self._output or "")
+
+    def readings(self) -> tuple[MeterReading, ...]:
+        """Return the readings; counting a million code points takes up to 0.2 s."""
+        return tuple(_readings(self._upstream, self._chunk, self._input_tokens(), self._output_tokens()))
+
+    def _input_tokens(self) -> _Tokens | None:
+        if self._prompt is None:
+            return None
+        return _bounded(self._answer.input_tokens, self._prompt, _input_bound(self._prompt))
+
+    def _output_tokens(self) -> _Tokens | None:
+        if self._most_output is None:
+            return None
+        return _bounded(self._answer.output_tokens, [self._output or ""], self._most_output)
 
 
-def _bounds(upstream: Upstream, chunk: Chunk, total: int, adapter: Adapter) -> tuple[int | None, int | None]:
-    """Return the most input and output tokens, each only where they are priced: rendering a prompt takes time."""
-    price = upstream.price
-    most_input = (
-        adapter.input_tokens_bound(upstream, chunk, total) if price.units_per_1k_input_tokens else None
-    )
-    if not price.units_per_1k_output_tokens:
-        return most_input, None
-    most_output = adapter.output_tokens_bound(upstream)
-    if most_output is None:
+def _bounded(reported: int | None, texts: list[str], bound: int) -> _Tokens:
+    if reported is not None:
+        return _Tokens(min(reported, bound))
+    return _Tokens(min(sum(map(tokens.count, texts)), bound), is_counted=True)
+
+
+def _prompt(upstream: Upstream, chunk: Chunk, total: int, adapter: Adapter) -> list[str] | None:
+    """Return what is sent, only where input tokens are priced: rendering a prompt takes time."""
+    return adapter.prompt(upstream, chunk, total) if upstream.price.units_per_1k_input_tokens else None
+
+
+def _input_bound(prompt: list[str]) -> int:
+    """Return the most tokens a prompt can be: no token is under a byte of UTF-8."""
+    return sum(len(text.encode()) for text in prompt) + _FRAME_TOKENS
+
+
+def _output_bound(upstream: Upstream, adapter: Adapter) -> int | None:
+    if not upstream.price.units_per_1k_output_tokens:
+        return None
+    bound = adapter.output_tokens_bound(upstream)
+    if bound is None:
         raise InvalidPlan("Tokens priced on output need options.max_tokens, a whole number from 1.")
-    return most_input, most_output
+    return bound
 
 
-def _at_most(reported: int | None, bound: int | None) -> int | None:
-    return None if reported is None or bound is None else min(reported, bound)
+def _text(result: object) -> str:
+    return result if isinstance(result, str) else orjson.dumps(result).decode()
 
 
 def _readings(
-    upstream: Upstream, chunk: Chunk, input_tokens: int | None, output_tokens: int | None
+    upstream: Upstream, chunk: Chunk, input_tokens: _Tokens | None, output_tokens: _Tokens | None
 ) -> Iterator[MeterReading]:
     price = upstream.price
     yield MeterReading(Meter.CALLS, 1, price.units_per_call, price.units_per_call)
-    for meter, rate, quantity in (
-        (Meter.CHARACTERS, price.units_per_1k_chars, len(chunk.text)),
+    for meter, rate, used in (
+        (Meter.CHARACTERS, price.units_per_1k_chars, _Tokens(len(chunk.text))),
         (Meter.INPUT_TOKENS, price.units_per_1k_input_tokens, input_tokens),
         (Meter.OUTPUT_TOKENS, price.units_per_1k_output_tokens, output_tokens),
     ):
-        if rate and quantity is not None:
-            yield MeterReading(meter, quantity, -(-rate * quantity // 1000), rate)
+        if rate and used is not None:
+            units = -(-rate * used.quantity // 1000)
+            yield MeterReading(meter, used.quantity, units, rate, used.is_counted)

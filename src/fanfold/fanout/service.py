@@ -9,6 +9,7 @@ from typing import Self
 
 from fanfold.core.offload import Offload
 from fanfold.fanout.caller import UpstreamCaller
+from fanfold.fanout.counting import Counting
 from fanfold.fanout.execution import Engine, Execution
 from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.kinds import Kinds
@@ -63,6 +64,7 @@ class FanOut:
             kinds=self._kinds,
             slots=self._slots,
             turns=self._turns,
+            counting=Counting(work=self._work, slots=self._slots, turns=self._turns),
             max_in_flight=self._max_in_flight,
             max_workers=max(1, self._max_in_flight // 4),
             max_answers_bytes=self._max_answers_bytes,

@@ -185,7 +185,10 @@ class CallError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallResult:
-    """What became of one call. `upstream` is the one that answered, or the last one asked."""
+    """What became of one call. `upstream` is the one that answered, or the last one asked.
+
+    Tokens are those billed where they are priced, else those reported.
+    """
 
     index: int
     chunk: Chunk
@@ -198,6 +201,11 @@ class CallResult:
     readings: tuple[MeterReading, ...] = ()
     input_tokens: int | None = None
     output_tokens: int | None = None
+
+    @property
+    def tokens_counted(self) -> bool:
+        """Whether tokens of this call were counted here, since the upstream did not report them."""
+        return any(reading.is_counted for reading in self.readings)
 
     @property
     def units(self) -> int:

@@ -15,6 +15,11 @@ class Work:
     def __init__(self, offload: Offload | None) -> None:
         self._offload = offload
 
+    @property
+    def threads(self) -> int:
+        """How many calls can be off the loop at once; 0 where there is no pool."""
+        return self._offload.threads if self._offload else 0
+
     async def run(self, function: Callable[[], T], *, is_long: bool) -> T:
         """Return `function()`. Raises `Overloaded` where the pool is full."""
         if self._offload is None or not is_long:

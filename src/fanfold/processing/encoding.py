@@ -37,6 +37,7 @@ def encode_result(result: CallResult, *, with_url: bool) -> bytes:
             "units": result.units,
             "input_tokens": result.input_tokens,
             "output_tokens": result.output_tokens,
+            "tokens_counted": result.tokens_counted,
         }
     )
 

@@ -124,7 +124,11 @@ class CallErrorRead(BaseModel):
 
 
 class ResultRead(BaseModel):
-    """What became of one chunk at one upstream; `start` and `end` are code points of the text."""
+    """What became of one chunk at one upstream; `start` and `end` are code points of the text.
+
+    Tokens are those billed where they are priced, else those reported; `tokens_counted`: the upstream did not report
+    all that are priced, so the built-in tokenizer (o200k_base) counted them.
+    """
 
     index: int
     start: int
@@ -139,6 +143,7 @@ class ResultRead(BaseModel):
     units: int
     input_tokens: int | None
     output_tokens: int | None
+    tokens_counted: bool
 
 
 class FoldRead(BaseModel):

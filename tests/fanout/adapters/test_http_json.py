@@ -79,9 +79,11 @@ class TestTokens:
         result, _ = await exchange({"usage": {"input_tokens": 3, "output_tokens": 0}})
         assert (result.input_tokens, result.output_tokens) == (3, 0)
 
-    def test_their_bound_is_the_rendered_prompt(self):
-        prompt = upstream(request_template={"system": "你", "user": "a{chunk}b", "n": 7})
-        assert HttpJson().input_tokens_bound(prompt, Chunk(0, 0, 2, "日本"), 1) == 3 + 8 + 64
+    def test_the_prompt_is_the_rendered_template_s_strings(self):
+        prompt = upstream(
+            request_template={"system": "你", "user": ["a{chunk}b", {"deep": "{index}"}], "n": 7}
+        )
+        assert HttpJson().prompt(prompt, Chunk(0, 0, 2, "日本"), 1) == ["你", "a日本b", "0"]
 
 
 class TestResponsePath:

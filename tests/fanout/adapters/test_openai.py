@@ -126,8 +126,8 @@ def test_the_check_refuses_what_this_kind_lacks_or_does_not_take(fields):
         OpenAI().check(upstream(**fields))
 
 
-def test_the_input_bound_is_the_bytes_of_the_contents():
+def test_the_prompt_is_the_contents_of_the_messages():
     messages = [{"role": "system", "content": "你"}, {"role": "user", "content": "{chunk}!"}]
     chunk = Chunk(0, 0, 2, "日本")
-    assert OpenAI().input_tokens_bound(upstream(), chunk, 1) == 6 + 64
-    assert OpenAI().input_tokens_bound(upstream(request_template=messages), chunk, 1) == 3 + 7 + 64
+    assert OpenAI().prompt(upstream(), chunk, 1) == ["日本"]
+    assert OpenAI().prompt(upstream(request_template=messages), chunk, 1) == ["你", "日本!"]

@@ -28,7 +28,7 @@ class Adapter(Protocol):
 
     `send` has already checked that the status is 2xx. `call` raises `CallFailed` with `invalid-answer` for an
     answer that is not what this kind promises. `check` raises `InvalidPlan` for an upstream of this kind whose
-    configuration lacks something; `input_tokens_bound` and `output_tokens_bound` bound what one call may report.
+    configuration lacks something; `prompt` and `output_tokens_bound` say how many tokens one call may take.
     """
 
     is_ai: bool
@@ -42,10 +42,10 @@ class Adapter(Protocol):
         """Refuse an upstream that this kind cannot call."""
         ...
 
-    def input_tokens_bound(self, upstream: Upstream, chunk: Chunk, total: int) -> int:
-        """Most input tokens one call can report: UTF-8 bytes of the rendered prompt + 64."""
+    def prompt(self, upstream: Upstream, chunk: Chunk, total: int) -> list[str]:
+        """The texts that are sent for one chunk: what input tokens are counted of."""
         ...
 
     def output_tokens_bound(self, upstream: Upstream) -> int | None:
-        """Most output tokens one call can report, or None where nothing bounds them."""
+        """Most output tokens one call can take, or None where nothing bounds them."""
         ...

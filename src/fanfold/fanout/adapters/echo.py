@@ -1,5 +1,6 @@
 """The kind without HTTP: every chunk is its own answer. For a first try, for tests and for dry runs."""
 
+from fanfold.fanout.adapters import json_exchange
 from fanfold.fanout.adapters.base import AdapterAnswer, Send
 from fanfold.fanout.types import Chunk, Upstream
 
@@ -16,10 +17,10 @@ class Echo:
     def check(self, upstream: Upstream) -> None:
         """Refuse nothing: whatever the upstream says, nothing of it is used."""
 
-    def input_tokens_bound(self, _upstream: Upstream, _chunk: Chunk, _total: int) -> int:
-        """Return 0: no tokens are reported."""
-        return 0
+    def prompt(self, _upstream: Upstream, chunk: Chunk, _total: int) -> list[str]:
+        """Return the chunk's text."""
+        return [chunk.text]
 
-    def output_tokens_bound(self, _upstream: Upstream) -> int:
-        """Return 0: no tokens are reported."""
-        return 0
+    def output_tokens_bound(self, upstream: Upstream) -> int | None:
+        """Return `options.max_tokens`, as for every kind: what a dry run costs is what the real one would."""
+        return json_exchange.max_tokens(upstream)

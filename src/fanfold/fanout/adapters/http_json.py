@@ -44,9 +44,9 @@ class HttpJson:
         if upstream.method == "GET" and not _is_query(_template_value(upstream)):
             raise InvalidPlan("request_template for GET must be an object of strings, numbers and booleans.")
 
-    def input_tokens_bound(self, upstream: Upstream, chunk: Chunk, total: int) -> int:
-        """Return the UTF-8 bytes of the rendered template's strings + 64."""
-        return json_exchange.prompt_tokens_bound(_template(upstream).render(chunk, total))
+    def prompt(self, upstream: Upstream, chunk: Chunk, total: int) -> list[str]:
+        """Return the rendered template's strings."""
+        return json_exchange.texts(_template(upstream).render(chunk, total))
 
     def output_tokens_bound(self, upstream: Upstream) -> int | None:
         """Return `options.max_tokens`: what the template is trusted to ask for."""

@@ -18,7 +18,6 @@ _MAX_DEPTH = 64
 # Making that many lists and objects takes up to 20 ms on the event loop; what holds more is not a chunk's answer.
 _MAX_CONTAINERS = 50_000
 _MAX_TOKENS = 2**31
-_PROMPT_MARGIN_TOKENS = 64
 
 
 def check_http(upstream: Upstream) -> None:
@@ -99,21 +98,17 @@ def _count(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value < _MAX_TOKENS else None
 
 
-def prompt_tokens_bound(rendered: Any) -> int:
-    """Return the most tokens a rendered prompt can be: no token is under a byte, and a margin for its frame."""
-    return _text_bytes(rendered) + _PROMPT_MARGIN_TOKENS
-
-
-def _text_bytes(rendered: Any) -> int:
+def texts(rendered: Any) -> list[str]:
+    """Return the strings of a rendered template, wherever they stand in it."""
     match rendered:
         case str():
-            return len(rendered.encode())
+            return [rendered]
         case dict():
-            return sum(_text_bytes(member) for member in rendered.values())
+            return [text for member in rendered.values() for text in texts(member)]
         case list():
-            return sum(_text_bytes(element) for element in rendered)
+            return [text for element in rendered for text in texts(element)]
         case _:
-            return 0
+            return []
 
 
 def max_tokens(upstream: Upstream) -> int | None:

@@ -53,10 +53,9 @@ class OpenAI:
             )
         compiled([upstream.request_template, dict(upstream.options)])
 
-    def input_tokens_bound(self, upstream: Upstream, chunk: Chunk, total: int) -> int:
-        """Return the UTF-8 bytes of the messages' contents + 64."""
-        contents = [message["content"] for message in _messages(upstream, chunk, total)]
-        return json_exchange.prompt_tokens_bound(contents)
+    def prompt(self, upstream: Upstream, chunk: Chunk, total: int) -> list[str]:
+        """Return the messages' contents."""
+        return [message["content"] for message in _messages(upstream, chunk, total)]
 
     def output_tokens_bound(self, upstream: Upstream) -> int | None:
         """Return `options.max_tokens`."""
