@@ -3,10 +3,11 @@
 from fanfold.api_keys import models as api_keys
 from fanfold.core.db import Base
 from fanfold.idempotency import models as idempotency
+from fanfold.outbox import models as outbox
 from fanfold.tenants import models as tenants
 from fanfold.upstreams import models as upstreams
 from fanfold.usage import models as usage
 
-__all__ = ["api_keys", "idempotency", "metadata", "tenants", "upstreams", "usage"]
+__all__ = ["api_keys", "idempotency", "metadata", "outbox", "tenants", "upstreams", "usage"]
 
 metadata = Base.metadata

@@ -7,6 +7,7 @@ from contextlib import suppress
 from uuid import UUID
 
 import pytest
+from asyncpg import InsufficientPrivilegeError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -19,6 +20,8 @@ from tests.fixtures.database import connect
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CONNECTIONS = 4
+# The serving role writes here and reads nothing, not even its own.
+UNREADABLE = frozenset({"outbox"})
 _TABLES = """
 select c.relname as name,
        exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id') as owned
@@ -49,6 +52,10 @@ async def test_without_a_tenant_no_row_and_with_one_its_own_alone_in_every_table
         tables = await app.fetch(_TABLES)
         assert len(tables) >= 6
         for table in tables:
+            if table["name"] in UNREADABLE:
+                with pytest.raises(InsufficientPrivilegeError):
+                    await app.fetch(f"select from fanfold.{table['name']}")
+                continue
             column = "tenant_id" if table["owned"] else "id"
             seen = f"select distinct {column} as tenant from fanfold.{table['name']}"
             for nobody in ("", str(uuid7())):

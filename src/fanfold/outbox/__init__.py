@@ -1,0 +1,1 @@
+"""What is told of a transaction, written in it and delivered after it, at least once."""
