@@ -7,7 +7,8 @@ from fanfold.outbox import models as outbox
 from fanfold.tenants import models as tenants
 from fanfold.upstreams import models as upstreams
 from fanfold.usage import models as usage
+from fanfold.usage import rolled as usage_rolled
 
-__all__ = ["api_keys", "idempotency", "metadata", "outbox", "tenants", "upstreams", "usage"]
+__all__ = ["api_keys", "idempotency", "metadata", "outbox", "tenants", "upstreams", "usage", "usage_rolled"]
 
 metadata = Base.metadata

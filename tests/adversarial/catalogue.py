@@ -4,11 +4,17 @@ from collections.abc import Iterator
 from typing import Any
 
 # Tables of no tenant. A new one is entered here by hand, or has tenant_id.
-SHARED_TABLES = frozenset({"plans", "operator_keys", "alembic_version"})
+SHARED_TABLES = frozenset(
+    {
+        "plans", "operator_keys", "alembic_version",
+        # How far all tenants' usage is rolled up, and which months are gone: counts and times, nothing of a tenant.
+        "usage_rolls", "usage_removed_months",
+    }
+)  # fmt: skip
 # The one table whose rows are the tenants themselves.
 TENANT_COLUMNS = {"tenants": "id"}
-# These attach partitions, which only the tables' owner may.
-OWNERS_FUNCTIONS = frozenset({"usage_partitions"})
+# These attach and detach partitions, which only the tables' owner may.
+OWNERS_FUNCTIONS = frozenset({"usage_partitions", "usage_retention"})
 ROLES = ("fanfold_app", "fanfold_system", "fanfold_operator")
 
 _MINE = "({} = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)"

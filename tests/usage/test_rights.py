@@ -100,7 +100,7 @@ async def test_the_owner_sees_nothing_without_being_asked_to(books: Books):
             assert await _tenants_seen(owner, table) == set()
 
 
-async def test_only_the_flush_the_sweep_and_the_months_ahead_may_be_called(app):
+async def test_only_the_flush_the_sweep_and_the_upkeep_of_usage_may_be_called(app):
     callable_functions = await app.fetch(
         "select p.oid::regprocedure::text as name, p.proowner::regrole::text as owner from pg_proc p "
         "where p.pronamespace = 'fanfold'::regnamespace and has_function_privilege(p.oid, 'execute') "
@@ -112,7 +112,10 @@ async def test_only_the_flush_the_sweep_and_the_months_ahead_may_be_called(app):
             "fanfold_system",
         ),
         ("fanfold.ledger_sweep(integer)", "fanfold_system"),
+        ("fanfold.usage_default_rows()", "fanfold_system"),
         ("fanfold.usage_partitions()", "fanfold_owner"),
+        ("fanfold.usage_retention(integer)", "fanfold_owner"),
+        ("fanfold.usage_roll_due()", "fanfold_system"),
     }
 
 
@@ -142,6 +145,6 @@ async def test_no_definer_keeps_the_callers_path(books: Books):
             "select proname, proconfig from pg_proc "
             "where pronamespace = 'fanfold'::regnamespace and prosecdef and proname ~ '^(ledger|usage)'"
         )
-    assert len(rows) == 4
+    assert len(rows) == 8
     for row in rows:
         assert "search_path=pg_catalog, pg_temp" in row["proconfig"], row["proname"]

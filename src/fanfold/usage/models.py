@@ -148,6 +148,8 @@ class BilledEvent(Base):
     __table_args__ = (
         CheckConstraint("units >= 0 and quantity >= 0", name="units"),
         CheckConstraint("outcome = 'billed' or (outcome = 'unbilled' and units = 0)", name="outcome"),
+        Index("usage_events_tenant_id_occurred_at_idx", "tenant_id", "occurred_at"),
+        Index("usage_events_occurred_at_idx", "occurred_at", postgresql_using="brin"),
         {"postgresql_partition_by": "range (period_start)"},
     )
 
