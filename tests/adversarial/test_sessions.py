@@ -41,6 +41,7 @@ async def _with_a_row_in_every_table(product: Product) -> TenantClient:
     await object_ids(tenant)
     echo = await tenant.upstream("https://echo.example/", kind="echo")
     await tenant.process("billed", upstreams=[echo["slug"]])
+    await tenant.http.post("/v1/api-keys", json={"name": "once"}, headers={"Idempotency-Key": "k"})
     await product.app.state.ledger.reserve(tenant_id=tenant.id, request_id=uuid7(), units=1, lease_s=600)
     return tenant
 

@@ -5,9 +5,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from fanfold.auth.dependencies import OperatorDbSession
-from fanfold.core.requests import StrictRoute
+from fanfold.auth.dependencies import OperatorDbSession, OperatorOnce
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
+from fanfold.idempotency.route import IdempotentRoute
 from fanfold.tenants.limits import Limits
 from fanfold.tenants.models import Tenant
 from fanfold.tenants.repository import TenantRepository
@@ -24,7 +24,7 @@ from fanfold.tenants.service import TenantFilter, TenantService
 router = APIRouter(
     prefix="/v1/admin/tenants",
     tags=["Operators"],
-    route_class=StrictRoute,
+    route_class=IdempotentRoute,
     responses=problem_responses(401, 403, 422, 429, 503),
 )
 
@@ -45,7 +45,9 @@ def _read(found: tuple[Tenant, Limits]) -> TenantRead:
 
 
 @router.post("", status_code=201, responses=problem_responses(400, 409, 413, 415))
-async def create_tenant(wanted: TenantCreate, tenants: TenantServiceDep, response: Response) -> TenantRead:
+async def create_tenant(
+    wanted: TenantCreate, tenants: TenantServiceDep, response: Response, _once: OperatorOnce
+) -> TenantRead:
     """Make a tenant on a plan."""
     made = _read(await tenants.create(wanted))
     response.headers["Location"] = f"/v1/admin/tenants/{made.id}"

@@ -8,18 +8,18 @@ from fastapi import APIRouter, Depends, Request, Response
 from fanfold.api_keys.repository import ApiKeyRepository
 from fanfold.api_keys.schemas import ApiKeyCreate, ApiKeyIssued, ApiKeyRead, ApiKeyUpdate
 from fanfold.api_keys.service import ApiKeyService
-from fanfold.auth.dependencies import CurrentTenant, DbSession
+from fanfold.auth.dependencies import CurrentTenant, DbSession, Once
 from fanfold.auth.principal import Principal, Scope
 from fanfold.auth.requirements import Require
-from fanfold.core.requests import StrictRoute
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
+from fanfold.idempotency.route import IdempotentRoute
 
 KeysWriter = Annotated[Principal, Require(Scope.KEYS_WRITE)]
 
 router = APIRouter(
     prefix="/v1/api-keys",
     tags=["API keys"],
-    route_class=StrictRoute,
+    route_class=IdempotentRoute,
     responses=problem_responses(401, 403, 422, 429, 503),
 )
 
@@ -38,6 +38,7 @@ async def create_api_key(
     principal: KeysWriter,
     tenant: CurrentTenant,
     response: Response,
+    _once: Once,
 ) -> ApiKeyIssued:
     """Make a key. It is shown in this answer and never again."""
     record, issued = await keys.issue(

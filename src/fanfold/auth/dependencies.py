@@ -13,6 +13,8 @@ from fanfold.auth.principal import Principal, PrincipalTenant, Scope
 from fanfold.auth.requirements import Require
 from fanfold.core.db import Database
 from fanfold.core.errors import NotAuthenticated
+from fanfold.idempotency.header import IdempotencyKeyHeader
+from fanfold.idempotency.route import begin_once
 from fanfold.tenants.periods import period_end, period_of, utc_now
 
 CurrentPrincipal = Annotated[Principal, Require()]
@@ -76,3 +78,26 @@ async def _operator_session(
 # scope="function": committed before the answer is sent, so that a client reads what it has written.
 DbSession = Annotated[AsyncSession, Depends(_session, scope="function")]
 OperatorDbSession = Annotated[AsyncSession, Depends(_operator_session, scope="function")]
+
+
+async def _once(
+    request: Request, session: DbSession, principal: CurrentPrincipal, key: IdempotencyKeyHeader = None
+) -> None:
+    if key is not None and principal.tenant is not None:
+        tenant_id, asker = principal.tenant.id, principal.key_id
+        await begin_once(request, session, tenant_id=tenant_id, asker=asker, key=key)
+
+
+async def _operator_once(
+    request: Request,
+    session: OperatorDbSession,
+    operator: OperatorPrincipal,
+    key: IdempotencyKeyHeader = None,
+) -> None:
+    if key is not None:  # an operator has no tenant: its keys are kept under its own credential's id
+        await begin_once(request, session, tenant_id=operator.key_id, asker=operator.key_id, key=key)
+
+
+# Asked for by every endpoint that creates, after its own session: a repeated request is answered without the endpoint.
+Once = Annotated[None, Depends(_once)]
+OperatorOnce = Annotated[None, Depends(_operator_once)]

@@ -18,12 +18,13 @@ _LENGTH_DIGITS = 20
 _PAGING = frozenset({"skip", "offset", "page"})
 
 
-class _JsonRequest(Request):
+class JsonRequest(Request):
     """A request whose body has been read and decoded strictly."""
 
     _decoded: Any
 
     async def json(self) -> Any:
+        """Return the body as it was decoded."""
         return self._decoded
 
     async def load(self, settings: ServerSettings) -> None:
@@ -76,7 +77,7 @@ class StrictRoute(APIRoute):
 
         async def strict(request: Request) -> Response:
             if takes_body:
-                read = _JsonRequest(request.scope, request.receive)
+                read = JsonRequest(request.scope, request.receive)
                 await read.load(request.app.state.settings.server)
                 request = read
             _check_query(request, known)

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from fanfold.auth.dependencies import CurrentTenant, DbSession
+from fanfold.auth.dependencies import CurrentTenant, DbSession, Once
 from fanfold.auth.principal import Principal, Scope
 from fanfold.auth.requirements import Require
-from fanfold.core.requests import StrictRoute
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
+from fanfold.idempotency.route import IdempotentRoute
 from fanfold.upstreams.mapping import read_upstream
 from fanfold.upstreams.repository import UpstreamRepository
 from fanfold.upstreams.schemas import UpstreamCreate, UpstreamRead, UpstreamUpdate
@@ -21,7 +21,7 @@ UpstreamsWriter = Annotated[Principal, Require(Scope.UPSTREAMS_WRITE)]
 router = APIRouter(
     prefix="/v1/upstreams",
     tags=["Upstreams"],
-    route_class=StrictRoute,
+    route_class=IdempotentRoute,
     responses=problem_responses(401, 403, 422, 429, 503),
 )
 
@@ -55,6 +55,7 @@ async def create_upstream(
     tenant: CurrentTenant,
     response: Response,
     _principal: UpstreamsWriter,
+    _once: Once,
 ) -> UpstreamRead:
     """Register an upstream; the tenant's first one becomes its default."""
     record = await upstreams.create(tenant.id, wanted, max_upstreams=tenant.limits.max_upstreams)
