@@ -26,7 +26,7 @@ from fanfold.core.identifiers import uuid7
 from fanfold.core.migrations import migrate
 from fanfold.core.roles import APP
 from fanfold.tenants.periods import period_of, utc_now
-from fanfold.usage.encoding import FLUSH, encode
+from fanfold.usage.encoding import COMMIT, encode
 from fanfold.usage.items import Item, Operation
 from fanfold.usage.ledger import Ledger
 from fanfold.usage.types import UsageEvent
@@ -72,7 +72,7 @@ def transaction_each(pool: Any) -> Pair:
     async def call(operation: Operation, tenant: UUID, request: UUID, **rest: Any) -> None:
         period = period_of(utc_now())
         item = Item(operation=operation, tenant_id=tenant, request_id=request, period_start=period, **rest)
-        await pool.fetchrow(FLUSH, *encode([item]))
+        await pool.fetchrow(COMMIT, *encode([item]))
 
     async def pair(tenant: UUID) -> None:
         request = uuid7()

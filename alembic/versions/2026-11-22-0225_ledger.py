@@ -4,6 +4,9 @@ Revision ID: 0008
 Revises: 0007
 """
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import sqlalchemy as sa
 
 from alembic import op
@@ -13,6 +16,7 @@ down_revision: str | None = "0007"
 branch_labels: None = None
 depends_on: None = None
 
+SQL = Path(__file__).parents[1] / "sql"
 MOMENT = sa.DateTime(timezone=True)
 # Table -> what the roles may do with it. Only the ledger's functions write counters and outcomes.
 TABLES = {
@@ -23,6 +27,32 @@ TABLES = {
     "grants": {"fanfold_app": "select", "fanfold_operator": "select, insert", "fanfold_system": "select"},
     "outcomes": {"fanfold_app": "select", "fanfold_operator": "select", "fanfold_system": "select, insert, update"},
 }  # fmt: skip
+
+# Open connections hold on to a type's shape, so types are never altered: new ones, and a function of a new name.
+TYPES = {
+    "ledger_operation": "operation smallint, quota integer, budget integer, id uuid, units bigint, "
+    "lease_s double precision",
+    "ledger_reading": "item integer, call_index integer, meter text, units bigint, quantity bigint, rate bigint, "
+    "is_counted boolean, upstream_id uuid, upstream text",
+    "ledger_claim": "item integer, route text, key text, body_hash bytea",
+    "ledger_mark": "item integer, route text, key text, status integer",
+}
+FUNCTIONS = {
+    "fanfold.ledger_commit(uuid[], date[], integer[], uuid[], fanfold.ledger_operation[], fanfold.ledger_reading[], "
+    "fanfold.ledger_claim[], fanfold.ledger_mark[])": "ledger_commit_0008.sql",
+    "fanfold.ledger_sweep(integer)": "ledger_sweep_0008.sql",
+    "fanfold.outcome_resolve(uuid, uuid, text, bigint, text, uuid)": "outcome_resolve_0008.sql",
+}
+OLD_TYPES = {
+    "ledger_item": "operation smallint, quota integer, id uuid, units bigint, lease_s double precision, "
+    "api_key_id uuid",
+    "ledger_event": "item integer, call_index integer, meter text, units bigint, quantity bigint, upstream_id uuid, "
+    "upstream text",
+}
+OLD_FUNCTIONS = {
+    "fanfold.ledger_flush(uuid[], date[], fanfold.ledger_item[], fanfold.ledger_event[])": "ledger_flush_0002.sql",
+    "fanfold.ledger_sweep(integer)": "ledger_sweep_0002.sql",
+}
 
 
 def _column(
@@ -144,16 +174,45 @@ def _protect(table: str) -> None:
         op.execute(f"grant {rights} on fanfold.{table} to {role}")
 
 
+def _create_functions(types: dict[str, str], functions: dict[str, str]) -> None:
+    for name, members in types.items():
+        op.execute(f"create type fanfold.{name} as ({members})")
+    for function, file in functions.items():
+        # As the driver takes it: SQLAlchemy's text() would look for bind parameters in it.
+        op.get_bind().exec_driver_sql((SQL / file).read_text(encoding="utf-8"))
+        op.execute(f"revoke all on function {function} from public")
+    # Under FORCE a definer function of the tables' owner would see no row, so they belong to fanfold_system.
+    # Handing them over needs CREATE on the schema for the new owner, at that moment only.
+    op.execute("grant create on schema fanfold to fanfold_system")
+    for function in functions:
+        op.execute(f"alter function {function} owner to fanfold_system")
+    op.execute("revoke create on schema fanfold from fanfold_system")
+    op.execute("set local role fanfold_system")
+    for function in functions:
+        op.execute(f"grant execute on function {function} to fanfold_app")
+    op.execute("reset role")
+
+
+def _drop_functions(types: Sequence[str], functions: Sequence[str]) -> None:
+    for function in functions:
+        op.execute(f"drop function {function}")
+    for name in types:
+        op.execute(f"drop type fanfold.{name}")
+
+
 def upgrade() -> None:
+    _drop_functions([*OLD_TYPES], [*OLD_FUNCTIONS])
     _extend_tables()
     _create_key_periods()
     _create_grants()
     _create_outcomes()
     for table in TABLES:
         _protect(table)
+    _create_functions(TYPES, FUNCTIONS)
 
 
 def downgrade() -> None:
+    _drop_functions([*TYPES], [*FUNCTIONS])
     for table in reversed(TABLES):
         op.drop_table(table, schema="fanfold")
     for column in ("rate", "is_counted", "due_units"):
@@ -165,3 +224,4 @@ def downgrade() -> None:
     op.create_check_constraint(
         "period_start", "quota_periods", "extract(day from period_start) = 1", schema="fanfold"
     )
+    _create_functions(OLD_TYPES, OLD_FUNCTIONS)

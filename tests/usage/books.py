@@ -14,6 +14,38 @@ from fanfold.usage.ledger import Ledger
 from fanfold.usage.types import Reservation, Reserved, UsageEvent
 from tests.fixtures.database import TestDatabase, connect
 
+# What no row may be found by.
+TRUTHS = {
+    "quota": """
+        select q.tenant_id from fanfold.quota_periods q
+         where q.tenant_id = any ($1)
+           and (q.reserved <> (select coalesce(sum(r.units), 0) from fanfold.reservations r
+                                where r.tenant_id = q.tenant_id and r.period_start = q.period_start)
+             or q.used <> (select coalesce(sum(e.units), 0) from fanfold.usage_events e
+                            where e.tenant_id = q.tenant_id and e.period_start = q.period_start)
+             or q.prepaid > 0 and q.ceiling is null
+             or q.reserved + q.used - q.prepaid > q.ceiling)
+        """,
+    "prepaid": """
+        select t.id from fanfold.tenants t
+          left join fanfold.prepaid_balances b on b.tenant_id = t.id
+         where t.id = any ($1)
+           and coalesce(b.drawn, 0) <> (select coalesce(sum(q.prepaid), 0) from fanfold.quota_periods q
+                                         where q.tenant_id = t.id)
+        """,
+    "keys": """
+        select k.api_key_id from fanfold.key_periods k
+         where k.tenant_id = any ($1)
+           and (k.reserved <> (select coalesce(sum(r.units), 0) from fanfold.reservations r
+                                where r.tenant_id = k.tenant_id and r.period_start = k.period_start
+                                  and r.api_key_id = k.api_key_id)
+             or k.used <> (select coalesce(sum(e.units), 0) from fanfold.usage_events e
+                            where e.tenant_id = k.tenant_id and e.period_start = k.period_start
+                              and e.api_key_id = k.api_key_id)
+             or k.reserved + k.used > k.ceiling)
+        """,
+}
+
 
 def events(*units: int) -> list[UsageEvent]:
     """Return one event a call, with these units."""
@@ -97,21 +129,10 @@ class Books:
             )
 
     async def check_truths(self, *tenants: UUID) -> None:
-        """`reserved` is the sum of the reservations, `used` that of the events, and no ceiling is passed."""
+        """Every counter is the sum of its rows, for tenants and keys, and no ceiling is passed."""
         async with self.operator() as connection:
-            wrong = await connection.fetch(
-                """
-                select q.tenant_id from fanfold.quota_periods q
-                 where q.tenant_id = any ($1)
-                   and (q.reserved <> (select coalesce(sum(r.units), 0) from fanfold.reservations r
-                                        where r.tenant_id = q.tenant_id and r.period_start = q.period_start)
-                     or q.used <> (select coalesce(sum(e.units), 0) from fanfold.usage_events e
-                                    where e.tenant_id = q.tenant_id and e.period_start = q.period_start)
-                     or q.reserved + q.used > q.ceiling)
-                """,
-                list(tenants),
-            )
-        assert not wrong
+            for name, truth in TRUTHS.items():
+                assert not await connection.fetch(truth, list(tenants)), name
 
 
 async def hold(ledger: Ledger, tenant: UUID, units: int = 1, *, lease_s: float = 60) -> Reserved:

@@ -250,7 +250,7 @@ class TestChangedPlans:
     async def test_with_overage_nothing_is_refused_and_everything_counted(self, books: Books, ledger: Ledger):
         tenant = await books.new_tenant(10, overage=True)
         held = await hold(ledger, tenant, 25)
-        assert held.remaining == 0
+        assert held.remaining is None
         assert (await ledger.settle(held.reservation, events(24))).outcome is Outcome.SETTLED
         quota = await books.quota(tenant)
         assert (quota["granted"], quota["ceiling"], quota["used"]) == (10, None, 24)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fanfold.core.identifiers import uuid7
 from fanfold.tenants.periods import period_of, utc_now
-from fanfold.usage.encoding import FLUSH, encode
+from fanfold.usage.encoding import COMMIT, encode
 from fanfold.usage.items import Item, Operation
 from tests.usage.books import Books, events
 
@@ -35,7 +35,7 @@ async def test_plans_made_on_empty_tables_never_scan_full_ones(books: Books):
         for table in ("reservations", "quota_periods", "usage_events"):
             await superuser.execute(f"vacuum analyze fanfold.{table}")
     async with books.app() as lane:
-        flush = await lane.prepare(FLUSH)
+        flush = await lane.prepare(COMMIT)
         ids = [uuid7() for _ in range(50)]
         await flush.fetchrow(*encode(_batch(Operation.RESERVE, tenant, ids)))
         await flush.fetchrow(*encode(_batch(Operation.SETTLE, tenant, ids)))

@@ -7,17 +7,18 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from fanfold.core.identifiers import uuid7
 from fanfold.usage.ledger import Ledger
 from tests.usage.books import Books, events, hold
 
-TABLES = ("quota_periods", "reservations", "usage_events")
+TABLES = ("quota_periods", "key_periods", "reservations", "usage_events")
 
 
 @pytest.fixture
 async def two_tenants(books: Books, ledger: Ledger) -> list[UUID]:
     tenants = [await books.new_tenant(), await books.new_tenant()]
     for tenant in tenants:
-        await hold(ledger, tenant, 1)
+        await ledger.reserve(tenant_id=tenant, request_id=uuid7(), units=1, lease_s=60, api_key_id=uuid7())
         await ledger.settle((await hold(ledger, tenant, 2)).reservation, events(2))
     return tenants
 
@@ -100,18 +101,22 @@ async def test_the_owner_sees_nothing_without_being_asked_to(books: Books):
             assert await _tenants_seen(owner, table) == set()
 
 
-async def test_only_the_flush_the_sweep_and_the_upkeep_of_usage_may_be_called(app):
+async def test_only_what_moves_units_by_the_rules_and_the_upkeep_of_usage_may_be_called(app):
     callable_functions = await app.fetch(
         "select p.oid::regprocedure::text as name, p.proowner::regrole::text as owner from pg_proc p "
         "where p.pronamespace = 'fanfold'::regnamespace and has_function_privilege(p.oid, 'execute') "
-        "and p.proname ~ '^(ledger|usage)'"
+        "and p.proname ~ '^(ledger|usage|outcome)'"
     )
     assert {(row["name"], row["owner"]) for row in callable_functions} == {
         (
-            "fanfold.ledger_flush(uuid[],date[],fanfold.ledger_item[],fanfold.ledger_event[])",
+            (
+                "fanfold.ledger_commit(uuid[],date[],integer[],uuid[],fanfold.ledger_operation[],"
+                "fanfold.ledger_reading[],fanfold.ledger_claim[],fanfold.ledger_mark[])"
+            ),
             "fanfold_system",
         ),
         ("fanfold.ledger_sweep(integer)", "fanfold_system"),
+        ("fanfold.outcome_resolve(uuid,uuid,text,bigint,text,uuid)", "fanfold_system"),
         ("fanfold.usage_default_rows()", "fanfold_system"),
         ("fanfold.usage_partitions()", "fanfold_owner"),
         ("fanfold.usage_retention(integer)", "fanfold_owner"),
@@ -143,8 +148,8 @@ async def test_no_definer_keeps_the_callers_path(books: Books):
     async with books.superuser() as superuser:
         rows = await superuser.fetch(
             "select proname, proconfig from pg_proc "
-            "where pronamespace = 'fanfold'::regnamespace and prosecdef and proname ~ '^(ledger|usage)'"
+            "where pronamespace = 'fanfold'::regnamespace and prosecdef and proname ~ '^(ledger|usage|outcome)'"
         )
-    assert len(rows) == 8
+    assert len(rows) == 9
     for row in rows:
         assert "search_path=pg_catalog, pg_temp" in row["proconfig"], row["proname"]

@@ -15,7 +15,7 @@ from fanfold.core.db import Database
 from fanfold.core.errors import NotAuthenticated
 from fanfold.idempotency.header import IdempotencyKeyHeader
 from fanfold.idempotency.route import begin_once
-from fanfold.tenants.periods import period_end, period_of, utc_now
+from fanfold.tenants.periods import Period, period_end, period_of, utc_now
 
 CurrentPrincipal = Annotated[Principal, Require()]
 OperatorPrincipal = Annotated[Principal, Require(Scope.OPERATOR)]
@@ -37,6 +37,7 @@ class Quota:
     tenant_id: UUID
     granted: int
     overage_allowed: bool
+    period: Period
     period_start: dt.date
     period_end: dt.datetime
 
@@ -47,6 +48,7 @@ async def _quota(tenant: CurrentTenant) -> Quota:
         tenant_id=tenant.id,
         granted=tenant.limits.monthly_units,
         overage_allowed=tenant.limits.overage_allowed,
+        period=tenant.period,
         period_start=start,
         period_end=period_end(start, tenant.period),
     )

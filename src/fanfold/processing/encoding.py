@@ -59,7 +59,7 @@ async def encode_answer(processed: Processed) -> Sequence[bytes]:
         "usage": {
             "units": processed.units,
             "characters": len(admission.plan.request.text),
-            "quota_remaining": processed.remaining,
+            "quota_remaining": processed.settled.remaining,
         },
     }
     pieces: list[bytes] = []

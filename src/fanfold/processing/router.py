@@ -15,6 +15,7 @@ from fanfold.processing.dependencies import ProcessingServiceDep
 from fanfold.processing.encoding import encode_answer, encode_quote
 from fanfold.processing.schemas import ProcessAnswer, ProcessRequest, QuoteAnswer
 from fanfold.usage.repository import UsageRepository
+from fanfold.usage.types import Warnings
 
 ProcessPrincipal = Annotated[Principal, Require(Scope.PROCESS)]
 
@@ -41,11 +42,22 @@ async def process(
     """Split the text, ask the upstreams at once, fold their answers into one. Failed chunks are data, not errors."""
     try:
         async with cancelled_when_client_leaves(request):
-            admission = await processing.admit(principal, tenant, body)
-            processed = await processing.execute(admission, quota)
-            return PiecewiseResponse(await encode_answer(processed), media_type=MEDIA_TYPE)
+            admission = await processing.admit(principal, tenant, quota, body)
+            processed = await processing.execute(admission)
+            return PiecewiseResponse(
+                await encode_answer(processed),
+                media_type=MEDIA_TYPE,
+                headers=warning_headers(processed.settled.warnings),
+            )
     except ClientLeft:
         return Response(status_code=CLIENT_LEFT_STATUS)
+
+
+def warning_headers(warnings: Warnings) -> dict[str, str]:
+    """Return `Quota-Warning` where 80 or 100 percent are used: a List of Strings with `p` in percent (RFC 9651)."""
+    levels = {"quota": warnings.quota, "budget": warnings.budget}
+    items = [f'"{name}";p={level}' for name, level in levels.items() if level]
+    return {"Quota-Warning": ", ".join(items)} if items else {}
 
 
 @router.post("/quote", responses={200: {"model": QuoteAnswer}})

@@ -16,7 +16,7 @@ from fanfold.fanout.types import CallResult, FanOutAnswer, FanOutRequest, FoldOp
 from fanfold.processing.schemas import ProcessRequest
 from fanfold.processing.selection import AddressPolicy, Selection, select_upstreams
 from fanfold.upstreams.directory import UpstreamDirectory
-from fanfold.usage.errors import Insufficient
+from fanfold.usage.errors import Insufficient, OverBudget
 from fanfold.usage.ledger import Ledger
 from fanfold.usage.types import Outcome, Reservation, Settled, UsageEvent
 
@@ -36,12 +36,11 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Processed:
-    """A request that has run and is billed. `remaining` is None where the plan allows overage."""
+    """A request that has run and is billed."""
 
     admission: Admission
     answer: FanOutAnswer
     settled: Settled
-    remaining: int | None
 
     @property
     def units(self) -> int:
@@ -83,7 +82,7 @@ class ProcessingService:
         return plan, selection
 
     async def admit(
-        self, principal: Principal, tenant: PrincipalTenant, request: ProcessRequest
+        self, principal: Principal, tenant: PrincipalTenant, quota: Quota, request: ProcessRequest
     ) -> Admission:
         """Plan and reserve; raises 402 where the units do not fit into the period, 503 where nobody says in time."""
         plan, selection = await self.plan(tenant, request)
@@ -97,21 +96,23 @@ class ProcessingService:
                     units=plan.units_reserved,
                     lease_s=request.deadline_s + LEASE_MARGIN_S,
                     api_key_id=principal.key_id,
+                    period=quota.period,
                 )
         except TimeoutError:
             raise NotReady(
                 "The units could not be reserved in time. Try again.", headers={"Retry-After": "1"}
             ) from None
         except Insufficient as short:
+            whose = "of the API key's budget for" if isinstance(short, OverBudget) else "in"
             raise QuotaExhausted(
-                f"The request may need {short.needed} units, and {short.remaining} are left in this period.",
+                f"The request may need {short.needed} units, and {short.remaining} are left {whose} this period.",
                 needed=short.needed,
                 remaining=short.remaining,
                 period_ends_at=short.period_end,
             ) from None
         return Admission(request_id, plan, reserved.reservation, selection.by_address)
 
-    async def execute(self, admission: Admission, quota: Quota) -> Processed:
+    async def execute(self, admission: Admission) -> Processed:
         """Fan out, then settle: also when it fails, is cancelled, or the client has left."""
         results: Sequence[CallResult] = ()
         settle_by = asyncio.get_running_loop().time() + admission.plan.request.deadline_s + SETTLE_MARGIN_S
@@ -124,7 +125,7 @@ class ProcessingService:
                     answer = run.answer()
             finally:
                 settled = await self._settle(admission.reservation, results, settle_by)
-        return Processed(admission, answer, settled, None if quota.overage_allowed else settled.remaining)
+        return Processed(admission, answer, settled)
 
     async def _settle(
         self, reservation: Reservation, results: Sequence[CallResult], settle_by: float
@@ -166,6 +167,8 @@ def _events(result: CallResult) -> list[UsageEvent]:
             meter=reading.meter,
             units=reading.units,
             quantity=reading.quantity,
+            rate=reading.rate,
+            is_counted=reading.is_counted,
             upstream_id=result.upstream.id,
             upstream=result.upstream.slug,
         )

@@ -1,4 +1,4 @@
-"""A batch as the arguments of `ledger_flush`: arrays of composites, which asyncpg encodes in one pass."""
+"""A batch as the arguments of `ledger_commit`: arrays of composites, which asyncpg encodes in one pass."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -6,26 +6,66 @@ from uuid import UUID
 
 from fanfold.usage.items import Item
 
-FLUSH = "select status, remaining from fanfold.ledger_flush($1, $2, $3, $4)"
+COMMIT = """
+select status, remaining, quota_warning, budget_warning from fanfold.ledger_commit($1, $2, $3, $4, $5, $6, $7, $8)
+"""
 
-ItemRow = tuple[int, int, UUID, int, float, UUID | None]
-EventRow = tuple[int, int, str, int, int, UUID | None, str | None]
-Arguments = tuple[list[UUID], list[date], list[ItemRow], list[EventRow]]
+OperationRow = tuple[int, int, int | None, UUID, int, float]
+ReadingRow = tuple[int, int, str, int, int, int | None, bool, UUID | None, str | None]
+ClaimRow = tuple[int, str, str, bytes]
+MarkRow = tuple[int, str, str, int]
+Arguments = tuple[
+    list[UUID],
+    list[date],
+    list[int],
+    list[UUID],
+    list[OperationRow],
+    list[ReadingRow],
+    list[ClaimRow],
+    list[MarkRow],
+]
 
 
 def encode(batch: Sequence[Item]) -> Arguments:
-    """Number the quota rows of `batch` from 1, once each; items refer to them, and events to items, by number."""
+    """Number the quota rows and the keys' rows of `batch` from 1, once each; items refer to them by number.
+
+    Readings, claims and marks refer to their item by its place.
+    """
     quotas: dict[tuple[UUID, date], int] = {}
-    items: list[ItemRow] = []
-    events: list[EventRow] = []
+    budgets: dict[tuple[int, UUID], int] = {}
+    items: list[OperationRow] = []
+    readings: list[ReadingRow] = []
     for place, item in enumerate(batch, 1):
         quota = quotas.setdefault((item.tenant_id, item.period_start), len(quotas) + 1)
-        items.append((item.operation, quota, item.request_id, item.units, item.lease_s, item.api_key_id))
-        events.extend(_event_rows(place, item))
-    return [tenant for tenant, _ in quotas], [period for _, period in quotas], items, events
+        budget = None
+        if item.api_key_id is not None:
+            budget = budgets.setdefault((quota, item.api_key_id), len(budgets) + 1)
+        items.append((item.operation, quota, budget, item.request_id, item.units, item.lease_s))
+        readings.extend(_readings(place, item))
+    return (
+        [tenant for tenant, _ in quotas],
+        [period for _, period in quotas],
+        [quota for quota, _ in budgets],
+        [key for _, key in budgets],
+        items,
+        readings,
+        [(n, i.claim.route, i.claim.key, i.claim.body_hash) for n, i in enumerate(batch, 1) if i.claim],
+        [(n, i.mark.route, i.mark.key, i.mark.status) for n, i in enumerate(batch, 1) if i.mark],
+    )
 
 
-def _event_rows(place: int, item: Item) -> list[EventRow]:
+def _readings(place: int, item: Item) -> list[ReadingRow]:
     return [
-        (place, e.call_index, e.meter, e.units, e.quantity, e.upstream_id, e.upstream) for e in item.events
+        (
+            place,
+            e.call_index,
+            e.meter,
+            e.units,
+            e.quantity,
+            e.rate,
+            e.is_counted,
+            e.upstream_id,
+            e.upstream,
+        )
+        for e in item.events
     ]

@@ -2,6 +2,8 @@
 
 LedgerError
 ├── Insufficient       the units do not fit into the period; `processing` makes the client's 402 of it
+├── OverBudget         they do not fit into what the API key may use of it
+├── KeyClaimed         another request has the idempotency key: it runs, or its answer is there
 ├── UnknownTenant      there is no such tenant
 ├── AlreadyReserved    the request holds a reservation already
 └── Rejected           the database refuses this operation, alone or in company; the cause is attached
@@ -22,6 +24,17 @@ class Insufficient(LedgerError):
         self.needed = needed
         self.remaining = remaining
         self.period_end = period_end
+
+
+class OverBudget(Insufficient):
+    """The API key's own budget has fewer free units: `remaining` are the budget's."""
+
+
+class KeyClaimed(LedgerError):
+    """The idempotency key belongs to another request, which runs or has its answer."""
+
+    def __init__(self) -> None:
+        super().__init__("Another request has this idempotency key. Look up what became of it.")
 
 
 class UnknownTenant(LedgerError):

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from fanfold.core.db import Connect
 from fanfold.core.errors import NotReady, Overloaded
 from fanfold.usage.connection import PreparedConnection
-from fanfold.usage.encoding import FLUSH, encode
+from fanfold.usage.encoding import COMMIT, encode
 from fanfold.usage.errors import Rejected, UnknownTenant
 from fanfold.usage.failures import ConnectFailed, Remedy, remedy_for
 from fanfold.usage.items import Answer, Item, Operation, Status
+from fanfold.usage.types import Warnings
 from fanfold.usage.waiting import Waiting
 
 _MAX_PAUSE_S = 1.0
@@ -38,7 +39,7 @@ class GroupCommit:
         self, connect: Connect, *, max_queue: int, patience_s: float, statement_timeout_s: float
     ) -> None:
         self.figures = Figures()
-        self._connection = PreparedConnection(connect, FLUSH, timeout_s=statement_timeout_s)
+        self._connection = PreparedConnection(connect, COMMIT, timeout_s=statement_timeout_s)
         self._max_queue = max_queue
         self._patience_s = patience_s
         self._waiting = Waiting()
@@ -122,7 +123,7 @@ class GroupCommit:
         while batch:
             attempts += 1
             try:
-                self._deliver(batch, *await self._send(batch))
+                self._deliver(batch, await self._send(batch))
             except Exception as error:  # noqa: BLE001 - the lane's edge: its callers hear of it, and the lane goes on
                 remedy = self._note(error, batch)
                 if remedy is Remedy.HALVE or (remedy is Remedy.REPEAT and attempts > 1 and len(batch) > 1):
@@ -134,11 +135,14 @@ class GroupCommit:
             await asyncio.sleep(pause_s)
             pause_s = min(_MAX_PAUSE_S, pause_s * 2 or _FIRST_PAUSE_S)
 
-    async def _send(self, batch: list[Item]) -> tuple[list[int], list[int]]:
+    async def _send(self, batch: list[Item]) -> list[Answer]:
         self.figures.flushes += 1
         self.figures.items += len(batch)
-        status, remaining = await self._connection.fetchrow(encode(batch))
-        return status, remaining
+        columns = await self._connection.fetchrow(encode(batch))
+        return [
+            Answer(item.outcome(Status(status)), free, Warnings(quota, budget))
+            for item, status, free, quota, budget in zip(batch, *columns, strict=True)
+        ]
 
     def _note(self, error: Exception, batch: list[Item]) -> Remedy:
         self.figures.retries += 1
@@ -160,14 +164,13 @@ class GroupCommit:
         await self._flush(batch[:middle])
         await self._flush(batch[middle:])
 
-    def _deliver(self, batch: list[Item], statuses: list[int], remaining: list[int]) -> None:
-        for item, code, free in zip(batch, statuses, remaining, strict=True):
-            status = item.outcome(Status(code))
-            self.figures.late += status is Status.LATE
-            self.figures.unbilled += status is Status.UNBILLED
+    def _deliver(self, batch: list[Item], answers: list[Answer]) -> None:
+        for item, answer in zip(batch, answers, strict=True):
+            self.figures.late += answer.status is Status.LATE
+            self.figures.unbilled += answer.status is Status.UNBILLED
             if not item.answer.done():
-                item.answer.set_result(Answer(status, free))
-            elif item.operation is Operation.RESERVE and status is Status.OK:
+                item.answer.set_result(answer)
+            elif item.operation is Operation.RESERVE and answer.status is Status.OK:
                 self._give_back(item)
 
 

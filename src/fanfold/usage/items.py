@@ -7,7 +7,7 @@ from datetime import date
 from enum import IntEnum
 from uuid import UUID
 
-from fanfold.usage.types import UsageEvent
+from fanfold.usage.types import NO_WARNINGS, Claim, Mark, UsageEvent, Warnings
 
 
 class Operation(IntEnum):
@@ -18,7 +18,7 @@ class Operation(IntEnum):
 
 
 class Status(IntEnum):
-    """What `ledger_flush` answers for an item."""
+    """What `ledger_commit` answers for an item."""
 
     OK = 0
     INSUFFICIENT = 1
@@ -26,14 +26,17 @@ class Status(IntEnum):
     LATE = 3
     UNBILLED = 4
     GONE = 5
+    CLAIMED = 6
+    OVER_BUDGET = 7
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An item's status, and the units of its period that are free after it."""
+    """An item's status, and the units that are free after it: None where overage is allowed."""
 
     status: Status
-    remaining: int
+    remaining: int | None
+    warnings: Warnings = NO_WARNINGS
 
 
 def _new_answer() -> asyncio.Future[Answer]:
@@ -56,9 +59,18 @@ class Item:
     lease_s: float = 0.0
     api_key_id: UUID | None = None
     events: Sequence[UsageEvent] = ()
+    claim: Claim | None = None
+    mark: Mark | None = None
     give_up_at: float = 0.0
     is_uncertain: bool = False
     answer: asyncio.Future[Answer] = field(default_factory=_new_answer)
+
+    @property
+    def names(self) -> tuple[object, ...]:
+        """What may stand in a batch once: the request, and the idempotency key that it claims."""
+        if self.claim is None:
+            return (self.request_id,)
+        return (self.request_id, (self.tenant_id, self.claim.route, self.claim.key))
 
     @property
     def is_dropped(self) -> bool:

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
 from fanfold.core.db import Connect
-from fanfold.tenants.periods import Clock, period_end, period_of, utc_now
-from fanfold.usage.errors import AlreadyReserved, Insufficient
+from fanfold.tenants.periods import Clock, Period, period_end, period_of, utc_now
+from fanfold.usage.errors import AlreadyReserved, Insufficient, KeyClaimed, OverBudget
 from fanfold.usage.group_commit import Figures, GroupCommit
-from fanfold.usage.items import Item, Operation, Status
-from fanfold.usage.types import Outcome, Reservation, Reserved, Settled, UsageEvent
+from fanfold.usage.items import Answer, Item, Operation, Status
+from fanfold.usage.types import Claim, Mark, Outcome, Reservation, Reserved, Settled, UsageEvent
 
 _OUTCOMES = {
     Status.OK: Outcome.SETTLED,
@@ -19,10 +19,11 @@ _OUTCOMES = {
     Status.UNBILLED: Outcome.UNBILLED,
     Status.GONE: Outcome.GONE,
 }
+_SHORT = {Status.INSUFFICIENT: Insufficient, Status.OVER_BUDGET: OverBudget}
 
 
 class Ledger:
-    """Reserves and settles units of tenants' months, through one group commit per process. An async context manager.
+    """Reserves and settles units of tenants' periods, through one group commit per process. An async context manager.
 
     `max_queue` bounds waiting reserves; after `patience_s` of failed attempts an operation raises `NotReady`.
     """
@@ -60,54 +61,69 @@ class Ledger:
     ) -> None:
         await self._commit.close()
 
-    async def reserve(
-        self, *, tenant_id: UUID, request_id: UUID, units: int, lease_s: float, api_key_id: UUID | None = None
+    async def reserve(  # noqa: PLR0913 (keywords, all of one reservation)
+        self,
+        *,
+        tenant_id: UUID,
+        request_id: UUID,
+        units: int,
+        lease_s: float,
+        api_key_id: UUID | None = None,
+        period: Period = Period.MONTH,
+        claim: Claim | None = None,
     ) -> Reserved:
-        """Hold `units` of the tenant's present month for `lease_s` seconds; what is not settled by then is swept.
+        """Hold `units` of the tenant's present period for `lease_s` seconds; what is not settled by then is swept.
 
-        Raises Insufficient, UnknownTenant, AlreadyReserved, core's Overloaded and NotReady. A cancelled caller holds
-        nothing.
+        With a `claim` the idempotency key is the request's from the same commit on. Raises Insufficient, OverBudget,
+        KeyClaimed, UnknownTenant, AlreadyReserved, core's Overloaded and NotReady. A cancelled caller holds nothing.
         """
         reservation = Reservation(
             tenant_id=tenant_id,
             request_id=request_id,
-            period_start=period_of(self._now()),
+            period_start=period_of(self._now(), period),
             units=units,
             api_key_id=api_key_id,
         )
-        answer = await self._commit.reserve(_item(Operation.RESERVE, reservation, lease_s=lease_s))
-        if answer.status is Status.INSUFFICIENT:
-            end = period_end(reservation.period_start)
-            raise Insufficient(needed=units, remaining=answer.remaining, period_end=end)
-        if answer.status is Status.DUPLICATE:
-            raise AlreadyReserved
+        item = _item(Operation.RESERVE, reservation, units=units, lease_s=lease_s, claim=claim)
+        answer = await self._commit.reserve(item)
+        _check(answer, reservation, period)
         return Reserved(reservation, answer.remaining)
 
-    async def settle(self, reservation: Reservation, events: Sequence[UsageEvent]) -> Settled:
+    async def settle(
+        self, reservation: Reservation, events: Sequence[UsageEvent], mark: Mark | None = None
+    ) -> Settled:
         """End a reservation: bill `events`, free the rest. No events: a release.
 
-        The events are billed to the reservation's own month, also after midnight, once however often they are sent.
-        Once this runs it is written even when the caller is cancelled. Raises NotReady, Rejected.
+        The events are billed to the reservation's own period, also after its end, once however often they are sent.
+        With a `mark` the idempotency key has its answer from the same commit on. Once this runs it is written even when
+        the caller is cancelled. Raises NotReady, Rejected.
         """
-        answer = await self._commit.settle(_item(Operation.SETTLE, reservation, events=tuple(events)))
+        item = _item(Operation.SETTLE, reservation, events=tuple(events), mark=mark)
+        answer = await self._commit.settle(item)
         is_release = answer.status is Status.OK and not events
-        return Settled(Outcome.RELEASED if is_release else _OUTCOMES[answer.status], answer.remaining)
+        outcome = Outcome.RELEASED if is_release else _OUTCOMES[answer.status]
+        return Settled(outcome, answer.remaining, answer.warnings)
 
 
-def _item(
-    operation: Operation,
-    reservation: Reservation,
-    *,
-    lease_s: float = 0.0,
-    events: tuple[UsageEvent, ...] = (),
-) -> Item:
+def _item(operation: Operation, reservation: Reservation, **members: Any) -> Item:
     return Item(
         operation=operation,
         tenant_id=reservation.tenant_id,
         request_id=reservation.request_id,
         period_start=reservation.period_start,
-        units=reservation.units if operation is Operation.RESERVE else 0,
-        lease_s=lease_s,
         api_key_id=reservation.api_key_id,
-        events=events,
+        **members,
     )
+
+
+def _check(answer: Answer, reservation: Reservation, period: Period) -> None:
+    if answer.status in _SHORT:
+        raise _SHORT[answer.status](
+            needed=reservation.units,
+            remaining=answer.remaining or 0,
+            period_end=period_end(reservation.period_start, period),
+        )
+    if answer.status is Status.CLAIMED:
+        raise KeyClaimed
+    if answer.status is Status.DUPLICATE:
+        raise AlreadyReserved

@@ -35,30 +35,65 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageEvent:
-    """One meter of one accepted answer: `quantity` in the meter's measure, `units` as priced."""
+    """One meter of one accepted answer: `quantity` in the meter's measure, `units` as priced.
+
+    `rate`: units per call, or per 1,000 of the measure. `is_counted`: tokens that the upstream did not report.
+    """
 
     call_index: int
     meter: str
     units: int
     quantity: int
+    rate: int | None = None
+    is_counted: bool = False
     upstream_id: UUID | None = None
     upstream: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """An idempotency key that a reserve takes in its own commit, and what its request was."""
+
+    route: str
+    key: str
+    body_hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """An idempotency key whose answer is there; a settle says so in its own commit."""
+
+    route: str
+    key: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Warnings:
+    """How much is used of the period's quota, and of the API key's budget, in steps: 0, 80 or 100 percent."""
+
+    quota: int = 0
+    budget: int = 0
+
+
+NO_WARNINGS = Warnings()
+
+
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """A reservation that was granted, and the units of the period that are still free."""
+    """A reservation that was granted, and the units still free: None where overage is allowed."""
 
     reservation: Reservation
-    remaining: int
+    remaining: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of a reservation, and the units of the period that are free after it."""
+    """What became of a reservation, and the units that are free after it: None where overage is allowed."""
 
     outcome: Outcome
-    remaining: int
+    remaining: int | None
+    warnings: Warnings = NO_WARNINGS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,7 @@
-"""The queue before the flush: in order of arrival, an id once in a batch."""
+"""The queue before the flush: in order of arrival, an id and an idempotency key once in a batch."""
 
 import asyncio
 from collections import deque
-from uuid import UUID
 
 from fanfold.usage.items import Item
 
@@ -41,20 +40,21 @@ class Waiting:
     def take(self) -> list[Item]:
         """Take the next batch: at most 500 items and 5,000 events, but always one item.
 
-        The second item of an id waits for the batch after; a reserve that nobody awaits any more is dropped.
+        The second item of an id or an idempotency key waits for the batch after; a reserve that nobody awaits any more
+        is dropped.
         """
         batch: list[Item] = []
         later: list[Item] = []
-        ids: set[UUID] = set()
+        names: set[object] = set()
         events = 0
         while self._items and len(batch) < MAX_ITEMS:
             if batch and events + len(self._items[0].events) > MAX_EVENTS:
                 break
             item = self._items.popleft()
-            if item.request_id in ids:
+            if not names.isdisjoint(item.names):
                 later.append(item)
             elif not item.is_dropped:
-                ids.add(item.request_id)
+                names.update(item.names)
                 batch.append(item)
                 events += len(item.events)
         self._items.extendleft(reversed(later))

@@ -5,7 +5,7 @@ import pytest
 
 from fanfold.core.identifiers import uuid7
 from fanfold.tenants.periods import period_of, utc_now
-from fanfold.usage.encoding import FLUSH, encode
+from fanfold.usage.encoding import COMMIT, encode
 from fanfold.usage.items import Item, Operation, Status
 from tests.usage.books import Books, events
 
@@ -22,7 +22,7 @@ async def test_two_of_one_id_in_a_flush_are_refused_as_a_whole(books: Books):
     batch = [_reserve(tenant, uuid7()), _reserve(tenant, request), _reserve(tenant, request)]
     async with books.app() as lane:
         with pytest.raises(asyncpg.PostgresError) as refusal:
-            await lane.fetchrow(FLUSH, *encode(batch))
+            await lane.fetchrow(COMMIT, *encode(batch))
     assert refusal.value.sqlstate == "FF001"
     assert await books.rows("reservations", tenant) == []
 
@@ -35,11 +35,11 @@ async def test_an_id_that_was_settled_bills_no_second_time(books: Books):
         period_start=period_of(utc_now()), events=events(1),
     )  # fmt: skip
     async with books.app() as lane:
-        await lane.fetchrow(FLUSH, *encode([_reserve(tenant, request)]))
-        await lane.fetchrow(FLUSH, *encode([settle]))
-        await lane.fetchrow(FLUSH, *encode([_reserve(tenant, request)]))
+        await lane.fetchrow(COMMIT, *encode([_reserve(tenant, request)]))
+        await lane.fetchrow(COMMIT, *encode([settle]))
+        await lane.fetchrow(COMMIT, *encode([_reserve(tenant, request)]))
         with pytest.raises(asyncpg.PostgresError) as refusal:
-            await lane.fetchrow(FLUSH, *encode([settle]))
+            await lane.fetchrow(COMMIT, *encode([settle]))
     assert refusal.value.sqlstate == "FF001"
     assert len(await books.rows("usage_events", tenant)) == 1
     await books.check_truths(tenant)
@@ -48,7 +48,7 @@ async def test_an_id_that_was_settled_bills_no_second_time(books: Books):
 async def test_a_decision_that_passed_the_limit_would_be_refused_by_the_table(books: Books):
     tenant = await books.new_tenant(10)
     async with books.app() as lane, books.superuser() as superuser:
-        await lane.fetchrow(FLUSH, *encode([_reserve(tenant, uuid7(), 10)]))
+        await lane.fetchrow(COMMIT, *encode([_reserve(tenant, uuid7(), 10)]))
         with pytest.raises(asyncpg.CheckViolationError):
             await superuser.execute("update fanfold.quota_periods set used = 1 where tenant_id = $1", tenant)
 
@@ -59,6 +59,6 @@ async def test_the_answers_are_in_the_order_of_the_items(books: Books):
         _reserve(tenant, uuid7(), units) for tenant, units in ((rich, 20), (poor, 2), (rich, 40), (poor, 1))
     ]
     async with books.app() as lane:
-        status, remaining = await lane.fetchrow(FLUSH, *encode(batch))
+        status, remaining, *_ = await lane.fetchrow(COMMIT, *encode(batch))
     assert status == [Status.OK, Status.INSUFFICIENT, Status.INSUFFICIENT, Status.OK]
     assert remaining == [30, 1, 30, 0]

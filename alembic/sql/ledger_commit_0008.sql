@@ -1,0 +1,498 @@
+-- One flush of the group commit: every waiting operation of a process, in one call and one commit.
+--
+-- The caller numbers the quota rows that the batch touches, and the API keys' rows, once each; an item refers to them by
+-- number, so its tenant has a single source. An id, and an idempotency key, stands in a batch once (the caller sees to it).
+-- Operations: 1 reserve; 2 settle, without readings a release; 3 lapse, the end of an expired lease; 4 charge, readings
+-- without a reservation. For each item, in order of arrival:
+--   status          0 ok, 1 insufficient, 2 duplicate, 3 late (billed from the free part), 4 unbilled, 5 gone,
+--                   6 claimed (another request has the idempotency key), 7 over the key's budget
+--   remaining       units that are neither used nor held after this item, never below 0; null where overage is allowed;
+--                   for 7 those of the key's budget
+--   quota_warning, budget_warning   0, 80 or 100: how much of it is used, in steps
+--
+-- The order is lock, look, decide, write: whoever moves units locks the quota rows first, then the balances, then the
+-- keys' rows, each in key order; only then does DELETE ... RETURNING say which units move. Whoever deleted first would
+-- deadlock against this.
+--
+-- A period's units come from its limit (plan or override, plus grants of the period) and, beyond it, from the tenant's
+-- prepaid balance. `base` is the limit, or what a lowered limit found already taken; it sinks as units return. What is
+-- taken beyond the base is drawn from the balance, so units that return go back to it first.
+create function fanfold.ledger_commit(
+  p_tenants uuid[], p_periods date[],
+  p_budget_quotas integer[], p_budget_keys uuid[],
+  p_items fanfold.ledger_operation[],
+  p_readings fanfold.ledger_reading[],
+  p_claims fanfold.ledger_claim[],
+  p_marks fanfold.ledger_mark[],
+  out status smallint[], out remaining bigint[], out quota_warning smallint[], out budget_warning smallint[])
+language plpgsql security definer
+-- Temporary tables come first in any path that does not name pg_temp last.
+set search_path = pg_catalog, pg_temp
+-- Pinned plans: one made while reservations is empty (after a quiet night) would join by a filter over a full scan.
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_indexonlyscan = off
+set enable_bitmapscan = off
+as $function$
+#variable_conflict use_variable
+declare
+  op_reserve constant smallint := 1;
+  op_settle constant smallint := 2;
+  op_lapse constant smallint := 3;
+  op_charge constant smallint := 4;
+  s_ok constant smallint := 0;
+  s_insufficient constant smallint := 1;
+  s_duplicate constant smallint := 2;
+  s_late constant smallint := 3;
+  s_unbilled constant smallint := 4;
+  s_gone constant smallint := 5;
+  s_claimed constant smallint := 6;
+  s_budget constant smallint := 7;
+  n_items constant integer := cardinality(p_items);
+  n_quotas constant integer := cardinality(p_tenants);
+  n_budgets constant integer := cardinality(p_budget_keys);
+  -- for each quota row
+  q_limit bigint[]; q_base bigint[]; q_overage boolean[]; q_reserved bigint[]; q_used bigint[]; q_drawn bigint[];
+  q_warned smallint[]; q_level smallint[] := array_fill(0::smallint, array[n_quotas]);
+  q_balance integer[] := array_fill(null::integer, array[n_quotas]);
+  -- for each prepaid balance
+  b_tenants uuid[]; b_granted bigint[]; b_drawn bigint[];
+  -- for each API key's row
+  k_limit bigint[]; k_base bigint[]; k_reserved bigint[]; k_used bigint[];
+  k_warned smallint[]; k_level smallint[] := array_fill(0::smallint, array[n_budgets]);
+  -- for each item
+  i_operation smallint[]; i_quota integer[]; i_budget integer[]; i_id uuid[]; i_units bigint[];
+  i_known boolean[] := array_fill(false, array[n_items]);           -- reserve: the reservation is there already
+  i_claimed boolean[] := array_fill(false, array[n_items]);         -- reserve: its idempotency key is another request's
+  i_held bigint[] := array_fill(null::bigint, array[n_items]);      -- units of the reservation it ended
+  i_due bigint[] := array_fill(0::bigint, array[n_items]);          -- units of the readings to write
+  i_readings integer[] := array_fill(0, array[n_items]);            -- how many readings came
+  i_new integer[] := array_fill(0, array[n_items]);                 -- how many of them are not there yet
+  i_refused boolean[] := array_fill(false, array[n_items]);         -- they are there, as unbilled
+  i_closed boolean[] := array_fill(false, array[n_items]);          -- late, and a person or a retry has decided already
+  i_billed bigint[] := array_fill(0::bigint, array[n_items]);       -- units billed by this item
+  found_rows integer;
+  reserves integer := 0;
+  written bigint;
+  expected bigint;
+  any_late boolean := false;
+  any_outcome boolean := false;
+  q integer;
+  k integer;
+  b integer;
+  held bigint;
+  holds bigint;
+  bills bigint;
+  beyond bigint;
+  free_of_quota bigint;
+  free_of_budget bigint;
+  taken bigint;
+  drawn bigint;
+  moves boolean;
+  r record;
+begin
+  status := array_fill(s_ok, array[n_items]);
+  remaining := array_fill(null::bigint, array[n_items]);
+  quota_warning := array_fill(0::smallint, array[n_items]);
+  budget_warning := quota_warning;
+  select array_agg(x.operation), array_agg(x.quota), array_agg(x.budget), array_agg(x.id), array_agg(x.units)
+    into i_operation, i_quota, i_budget, i_id, i_units
+    from unnest(p_items) x;
+
+  -- 1. Make the rows that are missing. Before any lock: a row held while waiting for another's insert could deadlock.
+  insert into fanfold.quota_periods (tenant_id, period_start, granted, ceiling)
+  select w.tenant_id, w.period_start, 0, 0                            -- the limits are written below
+    from unnest(p_tenants, p_periods) w(tenant_id, period_start)
+    left join lateral (select true as there from fanfold.quota_periods t
+                        where t.tenant_id = w.tenant_id and t.period_start = w.period_start limit 1) t on true
+   cross join lateral (select from fanfold.tenants n where n.id = w.tenant_id limit 1) n
+   where t.there is null
+   order by w.tenant_id, w.period_start
+      on conflict do nothing;
+  insert into fanfold.prepaid_balances (tenant_id)
+  select w.tenant_id
+    from (select distinct x.tenant_id from unnest(p_tenants) x(tenant_id)) w
+   cross join lateral (select from fanfold.grants g
+                        where g.tenant_id = w.tenant_id and g.period_start is null limit 1) g
+    left join lateral (select true as there from fanfold.prepaid_balances t
+                        where t.tenant_id = w.tenant_id limit 1) t on true
+   where t.there is null
+   order by w.tenant_id
+      on conflict do nothing;
+  if n_budgets > 0 then
+    insert into fanfold.key_periods (tenant_id, api_key_id, period_start)
+    select p_tenants[w.quota], w.api_key_id, p_periods[w.quota]
+      from unnest(p_budget_quotas, p_budget_keys) w(quota, api_key_id)
+      left join lateral (select true as there from fanfold.key_periods t
+                          where t.tenant_id = p_tenants[w.quota] and t.api_key_id = w.api_key_id
+                            and t.period_start = p_periods[w.quota] limit 1) t on true
+     where t.there is null
+     order by 1, 2, 3
+        on conflict do nothing;
+  end if;
+
+  -- 2. Lock them, each table in key order.
+  select count(*), array_agg(l.reserved order by l.place), array_agg(l.used order by l.place),
+         array_agg(l.prepaid order by l.place), array_agg(l.warned order by l.place)
+    into found_rows, q_reserved, q_used, q_drawn, q_warned
+    from (select w.place, t.*
+            from (select * from unnest(p_tenants, p_periods) with ordinality w(tenant_id, period_start, place)
+                   order by w.tenant_id, w.period_start) w
+           cross join lateral (select t.reserved, t.used, t.prepaid, t.warned from fanfold.quota_periods t
+                                where t.tenant_id = w.tenant_id and t.period_start = w.period_start
+                                  for no key update) t) l;
+  if found_rows < n_quotas then
+    raise exception 'ledger: no such tenant' using errcode = 'FF002';
+  end if;
+  select array_agg(l.tenant_id), array_agg(l.drawn) into b_tenants, b_drawn
+    from (select w.tenant_id, t.drawn
+            from (select distinct x.tenant_id from unnest(p_tenants) x(tenant_id) order by x.tenant_id) w
+           cross join lateral (select t.drawn from fanfold.prepaid_balances t
+                                where t.tenant_id = w.tenant_id for no key update) t) l;
+  if n_budgets > 0 then
+    select array_agg(l.reserved order by l.place), array_agg(l.used order by l.place),
+           array_agg(l.warned order by l.place)
+      into k_reserved, k_used, k_warned
+      from (select w.place, t.*
+              from (select p_tenants[x.quota] as tenant_id, x.api_key_id, p_periods[x.quota] as period_start, x.place
+                      from unnest(p_budget_quotas, p_budget_keys) with ordinality x(quota, api_key_id, place)
+                     order by 1, 2, 3) w
+             cross join lateral (select t.reserved, t.used, t.warned from fanfold.key_periods t
+                                  where t.tenant_id = w.tenant_id and t.api_key_id = w.api_key_id
+                                    and t.period_start = w.period_start for no key update) t) l;
+  end if;
+
+  -- 3. What may be used, as it is now: a statement's snapshot is taken after the locks before it.
+  select array_agg(l.units order by w.place), array_agg(l.overage order by w.place)
+    into q_limit, q_overage
+    from unnest(p_tenants, p_periods) with ordinality w(tenant_id, period_start, place)
+   cross join lateral (
+         select greatest(coalesce((t.limit_overrides ->> 'monthly_units')::bigint, p.monthly_units)
+                         + (select coalesce(sum(g.units), 0)::bigint from fanfold.grants g
+                             where g.tenant_id = w.tenant_id and g.period_start = w.period_start), 0) as units,
+                coalesce((t.limit_overrides ->> 'overage_allowed')::boolean, p.overage_allowed) as overage
+           from fanfold.tenants t
+          cross join lateral (select s.monthly_units, s.overage_allowed
+                                from fanfold.plans s where s.code = t.plan limit 1) p
+          where t.id = w.tenant_id limit 1) l;
+  if b_tenants is not null then
+    select array_agg((select greatest(coalesce(sum(g.units), 0)::bigint, 0) from fanfold.grants g
+                       where g.tenant_id = w.tenant_id and g.period_start is null) order by w.place)
+      into b_granted
+      from unnest(b_tenants) with ordinality w(tenant_id, place);
+    select array_agg(array_position(b_tenants, w.tenant_id) order by w.place) into q_balance
+      from unnest(p_tenants) with ordinality w(tenant_id, place);
+  end if;
+  if n_budgets > 0 then
+    select array_agg(l.budget_units order by w.place) into k_limit
+      from unnest(p_budget_quotas, p_budget_keys) with ordinality w(quota, api_key_id, place)
+      left join lateral (select t.budget_units from fanfold.api_keys t
+                          where t.tenant_id = p_tenants[w.quota] and t.id = w.api_key_id limit 1) l on true;
+  end if;
+  q_base := q_limit;
+  for i in 1 .. n_quotas loop
+    taken := q_reserved[i] + q_used[i];
+    q_base[i] := greatest(q_limit[i], taken - q_drawn[i]);
+    drawn := case when q_overage[i] then 0 else greatest(taken - q_base[i], 0) end;
+    b := q_balance[i];
+    if b is not null then
+      b_drawn[b] := b_drawn[b] + drawn - q_drawn[i];
+    end if;
+    q_drawn[i] := drawn;
+  end loop;
+  k_base := k_limit;
+  for i in 1 .. n_budgets loop
+    k_base[i] := greatest(k_limit[i], case when k_limit[i] is not null then k_reserved[i] + k_used[i] end);
+  end loop;
+
+  -- 4. What is there already. LATERAL with LIMIT 1 keeps each look-up an index probe.
+  if op_reserve = any (i_operation) then
+    for r in select x.place
+               from unnest(i_operation, i_quota, i_id) with ordinality x(operation, quota, id, place)
+              cross join lateral (select from fanfold.reservations t
+                                   where t.tenant_id = p_tenants[x.quota] and t.id = x.id limit 1) t
+              where x.operation = op_reserve
+    loop
+      i_known[r.place] := true;
+    end loop;
+  end if;
+  for r in select c.item
+             from unnest(p_claims) c
+            cross join lateral (select t.request_id, t.status, t.created_at from fanfold.idempotency_keys t
+                                 where t.tenant_id = p_tenants[i_quota[c.item]] and t.route = c.route and t.key = c.key
+                                 limit 1) t
+             left join lateral (select true as lives from fanfold.reservations v
+                                 where v.tenant_id = p_tenants[i_quota[c.item]] and v.id = t.request_id limit 1) v on true
+            where t.created_at > now() - interval '24 hours' and (t.status is not null or v.lives)
+              and t.request_id <> i_id[c.item]
+  loop
+    i_claimed[r.item] := true;
+  end loop;
+  if op_settle = any (i_operation) or op_lapse = any (i_operation) then
+    for r in delete from fanfold.reservations t
+              using unnest(i_operation, i_quota, i_id) with ordinality x(operation, quota, id, place)
+              where t.tenant_id = p_tenants[x.quota] and t.id = x.id and t.period_start = p_periods[x.quota]
+                and (x.operation = op_settle or (x.operation = op_lapse and t.expires_at < now()))
+             returning x.place, t.units
+    loop
+      i_held[r.place] := r.units;
+    end loop;
+  end if;
+  for r in select x.item, sum(x.units)::bigint as units, count(*)::integer as readings
+             from unnest(p_readings) x group by x.item
+  loop
+    i_due[r.item] := r.units;
+    i_readings[r.item] := r.readings;
+    i_new[r.item] := r.readings;
+    any_late := any_late or i_held[r.item] is null;
+  end loop;
+  if any_late then                      -- of a settle without its reservation only events that are not there count
+    for r in select x.item,
+                    coalesce(sum(x.units) filter (where t.outcome is null), 0)::bigint as units,
+                    (count(*) filter (where t.outcome is null))::integer as readings,
+                    coalesce(bool_or(t.outcome = 'unbilled'), false) as refused
+               from unnest(p_readings) x
+               left join lateral (
+                    select t.outcome from fanfold.usage_events t
+                     where t.tenant_id = p_tenants[i_quota[x.item]] and t.request_id = i_id[x.item]
+                       and t.call_index = x.call_index and t.meter = x.meter
+                       and t.period_start = p_periods[i_quota[x.item]] limit 1) t on true
+              where i_held[x.item] is null
+              group by x.item
+    loop
+      i_due[r.item] := r.units;
+      i_new[r.item] := r.readings;
+      i_refused[r.item] := r.refused;
+    end loop;
+    for r in select x.place
+               from unnest(i_operation, i_quota, i_id, i_held) with ordinality x(operation, quota, id, held, place)
+              cross join lateral (select from fanfold.outcomes t
+                                   where t.tenant_id = p_tenants[x.quota] and t.request_id = x.id
+                                     and t.resolution in ('billed', 'waived') limit 1) t
+              where x.operation = op_settle and x.held is null
+    loop
+      i_closed[r.place] := true;
+    end loop;
+    for r in select m.item
+               from unnest(p_marks) m
+              cross join lateral (select t.request_id from fanfold.idempotency_keys t
+                                   where t.tenant_id = p_tenants[i_quota[m.item]] and t.route = m.route
+                                     and t.key = m.key limit 1) t
+              where i_held[m.item] is null and t.request_id <> i_id[m.item]
+    loop
+      i_closed[r.item] := true;         -- the retry of a lapsed claim has it: one key is billed once
+    end loop;
+  end if;
+
+  -- 5. Decide one by one, in order of arrival: a big request that does not fit refuses no smaller one after it.
+  for i in 1 .. n_items loop
+    q := i_quota[i];
+    k := i_budget[i];
+    b := q_balance[q];
+    held := coalesce(i_held[i], 0);
+    holds := case when i_operation[i] = op_reserve then i_units[i] else 0 end;
+    bills := case when i_operation[i] in (op_settle, op_charge) then i_due[i] else 0 end;
+    beyond := holds + bills - held;     -- what was held is billed even where the limit has sunk below it
+    free_of_quota := q_base[q] - q_reserved[q] - q_used[q] + q_drawn[q];
+    if b is not null then
+      free_of_quota := free_of_quota + greatest(b_granted[b] - b_drawn[b], 0);
+    end if;
+    free_of_budget := k_base[k] - k_reserved[k] - k_used[k];          -- null: no key, or one without a budget
+    moves := true;
+    if i_operation[i] = op_reserve and i_known[i] then
+      status[i] := s_duplicate;
+      moves := false;
+    elsif i_operation[i] = op_reserve and i_claimed[i] then
+      status[i] := s_claimed;
+      moves := false;
+    elsif i_operation[i] = op_lapse then
+      status[i] := case when i_held[i] is null then s_gone else s_ok end;
+    elsif i_operation[i] in (op_settle, op_charge) and i_held[i] is null and (i_new[i] = 0 or i_closed[i]) then
+      -- nothing left to move, nothing left to write
+      status[i] := case when i_readings[i] = 0 or (i_closed[i] and i_new[i] > 0) then s_gone
+                        when i_refused[i] then s_unbilled else s_duplicate end;
+      moves := false;
+    elsif beyond > 0 and ((not q_overage[q] and beyond > free_of_quota) or beyond > free_of_budget) then
+      if i_operation[i] = op_settle then
+        status[i] := s_unbilled;
+        bills := 0;
+      else
+        status[i] := case when not q_overage[q] and beyond > free_of_quota then s_insufficient else s_budget end;
+        moves := false;
+      end if;
+    elsif i_operation[i] = op_settle and i_held[i] is null then
+      status[i] := s_late;
+    end if;
+    if moves then
+      i_billed[i] := bills;
+      q_reserved[q] := q_reserved[q] + holds - held;
+      q_used[q] := q_used[q] + bills;
+      if not q_overage[q] then
+        taken := q_reserved[q] + q_used[q];
+        q_base[q] := greatest(q_limit[q], least(q_base[q], taken));
+        drawn := greatest(taken - q_base[q], 0);
+        if b is not null then
+          b_drawn[b] := b_drawn[b] + drawn - q_drawn[q];
+        end if;
+        q_drawn[q] := drawn;
+      end if;
+      if k is not null then
+        k_reserved[k] := k_reserved[k] + holds - held;
+        k_used[k] := k_used[k] + bills;
+        k_base[k] := greatest(k_limit[k], case when k_limit[k] is not null
+                                               then least(k_base[k], k_reserved[k] + k_used[k]) end);
+      end if;
+      if i_operation[i] = op_reserve then
+        reserves := reserves + 1;
+      end if;
+    end if;
+    if status[i] = s_budget then
+      remaining[i] := greatest(free_of_budget, 0);
+    elsif not q_overage[q] then
+      free_of_quota := q_base[q] - q_reserved[q] - q_used[q] + q_drawn[q];
+      if b is not null then
+        free_of_quota := free_of_quota + greatest(b_granted[b] - b_drawn[b], 0);
+      end if;
+      remaining[i] := greatest(free_of_quota, 0);
+    end if;
+    any_outcome := any_outcome or i_operation[i] = op_lapse or status[i] = s_unbilled
+                   or (i_operation[i] = op_settle and i_held[i] is null);
+  end loop;
+
+  -- 6. How much is used, in steps. A raised limit takes a warning back, so that it is given again in its time.
+  for i in 1 .. n_quotas loop
+    taken := q_limit[i];                -- all that there is to use
+    b := q_balance[i];
+    if b is not null and not q_overage[i] then
+      taken := taken + q_drawn[i] + greatest(b_granted[b] - b_drawn[b], 0);
+    elsif q_drawn[i] > 0 then
+      raise exception 'ledger: units drawn from no balance' using errcode = 'FF005';
+    end if;
+    q_level[i] := case when taken = 0 or q_used[i] = 0 then 0 when q_used[i] >= taken then 100
+                       when q_used[i] >= taken - taken / 5 then 80 else 0 end;
+  end loop;
+  for i in 1 .. n_budgets loop
+    k_level[i] := case when k_limit[i] is null or k_used[i] = 0 then 0 when k_used[i] >= k_limit[i] then 100
+                       when k_used[i] >= k_limit[i] - k_limit[i] / 5 then 80 else 0 end;
+  end loop;
+  for i in 1 .. n_items loop
+    quota_warning[i] := q_level[i_quota[i]];
+    budget_warning[i] := coalesce(k_level[i_budget[i]], 0);
+  end loop;
+
+  -- 7. Write, each table once. A count that differs means an id twice: the whole flush is undone, and sent in halves.
+  if reserves > 0 then
+    insert into fanfold.reservations (tenant_id, id, period_start, api_key_id, units, expires_at)
+    select p_tenants[x.quota], x.id, p_periods[x.quota], p_budget_keys[x.budget], x.units,
+           now() + make_interval(secs => x.lease_s)
+      from unnest(p_items, status) x(operation, quota, budget, id, units, lease_s, outcome)
+     where x.operation = op_reserve and x.outcome = s_ok
+        on conflict do nothing;
+    get diagnostics written = row_count;
+    if written <> reserves then
+      raise exception 'ledger: one id twice in a flush' using errcode = 'FF001';
+    end if;
+  end if;
+  if cardinality(p_readings) > 0 then
+    insert into fanfold.usage_events (tenant_id, request_id, call_index, meter, period_start, units, due_units, outcome,
+                                      upstream_id, upstream, quantity, rate, is_counted, api_key_id)
+    select p_tenants[i_quota[x.item]], i_id[x.item], x.call_index, x.meter, p_periods[i_quota[x.item]],
+           case when status[x.item] = s_unbilled then 0 else x.units end,
+           case when status[x.item] = s_unbilled then x.units else 0 end,
+           case when status[x.item] = s_unbilled then 'unbilled' else 'billed' end,
+           x.upstream_id, x.upstream, x.quantity, x.rate, x.is_counted, p_budget_keys[i_budget[x.item]]
+      from unnest(p_readings) x
+     where status[x.item] in (s_ok, s_late, s_unbilled)
+        on conflict do nothing;
+    get diagnostics written = row_count;
+    select coalesce(sum(x.readings), 0) into expected from unnest(i_new, status) x(readings, outcome)
+     where x.outcome in (s_ok, s_late, s_unbilled);
+    if written <> expected then
+      raise exception 'ledger: one usage event twice in a flush' using errcode = 'FF001';
+    end if;
+  end if;
+  -- The old sums in the ceilings, not the new ones, keep the tables' CHECKs a guard over the decisions above.
+  update fanfold.quota_periods t
+     set reserved = x.reserved, used = x.used, prepaid = x.drawn, granted = x.granted, warned = x.level,
+         ceiling = case when not x.overage
+                        then greatest(x.granted, least(t.reserved + t.used - t.prepaid, x.reserved + x.used)) end
+    from unnest(p_tenants, p_periods, q_reserved, q_used, q_drawn, q_limit, q_overage, q_level)
+         x(tenant_id, period_start, reserved, used, drawn, granted, overage, level)
+   where t.tenant_id = x.tenant_id and t.period_start = x.period_start;
+  if b_tenants is not null then
+    update fanfold.prepaid_balances t
+       set drawn = x.drawn, ceiling = greatest(x.granted, least(t.drawn, x.drawn))
+      from unnest(b_tenants, b_drawn, b_granted) x(tenant_id, drawn, granted)
+     where t.tenant_id = x.tenant_id;
+  end if;
+  if n_budgets > 0 then
+    update fanfold.key_periods t
+       set reserved = x.reserved, used = x.used, granted = x.granted, warned = x.level,
+           ceiling = case when x.granted is not null
+                          then greatest(x.granted, least(t.reserved + t.used, x.reserved + x.used)) end
+      from unnest(p_budget_quotas, p_budget_keys, k_reserved, k_used, k_limit, k_level)
+           x(quota, api_key_id, reserved, used, granted, level)
+     where t.tenant_id = p_tenants[x.quota] and t.api_key_id = x.api_key_id and t.period_start = p_periods[x.quota];
+  end if;
+  insert into fanfold.outbox (tenant_id, id, topic, payload)
+  select x.tenant_id, gen_random_uuid(), 'quota.warning',
+         jsonb_build_object('tenant_id', x.tenant_id, 'period_start', x.period_start, 'holder', 'tenant',
+                            'api_key_id', null, 'level', x.level, 'used', x.used, 'limit', x.granted)
+    from unnest(p_tenants, p_periods, q_used, q_limit, q_level, q_warned)
+         x(tenant_id, period_start, used, granted, level, warned)
+   where x.level > x.warned
+  union all
+  select p_tenants[x.quota], gen_random_uuid(), 'quota.warning',
+         jsonb_build_object('tenant_id', p_tenants[x.quota], 'period_start', p_periods[x.quota], 'holder', 'api_key',
+                            'api_key_id', x.api_key_id, 'level', x.level, 'used', x.used, 'limit', x.granted)
+    from unnest(p_budget_quotas, p_budget_keys, k_used, k_limit, k_level, k_warned)
+         x(quota, api_key_id, used, granted, level, warned)
+   where x.level > x.warned;
+
+  -- 8. Outcomes that a person may have to look at, and those that have found their end.
+  if any_outcome then
+    insert into fanfold.outcomes (tenant_id, request_id, kind, period_start, api_key_id, units)
+    select p_tenants[x.quota], x.id, case when x.operation = op_lapse then 'unknown' else 'unbilled' end,
+           p_periods[x.quota], p_budget_keys[x.budget], case when x.operation = op_lapse then x.held else x.due end
+      from unnest(i_operation, i_quota, i_budget, i_id, i_held, i_due, i_new, status)
+           x(operation, quota, budget, id, held, due, readings, outcome)
+     where (x.operation = op_lapse and x.outcome = s_ok)
+        or (x.operation = op_settle and x.outcome = s_unbilled and x.readings > 0)
+        on conflict (tenant_id, request_id) do update
+           set kind = excluded.kind, units = excluded.units
+         where outcomes.resolved_at is null;
+    update fanfold.outcomes t
+       set resolved_at = now(), resolution = 'settled', resolved_units = x.billed
+      from unnest(i_operation, i_quota, i_id, i_billed, i_readings, status) x(operation, quota, id, billed, readings, outcome)
+     where t.tenant_id = p_tenants[x.quota] and t.request_id = x.id and t.resolved_at is null
+       and x.operation = op_settle and (x.outcome = s_late or (x.outcome = s_gone and x.readings = 0));
+  end if;
+
+  -- 9. Idempotency keys: claimed with the reservation, answered with the settle.
+  if cardinality(p_claims) > 0 then
+    insert into fanfold.idempotency_keys as t (tenant_id, route, key, body_hash, request_id)
+    select p_tenants[i_quota[c.item]], c.route, c.key, c.body_hash, i_id[c.item]
+      from unnest(p_claims) c
+     where status[c.item] = s_ok
+        on conflict (tenant_id, route, key) do update
+           set body_hash = excluded.body_hash, request_id = excluded.request_id, status = null, headers = null,
+               units = null, remaining = null, created_at = now(), answered_at = null
+         where t.created_at <= now() - interval '24 hours'
+            or (t.status is null and not exists (select from fanfold.reservations v
+                                                  where v.tenant_id = t.tenant_id and v.id = t.request_id));
+    get diagnostics written = row_count;
+    select count(*) into expected from unnest(p_claims) c where status[c.item] = s_ok;
+    if written <> expected then
+      raise exception 'ledger: an idempotency key was claimed meanwhile' using errcode = 'FF001';
+    end if;
+  end if;
+  if cardinality(p_marks) > 0 then
+    update fanfold.idempotency_keys t
+       set status = m.status, answered_at = now(), units = i_billed[m.item], remaining = remaining[m.item]
+      from unnest(p_marks) m
+     where t.tenant_id = p_tenants[i_quota[m.item]] and t.route = m.route and t.key = m.key
+       and t.request_id = i_id[m.item] and t.status is null
+       and (status[m.item] in (s_ok, s_late, s_unbilled) or i_readings[m.item] = 0);
+  end if;
+end
+$function$
