@@ -1,6 +1,7 @@
 """The ledger's books as a test sees them: tenants made, rows read as an operator, truths checked."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from uuid import UUID
 from fanfold.core.identifiers import uuid7
 from fanfold.usage.errors import Insufficient
 from fanfold.usage.ledger import Ledger
-from fanfold.usage.types import Reservation, Reserved, UsageEvent
+from fanfold.usage.types import Reservation, Reserved, Settled, UsageEvent
 from tests.fixtures.database import TestDatabase, connect
 
 # What no row may be found by.
@@ -109,6 +110,56 @@ class Books:
                 tenant, units,
             )  # fmt: skip
 
+    async def grant(self, tenant: UUID, units: int, *, period: date | None = None) -> None:
+        """Grant units for a period, or prepaid ones."""
+        async with self.operator() as connection:
+            await connection.execute(
+                "insert into fanfold.grants (tenant_id, id, kind, period_start, units, reason, granted_by) "
+                "values ($1, $2, $3, $4, $5, '补偿', $2)",
+                tenant, uuid7(), "prepaid" if period is None else "period", period, units,
+            )  # fmt: skip
+
+    async def new_key(self, tenant: UUID, budget: int | None = None) -> UUID:
+        """Make an API key of the tenant that may spend `budget` units a period."""
+        key = uuid7()
+        async with self.superuser() as connection:
+            await connection.execute(
+                "insert into fanfold.api_keys (tenant_id, id, name, public_id, digest, scopes, budget_units) "
+                "values ($1, $2, '钥匙', 'x', $3, '{process}', $4)",
+                tenant, key, key.bytes, budget,
+            )  # fmt: skip
+        return key
+
+    async def change_budget(self, key: UUID, budget: int | None) -> None:
+        async with self.superuser() as connection:
+            await connection.execute(
+                "update fanfold.api_keys set budget_units = $2 where id = $1", key, budget
+            )
+
+    async def warnings(self, tenant: UUID) -> list[tuple[str, int, int, int]]:
+        """Return what the outbox tells of a tenant's quotas and budgets: holder, level, used, limit."""
+        async with self.superuser() as connection:
+            rows = await connection.fetch(
+                "select payload::json as payload from fanfold.outbox where tenant_id = $1 order by created_at, id",
+                tenant,
+            )
+        told = [json.loads(row["payload"]) for row in rows]
+        return [(one["holder"], one["level"], one["used"], one["limit"]) for one in told]
+
+    async def sweep(self) -> int:
+        async with self.app() as connection:
+            swept: int = await connection.fetchval("select fanfold.ledger_sweep(1000)")
+        return swept
+
+    async def resolve(self, reservation: Reservation, resolution: str, units: int) -> str:
+        """Resolve an open outcome as an operator does; returns the function's word."""
+        async with self.app() as connection:
+            word: str = await connection.fetchval(
+                "select fanfold.outcome_resolve($1, $2, $3, $4, '核对过', $2)",
+                reservation.tenant_id, reservation.request_id, resolution, units,
+            )  # fmt: skip
+        return word
+
     async def rows(self, table: str, tenant: UUID) -> list[Any]:
         async with self.operator() as connection:
             found: list[Any] = await connection.fetch(
@@ -135,9 +186,15 @@ class Books:
                 assert not await connection.fetch(truth, list(tenants)), name
 
 
-async def hold(ledger: Ledger, tenant: UUID, units: int = 1, *, lease_s: float = 60) -> Reserved:
+async def hold(ledger: Ledger, tenant: UUID, units: int = 1, *, lease_s: float = 60, **rest: Any) -> Reserved:
     """Reserve under a new request id."""
-    return await ledger.reserve(tenant_id=tenant, request_id=uuid7(), units=units, lease_s=lease_s)
+    return await ledger.reserve(tenant_id=tenant, request_id=uuid7(), units=units, lease_s=lease_s, **rest)
+
+
+async def spend(ledger: Ledger, tenant: UUID, units: int, **rest: Any) -> Settled:
+    """Reserve units and bill all of them."""
+    held = await hold(ledger, tenant, units, **rest)
+    return await ledger.settle(held.reservation, events(units))
 
 
 async def try_to_hold(ledger: Ledger, tenant: UUID, units: int = 1) -> Reservation | Insufficient:
