@@ -203,7 +203,6 @@ class TestRefusal:
         "member",
         [
             {"stream": True},
-            {"on_disconnect": "continue"},
             {"prompt": "{chunk}"},
             {"fold": {"by": "merge"}},
             {"fold": {"by": "reduce"}},

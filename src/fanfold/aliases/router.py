@@ -6,7 +6,8 @@ import fanfold
 from fanfold.auth.dependencies import CurrentQuota, CurrentTenant
 from fanfold.core.requests import StrictRoute
 from fanfold.core.schemas import problem_responses
-from fanfold.processing.dependencies import ProcessingServiceDep
+from fanfold.idempotency.header import IdempotencyKeyHeader
+from fanfold.processing.dependencies import KeptAnswersDep, ProcessingServiceDep
 from fanfold.processing.router import ProcessPrincipal, process
 from fanfold.processing.schemas import ProcessAnswer, TutorialRequest
 
@@ -30,16 +31,18 @@ async def ping() -> dict[str, str]:
     "/process/",
     responses={
         200: {"model": ProcessAnswer},
-        **problem_responses(400, 401, 402, 403, 413, 415, 422, 429, 503),
+        **problem_responses(400, 401, 402, 403, 409, 413, 415, 422, 429, 503),
     },
 )
-async def process_tutorial(
+async def process_tutorial(  # noqa: PLR0913, PLR0917 (what it depends on)
     body: TutorialRequest,
     request: Request,
     principal: ProcessPrincipal,
     tenant: CurrentTenant,
     quota: CurrentQuota,
     processing: ProcessingServiceDep,
+    answers: KeptAnswersDep,
+    key: IdempotencyKeyHeader = None,
 ) -> Response:
     """Process a text of at least 10 characters; otherwise as `POST /v1/process`."""
-    return await process(body, request, principal, tenant, quota, processing)
+    return await process(body, request, principal, tenant, quota, processing, answers, key)

@@ -70,9 +70,9 @@ class IdempotencyRepository:
         await self._session.execute(statement.on_conflict_do_update(index_elements=list(which), set_=values))
 
     async def add_part(self, request_id: UUID, part: int, body: bytes) -> None:
-        """Write one sealed part of an answer."""
+        """Write one sealed part of an answer; a part that is there already is left as it is."""
         row = {"tenant_id": self._keyed.tenant_id, "request_id": request_id, "part": part, "body": body}
-        await self._session.execute(insert(IdempotencyAnswer).values(row))
+        await self._session.execute(insert(IdempotencyAnswer).values(row).on_conflict_do_nothing())
 
     async def part(self, request_id: UUID, part: int) -> bytes | None:
         """Return one sealed part of an answer."""

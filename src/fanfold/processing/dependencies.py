@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from fanfold.fanout.service import FanOut
+from fanfold.idempotency.service import KeptAnswers
 from fanfold.processing.selection import AddressPolicy
 from fanfold.processing.service import ProcessingService
 from fanfold.usage.ledger import Ledger
@@ -26,11 +27,21 @@ FanOutDep = Annotated[FanOut, Depends(get_fan_out)]
 LedgerDep = Annotated[Ledger, Depends(get_ledger)]
 
 
-async def _service(request: Request, fan_out: FanOutDep, ledger: LedgerDep) -> ProcessingService:
+async def _kept_answers(request: Request) -> KeptAnswers:
+    return KeptAnswers(request.app.state.database, request.app.state.key_ring)
+
+
+KeptAnswersDep = Annotated[KeptAnswers, Depends(_kept_answers)]
+
+
+async def _service(
+    request: Request, fan_out: FanOutDep, ledger: LedgerDep, answers: KeptAnswersDep
+) -> ProcessingService:
     state = request.app.state
     return ProcessingService(
         fan_out=fan_out,
         ledger=ledger,
+        answers=answers,
         upstreams=state.upstream_directory,
         addresses=AddressPolicy(state.address_guard, state.settings.fan_out.adhoc_upstreams),
         background=state.background,

@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from fanfold.fanout.types import CallError, CallResult, Plan
-from fanfold.processing.service import Processed
+from fanfold.fanout.types import CallError, CallResult, FanOutAnswer, Plan
+from fanfold.processing.types import Admission, Processed
 
 PIECE_BYTES = 512 * 1024
 
@@ -44,7 +44,15 @@ def encode_result(result: CallResult, *, with_url: bool) -> bytes:
 
 async def encode_answer(processed: Processed) -> Sequence[bytes]:
     """Return the whole answer as JSON, in pieces: one of 64 MB would take 0.1 s to put together."""
-    answer, admission = processed.answer, processed.admission
+    billed, characters = processed.billed, len(processed.admission.plan.request.text)
+    beginning = billed.beginning
+    if beginning is None:
+        beginning = await encode_beginning(processed.admission, processed.answer)
+    return [*beginning, encode_end(units=billed.units, characters=characters, remaining=billed.remaining)]
+
+
+async def encode_beginning(admission: Admission, answer: FanOutAnswer) -> Sequence[bytes]:
+    """Return the answer as far as it is known before it is billed; `encode_end` completes it."""
     successful = sum(result.success for result in answer.results)
     head = {
         "id": admission.id,
@@ -56,11 +64,6 @@ async def encode_answer(processed: Processed) -> Sequence[bytes]:
     tail = {
         "output": answer.output,
         "fold": {"calls": 0, "units": 0, "error": encode_error(answer.fold_error)},
-        "usage": {
-            "units": processed.units,
-            "characters": len(admission.plan.request.text),
-            "quota_remaining": processed.settled.remaining,
-        },
     }
     pieces: list[bytes] = []
     piece = bytearray(orjson.dumps(head)[:-1] + b',"results":[')
@@ -71,8 +74,14 @@ async def encode_answer(processed: Processed) -> Sequence[bytes]:
             pieces.append(bytes(piece))
             piece.clear()
             await asyncio.sleep(0)
-    piece += b"]," + orjson.dumps(tail)[1:]
+    piece += b"]," + orjson.dumps(tail)[1:-1]
     return [*pieces, bytes(piece)]
+
+
+def encode_end(*, units: int, characters: int, remaining: int | None) -> bytes:
+    """Return the last member of an answer, its usage: what the request cost, and what is left."""
+    usage = {"units": units, "characters": characters, "quota_remaining": remaining}
+    return b',"usage":' + orjson.dumps(usage) + b"}"
 
 
 async def encode_quote(plan: Plan, remaining: int | None) -> bytes:

@@ -11,8 +11,10 @@ from fanfold.core.disconnect import ClientLeft, cancelled_when_client_leaves
 from fanfold.core.piecewise import PiecewiseResponse
 from fanfold.core.requests import StrictRoute
 from fanfold.core.schemas import problem_responses
-from fanfold.processing.dependencies import ProcessingServiceDep
+from fanfold.idempotency.header import IdempotencyKeyHeader
+from fanfold.processing.dependencies import KeptAnswersDep, ProcessingServiceDep
 from fanfold.processing.encoding import encode_answer, encode_quote
+from fanfold.processing.replay import keyed_process, replayed
 from fanfold.processing.schemas import ProcessAnswer, ProcessRequest, QuoteAnswer
 from fanfold.usage.repository import UsageRepository
 from fanfold.usage.types import Warnings
@@ -30,24 +32,29 @@ router = APIRouter(
 )
 
 
-@router.post("", responses={200: {"model": ProcessAnswer}, **problem_responses(402)})
-async def process(
+@router.post("", responses={200: {"model": ProcessAnswer}, **problem_responses(402, 409)})
+async def process(  # noqa: PLR0913, PLR0917 (what it depends on)
     body: ProcessRequest,
     request: Request,
     principal: ProcessPrincipal,
     tenant: CurrentTenant,
     quota: CurrentQuota,
     processing: ProcessingServiceDep,
+    answers: KeptAnswersDep,
+    key: IdempotencyKeyHeader = None,
 ) -> Response:
     """Split the text, ask the upstreams at once, fold their answers into one. Failed chunks are data, not errors."""
     try:
         async with cancelled_when_client_leaves(request):
-            admission = await processing.admit(principal, tenant, quota, body)
+            keyed = await keyed_process(request, tenant, body, key)
+            if keyed and (kept := await answers.look_up(keyed)):
+                return await replayed(answers, keyed, kept, body, media_type=MEDIA_TYPE)
+            admission = await processing.admit(principal, tenant, quota, body, keyed)
             processed = await processing.execute(admission)
             return PiecewiseResponse(
                 await encode_answer(processed),
                 media_type=MEDIA_TYPE,
-                headers=warning_headers(processed.settled.warnings),
+                headers=warning_headers(processed.billed.settled.warnings),
             )
     except ClientLeft:
         return Response(status_code=CLIENT_LEFT_STATUS)

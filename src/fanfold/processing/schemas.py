@@ -1,5 +1,6 @@
 """A process request and its answer on the wire."""
 
+from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -10,6 +11,14 @@ from fanfold.fanout.folds.registry import FOLDS
 from fanfold.fanout.splitters.registry import SPLITTERS
 from fanfold.fanout.strategies.registry import STRATEGIES
 from fanfold.fanout.types import ErrorCode, OnError, Status
+
+
+class OnDisconnect(StrEnum):
+    """What becomes of a request whose client leaves: it ends and what was done is billed, or it goes on."""
+
+    CANCEL = "cancel"
+    CONTINUE = "continue"
+
 
 MAX_CHUNK_SIZE = 100_000
 MAX_UPSTREAMS = 50
@@ -90,6 +99,11 @@ class ProcessRequest(StrictModel):
     )
     max_units: Annotated[Whole, Field(ge=0, le=MAX_UNITS)] | None = Field(
         default=None, description="The most that the request may cost; chunks beyond it fail with `budget`."
+    )
+    on_disconnect: OnDisconnect = Field(
+        default=OnDisconnect.CANCEL,
+        description="When the client leaves: end, and bill what was done; or go on to the end, for which an "
+        "`Idempotency-Key` is needed: repeat the request, and the answer is there.",
     )
     chunk_size: ChunkSize | None = Field(default=None, description="Short form of `split.size`.")
     api_urls: list[Url] | None = Field(

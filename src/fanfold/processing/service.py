@@ -1,9 +1,7 @@
 """The story of a request: plan, reserve, fan out, settle."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from uuid import UUID
+from collections.abc import Callable
 
 from fanfold.auth.dependencies import Quota
 from fanfold.auth.principal import Principal, PrincipalTenant
@@ -11,57 +9,41 @@ from fanfold.core.background import Background
 from fanfold.core.errors import NotReady, QuotaExhausted, TooLarge, ValidationFailed
 from fanfold.core.identifiers import uuid7
 from fanfold.fanout.errors import InvalidPlan, TooManyChunks
+from fanfold.fanout.run import Run
 from fanfold.fanout.service import FanOut
-from fanfold.fanout.types import CallResult, FanOutAnswer, FanOutRequest, FoldOptions, Plan, Split
-from fanfold.processing.schemas import ProcessRequest
+from fanfold.fanout.types import FanOutAnswer, FanOutRequest, FoldOptions, Plan, Split
+from fanfold.idempotency.errors import in_progress
+from fanfold.idempotency.service import KeptAnswers
+from fanfold.idempotency.types import KeyedRequest
+from fanfold.processing.billing import Billing
+from fanfold.processing.schemas import OnDisconnect, ProcessRequest
 from fanfold.processing.selection import AddressPolicy, Selection, select_upstreams
+from fanfold.processing.types import Admission, Billed, Processed
 from fanfold.upstreams.directory import UpstreamDirectory
-from fanfold.usage.errors import Insufficient, OverBudget
+from fanfold.usage.errors import Insufficient, KeyClaimed, OverBudget
 from fanfold.usage.ledger import Ledger
-from fanfold.usage.types import Outcome, Reservation, Settled, UsageEvent
+from fanfold.usage.types import Claim
 
 LEASE_MARGIN_S = 60.0
 SETTLE_MARGIN_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """A request that may run: its plan, and the units held for it."""
-
-    id: UUID
-    plan: Plan
-    reservation: Reservation
-    by_address: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Processed:
-    """A request that has run and is billed."""
-
-    admission: Admission
-    answer: FanOutAnswer
-    settled: Settled
-
-    @property
-    def units(self) -> int:
-        """Units that were billed: none where the reservation had lapsed and nothing was free any more."""
-        return 0 if self.settled.outcome is Outcome.UNBILLED else self.answer.units
-
-
 class ProcessingService:
     """Admits and executes process requests. Every way in, and every way out, goes through these two."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (keywords: what it works with)
         self,
         *,
         fan_out: FanOut,
         ledger: Ledger,
+        answers: KeptAnswers,
         upstreams: UpstreamDirectory,
         addresses: AddressPolicy,
         background: Background,
         count_call: Callable[[str], None],
     ) -> None:
         self._fan_out, self._ledger, self._upstreams = fan_out, ledger, upstreams
+        self._billing = Billing(ledger, answers)
         self._addresses, self._background, self._count_call = addresses, background, count_call
 
     async def plan(self, tenant: PrincipalTenant, request: ProcessRequest) -> tuple[Plan, Selection]:
@@ -82,9 +64,17 @@ class ProcessingService:
         return plan, selection
 
     async def admit(
-        self, principal: Principal, tenant: PrincipalTenant, quota: Quota, request: ProcessRequest
+        self,
+        principal: Principal,
+        tenant: PrincipalTenant,
+        quota: Quota,
+        request: ProcessRequest,
+        keyed: KeyedRequest | None = None,
     ) -> Admission:
-        """Plan and reserve; raises 402 where the units do not fit into the period, 503 where nobody says in time."""
+        """Plan and reserve; raises 402 where the units do not fit into the period, 503 where nobody says in time.
+
+        With `keyed` the key is claimed in the reservation's own commit; 409 where somebody was faster.
+        """
         plan, selection = await self.plan(tenant, request)
         request_id = uuid7()
         try:
@@ -97,11 +87,14 @@ class ProcessingService:
                     lease_s=request.deadline_s + LEASE_MARGIN_S,
                     api_key_id=principal.key_id,
                     period=quota.period,
+                    claim=_claim(keyed) if keyed else None,
                 )
         except TimeoutError:
             raise NotReady(
                 "The units could not be reserved in time. Try again.", headers={"Retry-After": "1"}
             ) from None
+        except KeyClaimed:
+            raise in_progress() from None
         except Insufficient as short:
             whose = "of the API key's budget for" if isinstance(short, OverBudget) else "in"
             raise QuotaExhausted(
@@ -110,36 +103,55 @@ class ProcessingService:
                 remaining=short.remaining,
                 period_ends_at=short.period_end,
             ) from None
-        return Admission(request_id, plan, reserved.reservation, selection.by_address)
+        return Admission(
+            id=request_id,
+            plan=plan,
+            reservation=reserved.reservation,
+            by_address=selection.by_address,
+            keyed=keyed,
+            goes_on=request.on_disconnect is OnDisconnect.CONTINUE,
+        )
 
     async def execute(self, admission: Admission) -> Processed:
-        """Fan out, then settle: also when it fails, is cancelled, or the client has left."""
-        results: Sequence[CallResult] = ()
+        """Fan out, then settle: also when it fails, is cancelled, or the client has left.
+
+        With `goes_on` nobody's leaving ends it before its end.
+        """
+        if admission.goes_on:
+            return await self._background.see_through(self._execute(admission))
+        return await self._execute(admission)
+
+    async def _execute(self, admission: Admission) -> Processed:
+        run: Run | None = None
         settle_by = asyncio.get_running_loop().time() + admission.plan.request.deadline_s + SETTLE_MARGIN_S
         with self._background.attending():
             try:
                 async with self._fan_out.open(admission.plan) as run:
-                    results = run.results
                     async for _ in run:
                         pass
-                    answer = run.answer()
             finally:
-                settled = await self._settle(admission.reservation, results, settle_by)
-        return Processed(admission, answer, settled)
+                # What the run has by now: of one that was left early, calls without a result are cancelled.
+                answer = None if run is None else run.answer()
+                billed = await self._bill(admission, answer, settle_by)
+        assert answer is not None  # noqa: S101 (a run that could not be opened has raised)
+        return Processed(admission, answer, billed)
 
-    async def _settle(
-        self, reservation: Reservation, results: Sequence[CallResult], settle_by: float
-    ) -> Settled:
-        for result in results:
+    async def _bill(self, admission: Admission, answer: FanOutAnswer | None, settle_by: float) -> Billed:
+        for result in answer.results if answer else ():
             self._count_call(result.error.code if result.error else "ok")
-        events = [event for result in results for event in _events(result)]
         try:
             async with asyncio.timeout_at(settle_by):
-                return await self._background.see_through(self._ledger.settle(reservation, events))
+                return await self._background.see_through(
+                    self._billing.bill(admission, answer, store_by=settle_by)
+                )
         except TimeoutError:
             raise NotReady(
                 "The answer is there, but could not be billed.", headers={"Retry-After": "5"}
             ) from None
+
+
+def _claim(keyed: KeyedRequest) -> Claim:
+    return Claim(route=keyed.route, key=keyed.key, body_hash=keyed.body_hashes[0])
 
 
 def _fan_out_request(request: ProcessRequest, selection: Selection, *, owner: str) -> FanOutRequest:
@@ -158,19 +170,3 @@ def _fan_out_request(request: ProcessRequest, selection: Selection, *, owner: st
         max_units=request.max_units,
         owner=owner,
     )
-
-
-def _events(result: CallResult) -> list[UsageEvent]:
-    return [
-        UsageEvent(
-            call_index=result.index,
-            meter=reading.meter,
-            units=reading.units,
-            quantity=reading.quantity,
-            rate=reading.rate,
-            is_counted=reading.is_counted,
-            upstream_id=result.upstream.id,
-            upstream=result.upstream.slug,
-        )
-        for reading in result.readings
-    ]

@@ -1,0 +1,43 @@
+"""A request's way through: admitted, then ended and billed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from fanfold.fanout.types import FanOutAnswer, Plan
+from fanfold.idempotency.types import KeyedRequest
+from fanfold.usage.types import Reservation, Settled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """A request that may run: its plan, and the units held for it. `goes_on` where its client may leave."""
+
+    id: UUID
+    plan: Plan
+    reservation: Reservation
+    by_address: bool
+    keyed: KeyedRequest | None = None
+    goes_on: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """What an ended request cost, and what is left: None where overage is allowed.
+
+    `beginning` is the encoded answer before its usage, where it had to be stored before it was billed.
+    """
+
+    settled: Settled
+    units: int
+    remaining: int | None
+    beginning: Sequence[bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """A request that has run and is billed."""
+
+    admission: Admission
+    answer: FanOutAnswer
+    billed: Billed
