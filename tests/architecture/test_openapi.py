@@ -204,7 +204,7 @@ class TestAnswers:
 
     def test_an_answer_that_is_not_as_declared_is_seen(self, document):
         schemas = document["components"]["schemas"]
-        sums = {"granted": 1, "reserved": 0, "used": 0, "remaining": None}
+        sums = {"granted": 1, "reserved": 0, "used": 0, "remaining": None, "warning": None, "prepaid": None}
         period = {"period_start": "2026-11-01T00:00:00Z", "period_end": "2026-12-01T00:00:00Z"}
         usage = sums | period | {"data": [{"units": 1, "events": 1, "unbilled": 0}]}
         reference = {"$ref": "#/components/schemas/UsageAnswer"}

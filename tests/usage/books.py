@@ -110,6 +110,14 @@ class Books:
                 tenant, units,
             )  # fmt: skip
 
+    async def change_overage(self, tenant: UUID, *, allowed: bool) -> None:
+        async with self.operator() as connection:
+            await connection.execute(
+                "update fanfold.tenants set limit_overrides = limit_overrides || "
+                "jsonb_build_object('overage_allowed', $2::boolean) where id = $1",
+                tenant, allowed,
+            )  # fmt: skip
+
     async def grant(self, tenant: UUID, units: int, *, period: date | None = None) -> None:
         """Grant units for a period, or prepaid ones."""
         async with self.operator() as connection:

@@ -12,7 +12,7 @@ from fanfold.tenants.periods import period_of, utc_now
 from fanfold.usage.ledger import Ledger
 from fanfold.usage.repository import GroupBy, UsageRepository, UsageSpan
 from fanfold.usage.sweeper import Sweeper
-from fanfold.usage.types import QuotaState, UsageEvent, UsageLine
+from fanfold.usage.types import UsageEvent, UsageLine
 from tests.usage.books import Books, events, hold
 
 PERIOD = period_of(utc_now())
@@ -26,27 +26,6 @@ async def database(books: Books) -> AsyncIterator[Database]:
 
 def _event(index: int, upstream: str, units: int) -> UsageEvent:
     return UsageEvent(call_index=index, meter="calls", units=units, quantity=1, upstream=upstream)
-
-
-class TestQuota:
-    async def test_a_month_without_a_request_is_whole(self, books: Books, database: Database):
-        tenant = await books.new_tenant()
-        async with database.session(tenant) as session:
-            quota = await UsageRepository(session, tenant).quota(PERIOD, monthly_units=100)
-        assert quota == QuotaState(period_start=PERIOD, granted=100, reserved=0, used=0)
-        assert quota.remaining == 100
-
-    async def test_what_is_held_and_billed_is_taken_off(
-        self, books: Books, ledger: Ledger, database: Database
-    ):
-        tenant = await books.new_tenant(100)
-        await ledger.settle((await hold(ledger, tenant, 30)).reservation, events(20))
-        await hold(ledger, tenant, 50)
-        async with database.session(tenant) as session:
-            repository = UsageRepository(session, tenant)
-            quota = await repository.quota(PERIOD, monthly_units=100)
-            lowered = await repository.quota(PERIOD, monthly_units=60)
-        assert (quota.reserved, quota.used, quota.remaining, lowered.remaining) == (50, 20, 30, 0)
 
 
 class TestLines:

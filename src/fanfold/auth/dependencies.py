@@ -32,11 +32,9 @@ CurrentTenant = Annotated[PrincipalTenant, Depends(_tenant)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
-    """What a tenant may use in the present period of its plan: a day, a week or a month, UTC."""
+    """The present period of a tenant's plan: a day, a week or a month, UTC."""
 
     tenant_id: UUID
-    granted: int
-    overage_allowed: bool
     period: Period
     period_start: dt.date
     period_end: dt.datetime
@@ -46,8 +44,6 @@ async def _quota(tenant: CurrentTenant) -> Quota:
     start = period_of(utc_now(), tenant.period)
     return Quota(
         tenant_id=tenant.id,
-        granted=tenant.limits.monthly_units,
-        overage_allowed=tenant.limits.overage_allowed,
         period=tenant.period,
         period_start=start,
         period_end=period_end(start, tenant.period),

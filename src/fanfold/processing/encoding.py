@@ -85,7 +85,7 @@ def encode_end(*, units: int, characters: int, remaining: int | None) -> bytes:
 
 
 async def encode_quote(plan: Plan, remaining: int | None) -> bytes:
-    """Return a quote as JSON; `remaining` is None where the plan allows overage."""
+    """Return a quote as JSON; `remaining` is None where neither plan nor budget sets an end."""
     chunks = [
         {
             "index": call.index,

@@ -16,7 +16,7 @@ from fanfold.processing.dependencies import KeptAnswersDep, ProcessingServiceDep
 from fanfold.processing.encoding import encode_answer, encode_quote
 from fanfold.processing.replay import keyed_process, replayed
 from fanfold.processing.schemas import ProcessAnswer, ProcessRequest, QuoteAnswer
-from fanfold.usage.repository import UsageRepository
+from fanfold.usage.quota_repository import QuotaRepository
 from fanfold.usage.types import Warnings
 
 ProcessPrincipal = Annotated[Principal, Require(Scope.PROCESS)]
@@ -70,7 +70,7 @@ def warning_headers(warnings: Warnings) -> dict[str, str]:
 @router.post("/quote", responses={200: {"model": QuoteAnswer}})
 async def quote(
     body: ProcessRequest,
-    _principal: ProcessPrincipal,
+    principal: ProcessPrincipal,
     tenant: CurrentTenant,
     quota: CurrentQuota,
     processing: ProcessingServiceDep,
@@ -79,6 +79,5 @@ async def quote(
     """Say how the text would be cut and what it would cost at most. Calls nothing, bills nothing."""
     plan, _ = await processing.plan(tenant, body)
     async with database.session(tenant.id) as session:
-        use = await UsageRepository(session, tenant.id).quota(quota.period_start, monthly_units=quota.granted)
-    remaining = None if quota.overage_allowed else use.remaining
+        remaining = await QuotaRepository(session, tenant.id).free(principal.key_id, quota.period_start)
     return Response(await encode_quote(plan, remaining), media_type=MEDIA_TYPE)

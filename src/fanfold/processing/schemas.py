@@ -200,7 +200,11 @@ class QuotedChunk(BaseModel):
 
 
 class QuoteAnswer(BaseModel):
-    """What a request would cost at most; nothing was called or billed."""
+    """What a request would cost at most; nothing was called or billed.
+
+    `quota_remaining`: units that a request with this key may still take, of the quota and of the key's budget; null
+    where overage is allowed and the key has no budget.
+    """
 
     chunks: list[QuotedChunk]
     units_max: int

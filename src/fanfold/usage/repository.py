@@ -1,4 +1,4 @@
-"""A tenant's quota and usage, read; nothing here writes."""
+"""A tenant's usage, read; nothing here writes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Date, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fanfold.usage.models import BilledEvent, QuotaPeriod
-from fanfold.usage.types import QuotaState, UsageLine
+from fanfold.usage.models import BilledEvent
+from fanfold.usage.types import UsageLine
 
 
 class GroupBy(StrEnum):
@@ -52,16 +52,6 @@ class UsageRepository:
 
     def __init__(self, session: AsyncSession, tenant_id: UUID) -> None:
         self._session, self._tenant_id = session, tenant_id
-
-    async def quota(self, period_start: date, *, monthly_units: int) -> QuotaState:
-        """Return the period's units. `monthly_units` is the tenant's limit now, which the next flush will write."""
-        row = await self._session.scalar(
-            select(QuotaPeriod).where(
-                QuotaPeriod.tenant_id == self._tenant_id, QuotaPeriod.period_start == period_start
-            )
-        )
-        reserved, used = (row.reserved, row.used) if row else (0, 0)
-        return QuotaState(period_start=period_start, granted=monthly_units, reserved=reserved, used=used)
 
     async def lines(self, group_by: GroupBy, span: UsageSpan) -> Sequence[UsageLine]:
         """Return the sums of each group within `span`, in the group's order."""

@@ -1,7 +1,9 @@
 """`/v1/usage`."""
 
 import datetime as dt
+from collections.abc import Iterator, Sequence
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import Field
@@ -12,8 +14,10 @@ from fanfold.auth.requirements import Require
 from fanfold.core.errors import ValidationFailed
 from fanfold.core.requests import StrictRoute
 from fanfold.core.schemas import problem_responses
+from fanfold.usage.quota_repository import QuotaRepository
+from fanfold.usage.quotas import BudgetState
 from fanfold.usage.repository import GroupBy, UsageRepository, UsageSpan
-from fanfold.usage.schemas import UsageAnswer, UsageGroup
+from fanfold.usage.schemas import Budget, Prepaid, UsageAnswer, UsageGroup
 from fanfold.usage.types import UsageLine
 
 UsageReader = Annotated[Principal, Require(Scope.USAGE_READ)]
@@ -58,19 +62,30 @@ async def get_usage(
 ) -> UsageAnswer:
     """Show the present period's quota, and what was used in it, or between two days, by group."""
     span = _span(first, last, quota)
-    usage = UsageRepository(session, tenant.id)
-    state = await usage.quota(quota.period_start, monthly_units=quota.granted)
+    quotas = QuotaRepository(session, tenant.id)
+    state = await quotas.quota(quota.period_start)
+    lines = await UsageRepository(session, tenant.id).lines(group_by, span)
+    budgets = await quotas.budgets(quota.period_start) if group_by is GroupBy.API_KEY else []
     return UsageAnswer(
         period_start=_midnight(quota.period_start),
         period_end=quota.period_end,
         granted=state.granted,
         reserved=state.reserved,
         used=state.used,
-        remaining=None if quota.overage_allowed else state.remaining,
-        data=[_group(group_by, line) for line in await usage.lines(group_by, span)],
+        remaining=state.remaining,
+        warning=state.warning,
+        prepaid=Prepaid.model_validate(state.prepaid) if state.prepaid else None,
+        data=list(_groups(group_by, lines, budgets)),
     )
 
 
-def _group(group_by: GroupBy, line: UsageLine) -> UsageGroup:
-    sums = {"units": line.units, "events": line.events, "unbilled": line.unbilled}
-    return UsageGroup.model_validate({group_by: line.group, **sums})
+def _groups(
+    group_by: GroupBy, lines: Sequence[UsageLine], budgets: Sequence[BudgetState]
+) -> Iterator[UsageGroup]:
+    waiting = {budget.api_key_id: Budget.model_validate(budget) for budget in budgets}
+    for line in lines:
+        budget = waiting.pop(line.group, None) if isinstance(line.group, UUID) else None
+        sums = {"units": line.units, "events": line.events, "unbilled": line.unbilled}
+        yield UsageGroup.model_validate({group_by: line.group, "budget": budget, **sums})
+    for api_key_id, unused in waiting.items():
+        yield UsageGroup(api_key=api_key_id, budget=unused, units=0, events=0, unbilled=0)

@@ -5,20 +5,48 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from fanfold.core.schemas import ReadModel
+
+
+class Budget(ReadModel):
+    """What an API key may spend of the present period; `warning` is 80 or 100 once so many percent are used."""
+
+    granted: int
+    reserved: int
+    used: int
+    remaining: int
+    warning: int | None
+
+
+class Prepaid(ReadModel):
+    """Units that never reset, drawn once the period's own are used up; `drawn` counts all periods."""
+
+    granted: int
+    drawn: int
+    remaining: int
+
 
 class UsageGroup(BaseModel):
-    """Sums of one group; only the member grouped by is filled. `unbilled` events were served, but not billed."""
+    """Sums of one group; only the member grouped by is filled. `unbilled` events were served, but not billed.
+
+    `budget` is that of an API key that holds and has one, for the present period whatever the days.
+    """
 
     day: dt.date | None = None
     upstream: str | None = None
     api_key: UUID | None = None
+    budget: Budget | None = None
     units: int
     events: int
     unbilled: int
 
 
 class UsageAnswer(BaseModel):
-    """The present period's units, and what was used by group. `remaining` is null where overage is allowed."""
+    """The present period's units, and what was used by group.
+
+    `granted` is the limit and the period's grants; `remaining` is what may still be used, prepaid units among it, null
+    where overage is allowed. `warning` is 80 or 100 once so many percent are used, `prepaid` null without a balance.
+    """
 
     period_start: dt.datetime
     period_end: dt.datetime
@@ -26,4 +54,6 @@ class UsageAnswer(BaseModel):
     reserved: int
     used: int
     remaining: int | None
+    warning: int | None
+    prepaid: Prepaid | None
     data: list[UsageGroup]

@@ -97,21 +97,6 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuotaState:
-    """A tenant's units of one calendar month (UTC): granted by plan and overrides, held by requests, billed."""
-
-    period_start: date
-    granted: int
-    reserved: int
-    used: int
-
-    @property
-    def remaining(self) -> int:
-        """Units neither held nor billed; 0 where more than the grant is taken."""
-        return max(self.granted - self.reserved - self.used, 0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class UsageLine:
     """Sums of the usage events of one group: a day, an upstream's slug, an API key's id, or None."""
 
