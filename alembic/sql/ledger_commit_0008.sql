@@ -75,7 +75,10 @@ declare
   reserves integer := 0;
   written bigint;
   expected bigint;
+  any_missing boolean;
+  any_prepaid boolean;
   any_late boolean := false;
+  any_warning boolean := false;
   any_outcome boolean := false;
   q integer;
   k integer;
@@ -100,25 +103,32 @@ begin
     from unnest(p_items) x;
 
   -- 1. Make the rows that are missing. Before any lock: a row held while waiting for another's insert could deadlock.
-  insert into fanfold.quota_periods (tenant_id, period_start, granted, ceiling)
-  select w.tenant_id, w.period_start, 0, 0                            -- the limits are written below
+  select coalesce(bool_or(t.there is null), false), coalesce(bool_or(g.there), false) into any_missing, any_prepaid
     from unnest(p_tenants, p_periods) w(tenant_id, period_start)
     left join lateral (select true as there from fanfold.quota_periods t
                         where t.tenant_id = w.tenant_id and t.period_start = w.period_start limit 1) t on true
-   cross join lateral (select from fanfold.tenants n where n.id = w.tenant_id limit 1) n
-   where t.there is null
-   order by w.tenant_id, w.period_start
-      on conflict do nothing;
-  insert into fanfold.prepaid_balances (tenant_id)
-  select w.tenant_id
-    from (select distinct x.tenant_id from unnest(p_tenants) x(tenant_id)) w
-   cross join lateral (select from fanfold.grants g
-                        where g.tenant_id = w.tenant_id and g.period_start is null limit 1) g
-    left join lateral (select true as there from fanfold.prepaid_balances t
-                        where t.tenant_id = w.tenant_id limit 1) t on true
-   where t.there is null
-   order by w.tenant_id
-      on conflict do nothing;
+    left join lateral (select true as there from fanfold.grants g
+                        where g.tenant_id = w.tenant_id and g.period_start is null limit 1) g on true;
+  if any_missing then
+    insert into fanfold.quota_periods (tenant_id, period_start, granted, ceiling)
+    select w.tenant_id, w.period_start, 0, 0                          -- the limits are written below
+      from unnest(p_tenants, p_periods) w(tenant_id, period_start)
+     cross join lateral (select from fanfold.tenants n where n.id = w.tenant_id limit 1) n
+     order by w.tenant_id, w.period_start
+        on conflict do nothing;
+  end if;
+  if any_prepaid then
+    insert into fanfold.prepaid_balances (tenant_id)
+    select w.tenant_id
+      from (select distinct x.tenant_id from unnest(p_tenants) x(tenant_id)) w
+     cross join lateral (select from fanfold.grants g
+                          where g.tenant_id = w.tenant_id and g.period_start is null limit 1) g
+      left join lateral (select true as there from fanfold.prepaid_balances t
+                          where t.tenant_id = w.tenant_id limit 1) t on true
+     where t.there is null
+     order by w.tenant_id
+        on conflict do nothing;
+  end if;
   if n_budgets > 0 then
     insert into fanfold.key_periods (tenant_id, api_key_id, period_start)
     select p_tenants[w.quota], w.api_key_id, p_periods[w.quota]
@@ -144,11 +154,13 @@ begin
   if found_rows < n_quotas then
     raise exception 'ledger: no such tenant' using errcode = 'FF002';
   end if;
-  select array_agg(l.tenant_id), array_agg(l.drawn) into b_tenants, b_drawn
-    from (select w.tenant_id, t.drawn
-            from (select distinct x.tenant_id from unnest(p_tenants) x(tenant_id) order by x.tenant_id) w
-           cross join lateral (select t.drawn from fanfold.prepaid_balances t
-                                where t.tenant_id = w.tenant_id for no key update) t) l;
+  if any_prepaid then
+    select array_agg(l.tenant_id), array_agg(l.drawn) into b_tenants, b_drawn
+      from (select w.tenant_id, t.drawn
+              from (select distinct x.tenant_id from unnest(p_tenants) x(tenant_id) order by x.tenant_id) w
+             cross join lateral (select t.drawn from fanfold.prepaid_balances t
+                                  where t.tenant_id = w.tenant_id for no key update) t) l;
+  end if;
   if n_budgets > 0 then
     select array_agg(l.reserved order by l.place), array_agg(l.used order by l.place),
            array_agg(l.warned order by l.place)
@@ -216,18 +228,20 @@ begin
       i_known[r.place] := true;
     end loop;
   end if;
-  for r in select c.item
-             from unnest(p_claims) c
-            cross join lateral (select t.request_id, t.status, t.created_at from fanfold.idempotency_keys t
-                                 where t.tenant_id = p_tenants[i_quota[c.item]] and t.route = c.route and t.key = c.key
-                                 limit 1) t
-             left join lateral (select true as lives from fanfold.reservations v
-                                 where v.tenant_id = p_tenants[i_quota[c.item]] and v.id = t.request_id limit 1) v on true
-            where t.created_at > now() - interval '24 hours' and (t.status is not null or v.lives)
-              and t.request_id <> i_id[c.item]
-  loop
-    i_claimed[r.item] := true;
-  end loop;
+  if cardinality(p_claims) > 0 then
+    for r in select c.item
+               from unnest(p_claims) c
+              cross join lateral (select t.request_id, t.status, t.created_at from fanfold.idempotency_keys t
+                                   where t.tenant_id = p_tenants[i_quota[c.item]] and t.route = c.route and t.key = c.key
+                                   limit 1) t
+               left join lateral (select true as lives from fanfold.reservations v
+                                   where v.tenant_id = p_tenants[i_quota[c.item]] and v.id = t.request_id limit 1) v on true
+              where t.created_at > now() - interval '24 hours' and (t.status is not null or v.lives)
+                and t.request_id <> i_id[c.item]
+    loop
+      i_claimed[r.item] := true;
+    end loop;
+  end if;
   if op_settle = any (i_operation) or op_lapse = any (i_operation) then
     for r in delete from fanfold.reservations t
               using unnest(i_operation, i_quota, i_id) with ordinality x(operation, quota, id, place)
@@ -370,10 +384,12 @@ begin
     end if;
     q_level[i] := case when taken = 0 or q_used[i] = 0 then 0 when q_used[i] >= taken then 100
                        when q_used[i] >= taken - taken / 5 then 80 else 0 end;
+    any_warning := any_warning or q_level[i] > q_warned[i];
   end loop;
   for i in 1 .. n_budgets loop
     k_level[i] := case when k_limit[i] is null or k_used[i] = 0 then 0 when k_used[i] >= k_limit[i] then 100
                        when k_used[i] >= k_limit[i] - k_limit[i] / 5 then 80 else 0 end;
+    any_warning := any_warning or k_level[i] > k_warned[i];
   end loop;
   for i in 1 .. n_items loop
     quota_warning[i] := q_level[i_quota[i]];
@@ -434,20 +450,22 @@ begin
            x(quota, api_key_id, reserved, used, granted, level)
      where t.tenant_id = p_tenants[x.quota] and t.api_key_id = x.api_key_id and t.period_start = p_periods[x.quota];
   end if;
-  insert into fanfold.outbox (tenant_id, id, topic, payload)
-  select x.tenant_id, gen_random_uuid(), 'quota.warning',
-         jsonb_build_object('tenant_id', x.tenant_id, 'period_start', x.period_start, 'holder', 'tenant',
-                            'api_key_id', null, 'level', x.level, 'used', x.used, 'limit', x.granted)
-    from unnest(p_tenants, p_periods, q_used, q_limit, q_level, q_warned)
-         x(tenant_id, period_start, used, granted, level, warned)
-   where x.level > x.warned
-  union all
-  select p_tenants[x.quota], gen_random_uuid(), 'quota.warning',
-         jsonb_build_object('tenant_id', p_tenants[x.quota], 'period_start', p_periods[x.quota], 'holder', 'api_key',
-                            'api_key_id', x.api_key_id, 'level', x.level, 'used', x.used, 'limit', x.granted)
-    from unnest(p_budget_quotas, p_budget_keys, k_used, k_limit, k_level, k_warned)
-         x(quota, api_key_id, used, granted, level, warned)
-   where x.level > x.warned;
+  if any_warning then
+    insert into fanfold.outbox (tenant_id, id, topic, payload)
+    select x.tenant_id, gen_random_uuid(), 'quota.warning',
+           jsonb_build_object('tenant_id', x.tenant_id, 'period_start', x.period_start, 'holder', 'tenant',
+                              'api_key_id', null, 'level', x.level, 'used', x.used, 'limit', x.granted)
+      from unnest(p_tenants, p_periods, q_used, q_limit, q_level, q_warned)
+           x(tenant_id, period_start, used, granted, level, warned)
+     where x.level > x.warned
+    union all
+    select p_tenants[x.quota], gen_random_uuid(), 'quota.warning',
+           jsonb_build_object('tenant_id', p_tenants[x.quota], 'period_start', p_periods[x.quota], 'holder', 'api_key',
+                              'api_key_id', x.api_key_id, 'level', x.level, 'used', x.used, 'limit', x.granted)
+      from unnest(p_budget_quotas, p_budget_keys, k_used, k_limit, k_level, k_warned)
+           x(quota, api_key_id, used, granted, level, warned)
+     where x.level > x.warned;
+  end if;
 
   -- 8. Outcomes that a person may have to look at, and those that have found their end.
   if any_outcome then

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, date, datetime
+from functools import partial
 
 import asyncpg
 import pytest
@@ -13,6 +14,10 @@ from fanfold.usage.types import Outcome
 from tests.usage.books import Books, events, hold, hold_at_once, spend
 
 NOW = period_of(utc_now())
+
+
+def _same(moment: datetime) -> datetime:
+    return moment
 
 
 class TestOfAPeriod:
@@ -60,7 +65,7 @@ class TestPrepaid:
         moments = [datetime(2026, month, 15, tzinfo=UTC) for month in (1, 2, 3)]
         left = []
         for moment in moments:
-            async with Ledger(books.connect, now=lambda moment=moment: moment) as ledger:
+            async with Ledger(books.connect, now=partial(_same, moment)) as ledger:
                 left.append((await spend(ledger, tenant, 20)).remaining)
         assert left == [20, 10, 0]
         async with Ledger(books.connect, now=lambda: moments[0]) as ledger:
