@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from sqlalchemy import text
@@ -40,7 +41,12 @@ def readiness_checks(app: FastAPI) -> Mapping[str, Check]:
 
 
 def _watch(resources: Resources, metrics: Metrics) -> None:
-    offload, ledger, sweeper = resources.offload, resources.ledger, resources.sweeper
+    offload, ledger, sweeper, relay = (
+        resources.offload,
+        resources.ledger,
+        resources.sweeper,
+        resources.relay,
+    )
     for name, read in {
         "fanfold_offload_running": lambda: offload.running,
         "fanfold_offload_waiting": lambda: offload.waiting,
@@ -49,9 +55,15 @@ def _watch(resources: Resources, metrics: Metrics) -> None:
         "fanfold_ledger_late_total": lambda: ledger.figures.late,
         "fanfold_ledger_unbilled_total": lambda: ledger.figures.unbilled,
         "fanfold_ledger_swept_total": lambda: sweeper.swept,
+        "fanfold_outbox_delivered_total": lambda: relay.delivered,
+        "fanfold_outbox_failed_total": lambda: relay.failed,
+        "fanfold_outbox_dead_total": lambda: relay.dead,
         "fanfold_fan_out_slots_in_use": lambda: resources.fan_out.in_flight,
     }.items():
         metrics.watch(name, read)
+    told = resources.quota_warnings.told
+    for level in told:
+        metrics.watch("fanfold_quota_warnings_total", partial(told.__getitem__, level), str(level))
 
 
 @asynccontextmanager

@@ -18,8 +18,11 @@ from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.service import FanOut
 from fanfold.fanout.splitters.tokens import load as load_vocabulary
 from fanfold.fanout.transports.registry import transport
+from fanfold.outbox.relay import Relay
 from fanfold.upstreams.directory import UpstreamDirectory
 from fanfold.usage.ledger import Ledger
+from fanfold.usage.quota_warnings import TOPIC as QUOTA_WARNING
+from fanfold.usage.quota_warnings import QuotaWarnings
 from fanfold.usage.sweeper import Sweeper
 
 
@@ -35,6 +38,8 @@ class Resources:
     fan_out: FanOut
     ledger: Ledger
     sweeper: Sweeper
+    relay: Relay
+    quota_warnings: QuotaWarnings
     background: Background
     upstream_directory: UpstreamDirectory
     authenticators: tuple[KeyAuthenticator, ...]
@@ -74,11 +79,12 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def _swept(sweeper: Sweeper) -> AsyncIterator[None]:
+async def _looping(*loops: Sweeper | Relay) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(sweeper.run())
+        tasks = [group.create_task(loop.run()) for loop in loops]
         yield
-        task.cancel()
+        for task in tasks:
+            task.cancel()
 
 
 @asynccontextmanager
@@ -101,7 +107,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         )
         ledger = await stack.enter_async_context(Ledger(database.connect))
         sweeper = Sweeper(database.connect)
-        await stack.enter_async_context(_swept(sweeper))
+        quota_warnings = QuotaWarnings()
+        relay = Relay(database.connect, {QUOTA_WARNING: quota_warnings})
+        await stack.enter_async_context(_looping(sweeper, relay))
         background = await stack.enter_async_context(Background())
         yield Resources(
             settings=settings,
@@ -112,6 +120,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             fan_out=fan_out,
             ledger=ledger,
             sweeper=sweeper,
+            relay=relay,
+            quota_warnings=quota_warnings,
             background=background,
             upstream_directory=UpstreamDirectory(database, key_ring),
             authenticators=(KeyAuthenticator(database, key_ring),),

@@ -61,9 +61,14 @@ class TestCatalogue:
         with pytest.raises(KeyError):
             metrics.watch("fanfold_invented", lambda: 1)
 
-    def test_a_metric_with_a_label_is_counted_not_watched(self, metrics: Metrics) -> None:
-        with pytest.raises(ValueError, match="has a label"):
-            metrics.watch("fanfold_fan_out_calls_total", lambda: 1)
+    @pytest.mark.parametrize(
+        ("name", "value"), [("fanfold_fan_out_calls_total", None), ("fanfold_ledger_queue", "ok")]
+    )
+    def test_a_metric_is_watched_with_its_label_or_without_any(
+        self, metrics: Metrics, name: str, value: str | None
+    ) -> None:
+        with pytest.raises(ValueError, match="label"):
+            metrics.watch(name, lambda: 1, value)
 
 
 class TestCount:
@@ -96,6 +101,15 @@ class TestWatch:
         for expected in (3, 3, 10):
             metrics.sample()
             assert read(metrics.render())["fanfold_log_dropped_total", ()] == expected
+
+    def test_each_value_of_a_label_rises_by_its_own_number(self, metrics: Metrics) -> None:
+        metrics.watch("fanfold_quota_warnings_total", lambda: 2, "80")
+        metrics.watch("fanfold_quota_warnings_total", lambda: 1, "100")
+        for _ in range(2):
+            metrics.sample()
+        found = read(metrics.render())
+        assert found["fanfold_quota_warnings_total", (("level", "80"),)] == 2
+        assert found["fanfold_quota_warnings_total", (("level", "100"),)] == 1
 
     def test_a_counter_goes_on_when_its_number_starts_anew(self, metrics: Metrics) -> None:
         metrics.watch("fanfold_log_dropped_total", lambda: 7)

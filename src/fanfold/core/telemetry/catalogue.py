@@ -46,6 +46,10 @@ CATALOGUE = _table(
     Metric(
         "fanfold_rate_limited_total", "Requests refused by a rate limit, by bucket", Kind.COUNTER, "bucket"
     ),
+    Metric("fanfold_outbox_delivered_total", "Messages of the outbox that were delivered", Kind.COUNTER),
+    Metric("fanfold_outbox_failed_total", "Deliveries of the outbox that failed", Kind.COUNTER),
+    Metric("fanfold_outbox_dead_total", "Messages of the outbox that were given up", Kind.COUNTER),
+    Metric("fanfold_quota_warnings_total", "Quotas nearly used, by percent", Kind.COUNTER, "level"),
     Metric("process_cpu_seconds_total", "CPU seconds, user and system", Kind.COUNTER),
     Metric("process_resident_memory_bytes", "Resident memory in bytes", Kind.GAUGE),
     Metric("process_open_fds", "Open file descriptors", Kind.GAUGE),

@@ -42,8 +42,8 @@ class Metrics:
 
     def __init__(self, *, shared: bool | None = None) -> None:
         self._shared = is_worker() if shared is None else shared
-        self._watched: dict[str, Callable[[], float]] = {}
-        self._seen: dict[str, float] = {}
+        self._watched: dict[tuple[str, str | None], Callable[[], float]] = {}
+        self._seen: dict[tuple[str, str | None], float] = {}
         self._process = ProcessCollector(registry=None)
 
     def observe(self, *, method: str, route: str, status: int, seconds: float) -> None:
@@ -55,17 +55,20 @@ class Metrics:
         """Raise a counter of the catalogue; `value` is that of its label, if it has one."""
         self._instruments.counter(name, value).inc(amount)
 
-    def watch(self, name: str, read: Callable[[], float]) -> None:
-        """Let a gauge or counter of the catalogue follow `read`, which only looks at a number kept elsewhere."""
-        if CATALOGUE[name].label is not None:
-            raise ValueError(f"{name} has a label: count it")
-        self._watched[name] = read
-        self._seen[name] = 0.0
+    def watch(self, name: str, read: Callable[[], float], value: str | None = None) -> None:
+        """Let a gauge or counter of the catalogue follow `read`, which only looks at a number kept elsewhere.
+
+        `value` is that of its label, if it has one.
+        """
+        if (CATALOGUE[name].label is None) is not (value is None):
+            raise ValueError(f"{name} is watched with a value of its label, or has none")
+        self._watched[name, value] = read
+        self._seen[name, value] = 0.0
 
     def sample(self) -> None:
         """Take over the watched numbers. Call it on the event loop: they are kept there."""
-        for name, read in self._watched.items():
-            self._set(name, _read(name, read))
+        for (name, value), read in self._watched.items():
+            self._set(name, _read(name, read), value)
         for metric in self._process.collect():
             for sample in metric.samples:
                 if sample.name in CATALOGUE:
@@ -92,12 +95,12 @@ class Metrics:
             self._instruments.group.leave()
             del self._instruments
 
-    def _set(self, name: str, value: float) -> None:
+    def _set(self, name: str, number: float, value: str | None = None) -> None:
         if CATALOGUE[name].kind is Kind.GAUGE:
-            self._instruments.gauge(name).set(value)
-        elif (rise := value - self._seen.get(name, 0.0)) > 0:  # false for NaN too
-            self._instruments.counter(name, None).inc(rise)
-            self._seen[name] = value
+            self._instruments.gauge(name).set(number)
+        elif (rise := number - self._seen.get((name, value), 0.0)) > 0:  # false for NaN too
+            self._instruments.counter(name, value).inc(rise)
+            self._seen[name, value] = number
 
     @cached_property
     def _instruments(self) -> "_Instruments":
