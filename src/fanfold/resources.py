@@ -18,6 +18,7 @@ from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.service import FanOut
 from fanfold.fanout.splitters.tokens import load as load_vocabulary
 from fanfold.fanout.transports.registry import transport
+from fanfold.idempotency.purge import Purge
 from fanfold.outbox.relay import Relay
 from fanfold.upstreams.directory import UpstreamDirectory
 from fanfold.usage.ledger import Ledger
@@ -110,6 +111,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         quota_warnings = QuotaWarnings()
         relay = Relay(database.connect, {QUOTA_WARNING: quota_warnings})
         await stack.enter_async_context(_looping(sweeper, relay))
+        await stack.enter_async_context(Purge(database))
         background = await stack.enter_async_context(Background())
         yield Resources(
             settings=settings,
