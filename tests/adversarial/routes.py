@@ -64,7 +64,15 @@ async def object_ids(owner: TenantClient) -> dict[str, str]:
     name = f"key {secrets.token_hex(8)}"
     key = await owner.http.post("/v1/api-keys", json={"name": name, "scopes": ["process"]})
     assert key.status_code == 201, key.text
-    return {"upstream_id": upstream["id"], "key_id": key.json()["id"], "tenant_id": str(owner.id)}
+    begins = {"effective_from": "2999-01-01T00:00:00Z"}
+    price = await owner.http.post(f"/v1/upstreams/{upstream['id']}/prices", json=begins)
+    assert price.status_code == 201, price.text
+    return {
+        "upstream_id": upstream["id"],
+        "price_id": price.json()["id"],
+        "key_id": key.json()["id"],
+        "tenant_id": str(owner.id),
+    }
 
 
 @dataclass(frozen=True, slots=True)

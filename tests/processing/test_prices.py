@@ -1,6 +1,9 @@
-"""What is billed over HTTP: tokens that nobody reported."""
+"""What is billed over HTTP: tokens that nobody reported, prices that change."""
+
+import asyncio
 
 import pytest
+from sqlalchemy import text as sql
 
 from fanfold.fanout.splitters.tokens import count
 
@@ -28,3 +31,40 @@ class TestTokens:
         )  # fmt: skip
         result = (await tenant.process("two words"))["results"][0]
         assert (result["input_tokens"], result["tokens_counted"]) == (6, False)
+
+
+class TestChangedPrices:
+    async def test_old_usage_keeps_its_price_and_new_usage_has_the_new_one(self, product):
+        tenant = await product.tenant()
+        created = await tenant.upstream(product.zoo.url("ok"), units_per_call=2, units_per_1k_chars=1000)
+        path = f"/v1/upstreams/{created['id']}"
+        assert (await tenant.process("four"))["usage"]["units"] == 2 + 4
+        assert (await tenant.http.patch(path, json={"units_per_call": 7})).json()["units_per_call"] == 7
+        assert (await tenant.process("four"))["usage"]["units"] == 7 + 4
+        added = await tenant.http.post(f"{path}/prices", json={"units_per_1k_chars": 0})
+        assert added.status_code == 201
+        assert (await tenant.process("four"))["usage"]["units"] == 7
+        async with product.app.state.database.session(tenant.id) as session:
+            query = sql("select meter, units from fanfold.usage_events order by occurred_at, meter")
+            events = [tuple(row) for row in await session.execute(query)]
+        assert events == [("calls", 2), ("characters", 4), ("calls", 7), ("characters", 4), ("calls", 7)]
+        assert (await tenant.usage())["used"] == 6 + 11 + 7 == sum(units for _, units in events)
+
+    async def test_a_request_keeps_the_price_of_its_admission(self, product):
+        tenant = await product.tenant()
+        created = await tenant.upstream(product.zoo.url("slow", ms=1000), units_per_call=2)
+        running = asyncio.ensure_future(tenant.process("x"))
+        while not product.zoo.requests["slow"]:
+            await asyncio.sleep(0.01)
+        await tenant.http.patch(f"/v1/upstreams/{created['id']}", json={"units_per_call": 500})
+        assert not running.done()
+        assert (await running)["usage"]["units"] == 2
+        assert (await tenant.process("x"))["usage"]["units"] == 500
+
+    async def test_a_quote_has_the_price_in_force(self, product):
+        tenant = await product.tenant()
+        created = await tenant.upstream(product.zoo.url("ok"), units_per_call=2)
+        later = {"units_per_call": 90, "effective_from": "2999-01-01T00:00:00Z"}
+        await tenant.http.post(f"/v1/upstreams/{created['id']}/prices", json=later)
+        quote = (await tenant.http.post("/v1/process/quote", json={"text": "x"})).json()
+        assert quote["units_max"] == 2

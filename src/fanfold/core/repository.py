@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -13,6 +14,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 from fanfold.core.errors import ValidationFailed
 
 Row = TypeVar("Row")
+
+_EPOCH, _TICK = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 def encode_cursor(last: UUID) -> str:
@@ -25,9 +28,27 @@ def decode_cursor(cursor: str) -> UUID:
     try:
         return UUID(bytes=base64.b64decode(cursor.encode() + b"==", altchars=b"-_", validate=True))
     except (ValueError, binascii.Error):
-        message = "Not a cursor. Send `next_cursor` of the page before, unchanged."
-        errors = [{"loc": ["query", "cursor"], "msg": message, "type": "cursor"}]
-        raise ValidationFailed(message, errors=errors) from None
+        raise _not_a_cursor() from None
+
+
+def encode_moment_cursor(last: datetime) -> str:
+    """Return the cursor of the page that follows the moment `last`, which is after 1970."""
+    return encode_cursor(UUID(int=(last - _EPOCH) // _TICK))
+
+
+def decode_moment_cursor(cursor: str) -> datetime:
+    """Return the moment that a cursor stands for; a 422 where it is not one of ours."""
+    ticks = decode_cursor(cursor).int
+    try:
+        return _EPOCH + ticks * _TICK
+    except OverflowError:
+        raise _not_a_cursor() from None
+
+
+def _not_a_cursor() -> ValidationFailed:
+    message = "Not a cursor. Send `next_cursor` of the page before, unchanged."
+    errors = [{"loc": ["query", "cursor"], "msg": message, "type": "cursor"}]
+    return ValidationFailed(message, errors=errors)
 
 
 async def page(

@@ -1,7 +1,10 @@
 """A tenant's upstreams as the engine's values, fresh to the second, without holding a database connection."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from fanfold.core.cache import FreshCache
@@ -10,14 +13,17 @@ from fanfold.core.db import Database
 from fanfold.core.telemetry.logging import get_logger
 from fanfold.fanout.types import Upstream
 from fanfold.upstreams.address import normalise
-from fanfold.upstreams.mapping import bound_to, engine_upstream
-from fanfold.upstreams.models import UpstreamRecord
+from fanfold.upstreams.mapping import bound_to, engine_upstream, price_of
+from fanfold.upstreams.models import UpstreamPriceRecord, UpstreamRecord
 from fanfold.upstreams.repository import UpstreamRepository
+from fanfold.upstreams.schedule import DatedPrice, Schedule
 
 _log = get_logger(__name__)
 
 UPSTREAMS_TTL_S = 1.0
 MAX_TENANTS = 5_000
+# Prices that begin within it are loaded too: many times as long as what was loaded is used.
+HORIZON = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +43,69 @@ class TenantUpstreams:
         return self.by_address.get(normalise(url))
 
 
-class UpstreamDirectory:
-    """Looks upstreams up at most once a second for each tenant."""
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What was read, and the database's time then; `schedules` of the upstreams whose price is about to change."""
 
-    def __init__(self, database: Database, key_ring: KeyRing) -> None:
-        self._database, self._key_ring = database, key_ring
-        self._tenants: FreshCache[UUID, TenantUpstreams] = FreshCache(
-            ttl_s=UPSTREAMS_TTL_S, max_entries=MAX_TENANTS
+    upstreams: TenantUpstreams
+    schedules: Mapping[UUID, Schedule]
+    read_at: datetime
+    read_on_clock: float
+
+    def at(self, clock: float) -> TenantUpstreams:
+        """Return the upstreams with the prices in force, by the database's time as it must be by now."""
+        if not self.schedules:
+            return self.upstreams
+        moment = self.read_at + timedelta(seconds=clock - self.read_on_clock)
+
+        def priced(upstream: Upstream) -> Upstream:
+            schedule = self.schedules.get(upstream.id) if upstream.id else None
+            return replace(upstream, price=schedule.at(moment)) if schedule else upstream
+
+        present = self.upstreams
+        return TenantUpstreams(
+            tuple(map(priced, present.enabled)),
+            priced(present.default) if present.default else None,
+            {address: priced(upstream) for address, upstream in present.by_address.items()},
         )
 
-    async def of(self, tenant_id: UUID) -> TenantUpstreams:
-        """Return the tenant's upstreams as they were at most a second ago."""
 
-        async def load() -> TenantUpstreams:
+class UpstreamDirectory:
+    """Looks upstreams up at most once a second for each tenant.
+
+    A price that was known a second before it begins holds from that very moment, by the database's clock.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        key_ring: KeyRing,
+        *,
+        ttl_s: float = UPSTREAMS_TTL_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database, self._key_ring, self._clock = database, key_ring, clock
+        self._tenants: FreshCache[UUID, _Loaded] = FreshCache(ttl_s=ttl_s, max_entries=MAX_TENANTS)
+
+    async def of(self, tenant_id: UUID) -> TenantUpstreams:
+        """Return the tenant's upstreams as they were at most a second ago, with the prices in force now."""
+
+        async def load() -> _Loaded:
             async with self._database.session(tenant_id) as session, session.begin():
-                rows = await UpstreamRepository(session, tenant_id).all()
+                repository = UpstreamRepository(session, tenant_id)
+                # In this order: what begins in between is in both.
+                read_at, read_on_clock = await repository.prices.now(), self._clock()
+                rows = await repository.all()
+                beginning = await repository.prices.beginning(after=read_at, until=read_at + HORIZON)
             opened = {row.id: self._open(row) for row in rows if row.enabled}
             enabled = tuple(upstream for upstream in opened.values() if upstream is not None)
             default = next((opened.get(row.id) for row in rows if row.is_default), None)
             by_address = {normalise(upstream.url): upstream for upstream in reversed(enabled)}
-            return TenantUpstreams(enabled, default, by_address)
+            found = TenantUpstreams(enabled, default, by_address)
+            return _Loaded(found, _schedules(rows, beginning), read_at, read_on_clock)
 
-        return await self._tenants.get(tenant_id, load) or TenantUpstreams((), None)
+        loaded = await self._tenants.get(tenant_id, load)
+        return loaded.at(self._clock()) if loaded else TenantUpstreams((), None)
 
     def forget(self, tenant_id: UUID) -> None:
         """Let this process see the tenant's own change at once."""
@@ -72,4 +119,19 @@ class UpstreamDirectory:
         except SealBroken:
             _log.error("A credential does not open.", upstream_id=str(row.id))
             return None
-        return engine_upstream(row, credential)
+        return engine_upstream(row, credential, price_of(row.price))
+
+
+def _schedules(
+    rows: Sequence[UpstreamRecord], beginning: Sequence[UpstreamPriceRecord]
+) -> dict[UUID, Schedule]:
+    to_come: defaultdict[UUID, list[UpstreamPriceRecord]] = defaultdict(list)
+    for price in beginning:
+        to_come[price.upstream_id].append(price)
+    return {
+        row.id: Schedule(
+            DatedPrice(price.effective_from, price_of(price)) for price in (row.price, *to_come[row.id])
+        )
+        for row in rows
+        if row.id in to_come
+    }

@@ -1,10 +1,15 @@
 """From a row to what the wire shows, and to what the engine calls."""
 
+from dataclasses import fields
+from datetime import datetime
+
 from pydantic import SecretStr
 
 from fanfold.fanout.types import Price, Upstream
-from fanfold.upstreams.models import UpstreamRecord
-from fanfold.upstreams.schemas import AuthRead, UpstreamRead
+from fanfold.upstreams.models import UpstreamPriceRecord, UpstreamRecord
+from fanfold.upstreams.schemas import AuthRead, PriceRead, UpstreamRead
+
+PRICE_MEMBERS = tuple(member.name for member in fields(Price))
 
 
 def bound_to(record: UpstreamRecord) -> str:
@@ -13,16 +18,33 @@ def bound_to(record: UpstreamRecord) -> str:
 
 
 def read_upstream(record: UpstreamRecord) -> UpstreamRead:
-    """Return the row as the wire shows it, without its credential."""
-    special = {"auth", "has_credential"}
+    """Return the row as the wire shows it, with the price in force and without its credential."""
+    special = {"auth", "has_credential", *PRICE_MEMBERS}
     return UpstreamRead(
         **{name: getattr(record, name) for name in UpstreamRead.model_fields if name not in special},
+        **{name: getattr(record.price, name) for name in PRICE_MEMBERS},
         auth=AuthRead(header=record.auth_header, scheme=record.auth_scheme),
         has_credential=record.credential_sealed is not None,
     )
 
 
-def engine_upstream(record: UpstreamRecord, credential: SecretStr | None) -> Upstream:
+def read_price(record: UpstreamPriceRecord, effective_until: datetime | None) -> PriceRead:
+    """Return a price as the wire shows it."""
+    return PriceRead(
+        id=record.id,
+        effective_from=record.effective_from,
+        effective_until=effective_until,
+        created_at=record.created_at,
+        **{name: getattr(record, name) for name in PRICE_MEMBERS},
+    )
+
+
+def price_of(record: UpstreamPriceRecord) -> Price:
+    """Return the row as the engine's value."""
+    return Price(**{name: getattr(record, name) for name in PRICE_MEMBERS})
+
+
+def engine_upstream(record: UpstreamRecord, credential: SecretStr | None, price: Price) -> Upstream:
     """Return the row as the engine's value, with its credential opened."""
     return Upstream(
         id=record.id,
@@ -43,10 +65,5 @@ def engine_upstream(record: UpstreamRecord, credential: SecretStr | None) -> Ups
         max_concurrency=record.max_concurrency,
         weight=record.weight,
         idempotent=record.idempotent,
-        price=Price(
-            units_per_call=record.units_per_call,
-            units_per_1k_chars=record.units_per_1k_chars,
-            units_per_1k_input_tokens=record.units_per_1k_input_tokens,
-            units_per_1k_output_tokens=record.units_per_1k_output_tokens,
-        ),
+        price=price,
     )

@@ -4,11 +4,75 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, Float, ForeignKey, Index, LargeBinary, Text, UniqueConstraint, func, text
+from sqlalchemy import (
+    CheckConstraint,
+    ColumnElement,
+    DateTime,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    Text,
+    UniqueConstraint,
+    and_,
+    func,
+    select,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, aliased, foreign, mapped_column, relationship
 
 from fanfold.core.db import Base
+
+
+class UpstreamPriceRecord(Base):
+    """What an upstream's answers cost from a moment on, until its next price begins."""
+
+    __tablename__ = "upstream_prices"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "upstream_id"],
+            ["fanfold.upstreams.tenant_id", "fanfold.upstreams.id"],
+            ondelete="cascade",
+        ),
+        UniqueConstraint("tenant_id", "id"),
+        CheckConstraint(
+            "units_per_call >= 0 and units_per_1k_chars >= 0"
+            " and units_per_1k_input_tokens >= 0 and units_per_1k_output_tokens >= 0",
+            name="units",
+        ),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    upstream_id: Mapped[UUID] = mapped_column(primary_key=True)
+    effective_from: Mapped[datetime] = mapped_column(DateTime(timezone=True), primary_key=True)
+    id: Mapped[UUID]
+    units_per_call: Mapped[int]
+    units_per_1k_chars: Mapped[int]
+    units_per_1k_input_tokens: Mapped[int]
+    units_per_1k_output_tokens: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+def _in_force() -> ColumnElement[bool]:
+    """The latest price that has begun, by the database's clock: read in the statement that reads the upstream."""
+    price, other = UpstreamPriceRecord, aliased(UpstreamPriceRecord)
+    latest = (
+        select(func.max(other.effective_from))
+        .where(
+            other.tenant_id == UpstreamRecord.tenant_id,
+            other.upstream_id == UpstreamRecord.id,
+            other.effective_from <= func.statement_timestamp(),
+        )
+        .correlate(UpstreamRecord)
+        .scalar_subquery()
+    )
+    return and_(
+        foreign(price.tenant_id) == UpstreamRecord.tenant_id,
+        foreign(price.upstream_id) == UpstreamRecord.id,
+        foreign(price.effective_from) == latest,
+    )
 
 
 class UpstreamRecord(Base):
@@ -39,11 +103,10 @@ class UpstreamRecord(Base):
     max_concurrency: Mapped[int]
     weight: Mapped[int]
     idempotent: Mapped[bool]
-    units_per_call: Mapped[int]
-    units_per_1k_chars: Mapped[int]
-    units_per_1k_input_tokens: Mapped[int]
-    units_per_1k_output_tokens: Mapped[int]
     enabled: Mapped[bool]
     is_default: Mapped[bool]
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    price: Mapped[UpstreamPriceRecord] = relationship(
+        primaryjoin=_in_force, viewonly=True, lazy="joined", innerjoin=True
+    )

@@ -11,9 +11,10 @@ from fanfold.auth.principal import Principal, Scope
 from fanfold.auth.requirements import Require
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
 from fanfold.idempotency.route import IdempotentRoute
-from fanfold.upstreams.mapping import read_upstream
+from fanfold.upstreams.mapping import read_price, read_upstream
+from fanfold.upstreams.price_service import PriceService
 from fanfold.upstreams.repository import UpstreamRepository
-from fanfold.upstreams.schemas import UpstreamCreate, UpstreamRead, UpstreamUpdate
+from fanfold.upstreams.schemas import PriceCreate, PriceRead, UpstreamCreate, UpstreamRead, UpstreamUpdate
 from fanfold.upstreams.service import UpstreamService
 
 UpstreamsWriter = Annotated[Principal, Require(Scope.UPSTREAMS_WRITE)]
@@ -45,7 +46,12 @@ async def _service(
     )
 
 
+async def _price_service(_changed: Changed, session: DbSession, tenant: CurrentTenant) -> PriceService:
+    return PriceService(UpstreamRepository(session, tenant.id))
+
+
 UpstreamServiceDep = Annotated[UpstreamService, Depends(_service)]
+PriceServiceDep = Annotated[PriceService, Depends(_price_service)]
 
 
 @router.post("", status_code=201, responses=problem_responses(400, 409, 413, 415))
@@ -92,3 +98,35 @@ async def delete_upstream(
 ) -> None:
     """Delete an upstream; requests that run go on with it."""
     await upstreams.delete(upstream_id)
+
+
+@router.get("/{upstream_id}/prices", responses=problem_responses(404))
+async def list_prices(
+    upstream_id: UUID, prices: PriceServiceDep, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> Page[PriceRead]:
+    """List the prices of an upstream, from the one that begins last: those to come, the one in force, those before."""
+    spans, next_cursor = await prices.list(upstream_id, limit=limit, cursor=cursor)
+    return Page(
+        data=[read_price(span.record, span.effective_until) for span in spans], next_cursor=next_cursor
+    )
+
+
+@router.post("/{upstream_id}/prices", status_code=201, responses=problem_responses(400, 404, 409, 413, 415))
+async def add_price(
+    upstream_id: UUID,
+    wanted: PriceCreate,
+    prices: PriceServiceDep,
+    _principal: UpstreamsWriter,
+    _once: Once,
+) -> PriceRead:
+    """Add a price that holds from a moment on, or from now. What was billed before keeps its price."""
+    added = await prices.add(upstream_id, wanted)
+    return read_price(added.record, added.effective_until)
+
+
+@router.delete("/{upstream_id}/prices/{price_id}", status_code=204, responses=problem_responses(404, 409))
+async def withdraw_price(
+    upstream_id: UUID, price_id: UUID, prices: PriceServiceDep, _principal: UpstreamsWriter
+) -> None:
+    """Withdraw a price that has not begun."""
+    await prices.withdraw(upstream_id, price_id)

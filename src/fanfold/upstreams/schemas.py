@@ -5,9 +5,19 @@ import re
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, StringConstraints, model_validator
 
-from fanfold.core.schemas import Flag, Number, OneOf, ReadModel, Slug, StrictModel, Whole, with_example
+from fanfold.core.schemas import (
+    Flag,
+    Moment,
+    Number,
+    OneOf,
+    ReadModel,
+    Slug,
+    StrictModel,
+    Whole,
+    with_example,
+)
 from fanfold.fanout.adapters.registry import ADAPTERS
 from fanfold.fanout.transports.wire import TRANSPORT_HEADERS
 
@@ -129,7 +139,7 @@ class UpstreamCreate(_UpstreamOptions):
 
 
 class UpstreamUpdate(_UpstreamOptions):
-    """What may change of an upstream; members left out stay as they are.
+    """What may change of an upstream; members left out stay as they are. Another price holds from now on.
 
     A `url` of another origin erases the credential unless a new one comes with it.
     """
@@ -148,7 +158,7 @@ class AuthRead(ReadModel):
 
 
 class UpstreamRead(ReadModel):
-    """An upstream; of its credential only whether there is one."""
+    """An upstream with the price in force; of its credential only whether there is one."""
 
     id: UUID
     slug: str
@@ -175,3 +185,30 @@ class UpstreamRead(ReadModel):
     is_default: bool
     created_at: dt.datetime
     updated_at: dt.datetime
+
+
+class PriceCreate(StrictModel):
+    """A price that holds from a moment on, or from now; units left out keep the value in force at that time."""
+
+    model_config = with_example(units_per_call=2, units_per_1k_chars=1)
+
+    effective_from: Moment | None = Field(
+        default=None, description="The moment it begins, not in the past; now without it."
+    )
+    units_per_call: Price | None = None
+    units_per_1k_chars: Price | None = None
+    units_per_1k_input_tokens: Price | None = None
+    units_per_1k_output_tokens: Price | None = None
+
+
+class PriceRead(BaseModel):
+    """A price of an upstream, from `effective_from` until `effective_until` (null: no later price is known)."""
+
+    id: UUID
+    effective_from: dt.datetime
+    effective_until: dt.datetime | None
+    units_per_call: int
+    units_per_1k_chars: int
+    units_per_1k_input_tokens: int
+    units_per_1k_output_tokens: int
+    created_at: dt.datetime

@@ -1,6 +1,8 @@
 """Registering, changing and deleting upstreams."""
 
 import datetime as dt
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +15,9 @@ from fanfold.core.identifiers import uuid7
 from fanfold.fanout.adapters.registry import adapter
 from fanfold.fanout.errors import FanOutError
 from fanfold.fanout.guard import AddressGuard
+from fanfold.fanout.types import Price
 from fanfold.upstreams.address import origin
-from fanfold.upstreams.mapping import bound_to, engine_upstream
+from fanfold.upstreams.mapping import PRICE_MEMBERS, bound_to, engine_upstream, price_of
 from fanfold.upstreams.models import UpstreamRecord
 from fanfold.upstreams.repository import UpstreamRepository
 from fanfold.upstreams.schemas import UpstreamCreate, UpstreamUpdate
@@ -34,9 +37,9 @@ class UpstreamService:
         record = UpstreamRecord(tenant_id=tenant_id, id=uuid7(), kind=wanted.kind, is_default=False)
         values = {name: getattr(wanted, name) for name in type(wanted).model_fields if name != "kind"}
         values.pop("is_default")
-        self._change(
-            record, values | _defaults(wanted)
-        )  # what is wrong with it comes before how many there are
+        price = Price(**{name: values.pop(name) for name in PRICE_MEMBERS})
+        # What is wrong with it comes before how many there are.
+        self._change(record, values | _defaults(wanted), [price])
         await self._upstreams.lock()
         count = await self._upstreams.count()
         if count >= max_upstreams:
@@ -44,7 +47,7 @@ class UpstreamService:
         if wanted.is_default or count == 0:
             await self._upstreams.clear_default()
             record.is_default = True
-        return await self._save(record)
+        return await self._save(record, price)
 
     async def get(self, upstream_id: UUID) -> UpstreamRecord:
         """Return the upstream, or a 404."""
@@ -54,9 +57,13 @@ class UpstreamService:
         return record
 
     async def update(self, upstream_id: UUID, wanted: UpstreamUpdate) -> UpstreamRecord:
-        """Change the members that were sent; another origin erases a credential that was not sent anew."""
+        """Change the members that were sent; another origin erases a credential that was not sent anew.
+
+        Another price holds from now on.
+        """
         await self._upstreams.lock()
         record = await self.get(upstream_id)
+        upcoming = await self._upstreams.prices.upcoming(upstream_id)
         values: dict[str, Any] = {name: getattr(wanted, name) for name in wanted.model_fields_set}
         if "url" in values:
             self._check_url(values["url"])
@@ -64,15 +71,22 @@ class UpstreamService:
                 values.setdefault("credential", None)
         if values.get("is_default"):  # before the record changes: the next statement writes what has changed
             await self._upstreams.clear_default()
-        self._change(record, values | {"updated_at": dt.datetime.now(dt.UTC)})
-        return await self._save(record)
+        present = price_of(record.price)
+        price = replace(present, **{name: values.pop(name) for name in PRICE_MEMBERS if name in values})
+        self._change(
+            record,
+            values | {"updated_at": dt.datetime.now(dt.UTC)},
+            [price, *map(price_of, upcoming)],
+        )
+        return await self._save(record, price if price != present else None)
 
     async def delete(self, upstream_id: UUID) -> None:
         """Delete the upstream. Requests that run go on with it."""
         await self._upstreams.lock()  # an update that has read the row would find it gone
         await self._upstreams.delete(await self.get(upstream_id))
 
-    def _change(self, record: UpstreamRecord, values: dict[str, Any]) -> None:
+    def _change(self, record: UpstreamRecord, values: dict[str, Any], prices: Sequence[Price]) -> None:
+        """Set members, and check what comes of them with the price in force and those to come."""
         if "credential" in values:
             credential: SecretStr | None = values.pop("credential")
             sealed = self._key_ring.seal(credential, bound_to=bound_to(record)) if credential else None
@@ -83,11 +97,13 @@ class UpstreamService:
             setattr(record, name, value)
         if record.auth_header.lower() in map(str.lower, record.headers):
             raise _invalid("headers", "The header of auth is given in headers as well; only one can be sent.")
-        self._check_kind(record)
+        _check_kind(record)
+        for price in prices:
+            check_price(record, price)
 
-    async def _save(self, record: UpstreamRecord) -> UpstreamRecord:
+    async def _save(self, record: UpstreamRecord, price: Price | None) -> UpstreamRecord:
         try:
-            return await self._upstreams.save(record)
+            return await self._upstreams.save(record, price)
         except IntegrityError:
             raise Conflict("An upstream with this slug exists already.") from None
 
@@ -97,16 +113,19 @@ class UpstreamService:
         except ValueError as error:
             raise _invalid("url", str(error)) from None
 
-    def _check_kind(self, record: UpstreamRecord) -> None:
-        kind, upstream = adapter(record.kind), engine_upstream(record, None)
-        try:
-            kind.check(upstream)
-        except FanOutError as error:
-            raise _invalid("kind", str(error)) from None
-        if record.units_per_1k_output_tokens and kind.output_tokens_bound(upstream) is None:
-            raise _invalid(
-                "options", "A price on output tokens needs options.max_tokens, a whole number from 1."
-            )
+
+def check_price(record: UpstreamRecord, price: Price) -> None:
+    """Refuse a price that cannot be reserved for; a 422."""
+    bound = adapter(record.kind).output_tokens_bound(engine_upstream(record, None, price))
+    if price.units_per_1k_output_tokens and bound is None:
+        raise _invalid("options", "A price on output tokens needs options.max_tokens, a whole number from 1.")
+
+
+def _check_kind(record: UpstreamRecord) -> None:
+    try:
+        adapter(record.kind).check(engine_upstream(record, None, Price()))
+    except FanOutError as error:
+        raise _invalid("kind", str(error)) from None
 
 
 def _defaults(wanted: UpstreamCreate) -> dict[str, Any]:
