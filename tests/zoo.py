@@ -15,7 +15,7 @@ import socket
 import ssl
 import struct
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import cache
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -34,6 +34,8 @@ class Zoo:
         self.served: Counter[str] = Counter()
         self.served_by_tag: Counter[str] = Counter()
         self.requests: Counter[str] = Counter()
+        self.most_at_once_by_tag: Counter[str] = Counter()
+        self._now_by_tag: Counter[str] = Counter()
         self.connections = 0
         self._ssl = ssl_context
         self._seen: Counter[tuple[str, str, str]] = Counter()
@@ -104,7 +106,8 @@ class Zoo:
             request.writer.write(accepted(self.counts()).encoded())
             return
         behave = BEHAVIOURS.get(name)
-        answer = await behave(self, request) if behave else refused(404)
+        with self._at_once(request.query.get("tag", "")):
+            answer = await behave(self, request) if behave else refused(404)
         if answer is not None:
             await self.write(request, answer.encoded(), served=answer.served)
 
@@ -117,6 +120,15 @@ class Zoo:
         if served:
             self.served[request.path.strip("/")] += 1
             self.served_by_tag[request.query.get("tag", "")] += 1
+
+    @contextlib.contextmanager
+    def _at_once(self, tag: str) -> Iterator[None]:
+        self._now_by_tag[tag] += 1
+        self.most_at_once_by_tag[tag] = max(self.most_at_once_by_tag[tag], self._now_by_tag[tag])
+        try:
+            yield
+        finally:
+            self._now_by_tag[tag] -= 1
 
     def times_seen(self, request: Request) -> int:
         """Count this request's chunk (by path, tag and text), from 1."""

@@ -4,6 +4,8 @@ Revision ID: 0004
 Revises: 0003
 """
 
+from pathlib import Path
+
 import sqlalchemy as sa
 
 from alembic import op
@@ -12,6 +14,13 @@ revision: str = "0004"
 down_revision: str | None = "0003"
 branch_labels: None = None
 depends_on: None = None
+
+SQL = Path(__file__).parents[1] / "sql"
+LEASE_FUNCTIONS = {
+    "concurrency_exchange": "uuid, text[], integer[], integer[], integer[], double precision",
+    "concurrency_renew": "uuid, text[], double precision",
+    "concurrency_tidy": "integer, double precision",
+}
 
 # As 0001 made it, with the key's own limit of concurrent requests. Its result is another type: no `or replace`.
 AUTHENTICATE = """
@@ -68,9 +77,36 @@ def upgrade() -> None:
         "max_concurrent_requests", "api_keys", "max_concurrent_requests >= 1", schema="fanfold"
     )
     _replace_authenticate(LIMITED)
+    _create_leases()
+
+
+def _create_leases() -> None:
+    op.create_table(
+        "concurrency_leases",
+        sa.Column("key", sa.Text(), primary_key=True),
+        sa.Column("process_id", sa.Uuid(), primary_key=True),
+        sa.Column("held", sa.Integer(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("held >= 0", name="held"),
+        schema="fanfold",
+        prefixes=["UNLOGGED"],
+    )
+    # Rows are updated all the time, and are few: room on the page keeps updates from the index, vacuum goes by count.
+    op.execute(
+        "alter table fanfold.concurrency_leases set (fillfactor = 50, autovacuum_vacuum_scale_factor = 0,"
+        " autovacuum_vacuum_threshold = 10000)"
+    )
+    op.execute("grant select, insert, update, delete on fanfold.concurrency_leases to fanfold_system")
+    for name, arguments in LEASE_FUNCTIONS.items():
+        # As the driver takes it: SQLAlchemy's text() would look for bind parameters in it.
+        op.get_bind().exec_driver_sql((SQL / f"{name}_0004.sql").read_text(encoding="utf-8"))
+        _give_to_system(f"fanfold.{name}({arguments})")
 
 
 def downgrade() -> None:
+    for name, arguments in LEASE_FUNCTIONS.items():
+        op.execute(f"drop function fanfold.{name}({arguments})")
+    op.drop_table("concurrency_leases", schema="fanfold")
     _replace_authenticate(BEFORE)
     op.drop_column("api_keys", "max_concurrent_requests", schema="fanfold")
     op.drop_column("api_keys", "budget_units", schema="fanfold")

@@ -17,6 +17,7 @@ from fanfold.admin.router import router as admin_router
 from fanfold.aliases.router import router as aliases_router
 from fanfold.api_keys.router import router as api_keys_router
 from fanfold.auth.buckets import buckets_of
+from fanfold.auth.holders import holders_of
 from fanfold.auth.middleware import AuthenticationMiddleware
 from fanfold.auth.routes import RouteTable
 from fanfold.core.config import Settings
@@ -33,6 +34,7 @@ from fanfold.core.telemetry.metrics import Metrics
 from fanfold.core.telemetry.middleware import TelemetryMiddleware
 from fanfold.operation import is_operator, observed, readiness_checks
 from fanfold.processing.router import router as processing_router
+from fanfold.ratelimit.concurrency.middleware import ConcurrencyMiddleware
 from fanfold.ratelimit.middleware import RateLimitMiddleware
 from fanfold.ratelimit.stores.memory import MemoryStore
 from fanfold.resources import Resources, open_resources
@@ -123,6 +125,12 @@ def _middleware(settings: Settings, metrics: Metrics) -> list[Middleware]:
             store=MemoryStore(),
             buckets_of=buckets_of(settings.server.trusted_proxies),
             on_refusal=partial(metrics.count, "fanfold_rate_limited_total"),
+        ),
+        Middleware(
+            ConcurrencyMiddleware,
+            limiter_of=lambda scope: scope["app"].state.concurrency,
+            holders_of=holders_of,
+            on_refusal=partial(metrics.count, "fanfold_concurrency_refused_total"),
         ),
     ]
 

@@ -47,7 +47,9 @@ def _watch(resources: Resources, metrics: Metrics) -> None:
         resources.sweeper,
         resources.relay,
     )
+    concurrency = resources.concurrency
     for name, read in {
+        "fanfold_concurrent_requests": lambda: concurrency.running,
         "fanfold_offload_running": lambda: offload.running,
         "fanfold_offload_waiting": lambda: offload.waiting,
         "fanfold_ledger_queue": lambda: ledger.queued,

@@ -20,6 +20,7 @@ from fanfold.fanout.splitters.tokens import load as load_vocabulary
 from fanfold.fanout.transports.registry import transport
 from fanfold.idempotency.purge import Purge
 from fanfold.outbox.relay import Relay
+from fanfold.ratelimit.concurrency.limiter import ConcurrencyLimiter
 from fanfold.upstreams.directory import UpstreamDirectory
 from fanfold.usage.ledger import Ledger
 from fanfold.usage.quota_warnings import TOPIC as QUOTA_WARNING
@@ -42,6 +43,7 @@ class Resources:
     relay: Relay
     quota_warnings: QuotaWarnings
     background: Background
+    concurrency: ConcurrencyLimiter
     upstream_directory: UpstreamDirectory
     authenticators: tuple[KeyAuthenticator, ...]
 
@@ -88,6 +90,12 @@ async def _looping(*loops: Sweeper | Relay) -> AsyncIterator[None]:
             task.cancel()
 
 
+def _workers(settings: Settings) -> int:
+    # `serve` has made a number of `auto`; under another server nobody has, and nobody can tell.
+    workers = settings.server.workers
+    return max(1, workers) if isinstance(workers, int) else 1
+
+
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Open everything; raises with a text that says what to do where a setting does not hold."""
@@ -112,6 +120,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         relay = Relay(database.connect, {QUOTA_WARNING: quota_warnings})
         await stack.enter_async_context(_looping(sweeper, relay))
         await stack.enter_async_context(Purge(database))
+        concurrency = await stack.enter_async_context(
+            ConcurrencyLimiter(database.connect, workers=_workers(settings))
+        )
         background = await stack.enter_async_context(Background())
         yield Resources(
             settings=settings,
@@ -125,6 +136,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             relay=relay,
             quota_warnings=quota_warnings,
             background=background,
+            concurrency=concurrency,
             upstream_directory=UpstreamDirectory(database, key_ring),
             authenticators=(KeyAuthenticator(database, key_ring),),
         )

@@ -9,6 +9,8 @@ SHARED_TABLES = frozenset(
         "plans", "operator_keys", "alembic_version",
         # How far all tenants' usage is rolled up, and which months are gone: counts and times, nothing of a tenant.
         "usage_rolls", "usage_removed_months",
+        # Counts under keys of text, written by its own functions alone: the serving role reads nothing.
+        "concurrency_leases",
     }
 )  # fmt: skip
 # The one table whose rows are the tenants themselves.

@@ -19,11 +19,11 @@ from fanfold.core.db import Database
 from fanfold.tenants.repository import TenantRepository
 from fanfold.tenants.schemas import LimitsUpdate, TenantCreate
 from fanfold.tenants.service import TenantService
+from tests.fixtures.app import NO_LIMITS
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.server_processes import SECRET
 
 SAFETY_S = 120
-NO_RATE_LIMIT = {"requests_per_minute": 1_000_000, "burst": 100_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class World:
         async with self._database.operator_session() as session, session.begin():
             tenants = TenantService(TenantRepository(session))
             made, _ = await tenants.create(TenantCreate(slug=slug, plan=plan))
-            await tenants.override_limits(made.id, LimitsUpdate(**NO_RATE_LIMIT, **limits))
+            await tenants.override_limits(made.id, LimitsUpdate(**{**NO_LIMITS, **limits}))
             tenant_id = made.id
         return Tenant(tenant_id, await self._key(tenant_id), self.session)
 

@@ -135,6 +135,13 @@ class RateLimited(FanfoldError):
     advice = "Wait for `Retry-After` seconds; spread requests over time."
 
 
+class ConcurrencyExceeded(FanfoldError):
+    """As many requests of the tenant, or of the API key, run at once as may."""
+
+    status, code, title = 429, "concurrency-exceeded", "Concurrency exceeded"
+    advice = "Wait until one of your requests has ended, then try again; send fewer at once."
+
+
 class Overloaded(FanfoldError):
     """A bounded pool or queue of ours is full."""
 

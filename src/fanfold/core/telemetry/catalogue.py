@@ -50,6 +50,13 @@ CATALOGUE = _table(
     Metric("fanfold_outbox_failed_total", "Deliveries of the outbox that failed", Kind.COUNTER),
     Metric("fanfold_outbox_dead_total", "Messages of the outbox that were given up", Kind.COUNTER),
     Metric("fanfold_quota_warnings_total", "Quotas nearly used, by percent", Kind.COUNTER, "level"),
+    Metric("fanfold_concurrent_requests", "Requests that run, of those with a limit", Kind.GAUGE),
+    Metric(
+        "fanfold_concurrency_refused_total",
+        "Requests refused by a limit of concurrent requests, by holder",
+        Kind.COUNTER,
+        "holder",
+    ),
     Metric("process_cpu_seconds_total", "CPU seconds, user and system", Kind.COUNTER),
     Metric("process_resident_memory_bytes", "Resident memory in bytes", Kind.GAUGE),
     Metric("process_open_fds", "Open file descriptors", Kind.GAUGE),

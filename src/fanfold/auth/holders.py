@@ -1,0 +1,31 @@
+"""Whose limits on concurrent requests a request counts against: its tenant's, and its key's own."""
+
+from starlette.types import Scope as AsgiScope
+
+from fanfold.auth.buckets import UNLIMITED_PATHS, UNLIMITED_PREFIXES
+from fanfold.auth.principal import Principal
+from fanfold.core.paths import path_below_root
+from fanfold.ratelimit.concurrency.base import Holder
+
+
+def holders_of(scope: AsgiScope) -> tuple[Holder, ...]:
+    """Return a request's holders; none for strangers, for operators and for the paths that are not limited."""
+    principal: Principal | None = scope.get("state", {}).get("principal")
+    if principal is None or principal.tenant is None:
+        return ()
+    path = path_below_root(scope)
+    if path in UNLIMITED_PATHS or path.startswith(UNLIMITED_PREFIXES):
+        return ()
+    return holders_of_principal(principal)
+
+
+def holders_of_principal(principal: Principal) -> tuple[Holder, ...]:
+    """Return the holders of whoever this is: for those who say it later than in the request's headers."""
+    if principal.tenant is None:
+        return ()
+    tenant = Holder(
+        "tenant", f"tenant:{principal.tenant.id}", principal.tenant.limits.max_concurrent_requests
+    )
+    if principal.max_concurrent_requests is None:
+        return (tenant,)
+    return (tenant, Holder("key", f"key:{principal.key_id}", principal.max_concurrent_requests))
