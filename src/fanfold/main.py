@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from pydantic import ValidationError
 
 import fanfold
+from fanfold.admin.grants_router import router as grants_router
 from fanfold.admin.router import router as admin_router
 from fanfold.aliases.router import router as aliases_router
 from fanfold.api_keys.router import router as api_keys_router
@@ -47,6 +48,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     api_keys_router,
     usage_router,
     admin_router,
+    grants_router,
     problems_router,
     aliases_router,
 )

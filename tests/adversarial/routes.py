@@ -75,6 +75,14 @@ async def object_ids(owner: TenantClient) -> dict[str, str]:
     }
 
 
+async def operators_ids(operator: httpx.AsyncClient, tenant: TenantClient) -> dict[str, str]:
+    """Return an id for each parameter that only operators' paths have."""
+    grants = f"/v1/admin/tenants/{tenant.id}/grants"
+    grant = await operator.post(grants, json={"units": 1, "reason": "a test"})
+    assert grant.status_code == 201, grant.text
+    return {"grant_id": grant.json()["id"]}
+
+
 @dataclass(frozen=True, slots=True)
 class Party:
     """A tenant and an operator, and something to send requests about."""
@@ -85,8 +93,11 @@ class Party:
 
     @classmethod
     async def invite(cls, product: Product) -> "Party":
-        tenant = await product.tenant(max_upstreams=100_000, max_api_keys=100_000)
-        return cls(tenant, await product.operator(), await object_ids(tenant))
+        tenant, operator = (
+            await product.tenant(max_upstreams=100_000, max_api_keys=100_000),
+            await product.operator(),
+        )
+        return cls(tenant, operator, await object_ids(tenant) | await operators_ids(operator, tenant))
 
     def client(self, route: Route) -> httpx.AsyncClient:
         return self.operator if route.for_operators else self.tenant.http
