@@ -15,6 +15,7 @@ from pydantic import ValidationError
 import fanfold
 from fanfold.admin.grants_router import router as grants_router
 from fanfold.admin.router import router as admin_router
+from fanfold.admin.usage_router import router as admin_usage_router
 from fanfold.aliases.router import router as aliases_router
 from fanfold.api_keys.router import router as api_keys_router
 from fanfold.auth.buckets import buckets_of
@@ -40,15 +41,20 @@ from fanfold.ratelimit.middleware import RateLimitMiddleware
 from fanfold.ratelimit.stores.memory import MemoryStore
 from fanfold.resources import Resources, open_resources
 from fanfold.upstreams.router import router as upstreams_router
+from fanfold.usage.events_router import router as usage_events_router
 from fanfold.usage.router import router as usage_router
+from fanfold.usage.statement_router import router as usage_statement_router
 
 ROUTERS: tuple[APIRouter, ...] = (
     processing_router,
     upstreams_router,
     api_keys_router,
     usage_router,
+    usage_events_router,
+    usage_statement_router,
     admin_router,
     grants_router,
+    admin_usage_router,
     problems_router,
     aliases_router,
 )

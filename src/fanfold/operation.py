@@ -60,6 +60,7 @@ def _watch(resources: Resources, metrics: Metrics) -> None:
         "fanfold_outbox_delivered_total": lambda: relay.delivered,
         "fanfold_outbox_failed_total": lambda: relay.failed,
         "fanfold_outbox_dead_total": lambda: relay.dead,
+        "fanfold_usage_default_partition_rows": lambda: resources.upkeep.default_rows,
         "fanfold_fan_out_slots_in_use": lambda: resources.fan_out.in_flight,
     }.items():
         metrics.watch(name, read)

@@ -26,6 +26,7 @@ from fanfold.usage.ledger import Ledger
 from fanfold.usage.quota_warnings import TOPIC as QUOTA_WARNING
 from fanfold.usage.quota_warnings import QuotaWarnings
 from fanfold.usage.sweeper import Sweeper
+from fanfold.usage.upkeep import Upkeep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class Resources:
     sweeper: Sweeper
     relay: Relay
     quota_warnings: QuotaWarnings
+    upkeep: Upkeep
     background: Background
     concurrency: ConcurrencyLimiter
     upstream_directory: UpstreamDirectory
@@ -82,7 +84,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def _looping(*loops: Sweeper | Relay) -> AsyncIterator[None]:
+async def _looping(*loops: Sweeper | Relay | Upkeep) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(loop.run()) for loop in loops]
         yield
@@ -118,7 +120,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         sweeper = Sweeper(database.connect)
         quota_warnings = QuotaWarnings()
         relay = Relay(database.connect, {QUOTA_WARNING: quota_warnings})
-        await stack.enter_async_context(_looping(sweeper, relay))
+        upkeep = Upkeep(database.connect, retention_months=settings.usage.retention_months)
+        await stack.enter_async_context(_looping(sweeper, relay, upkeep))
         await stack.enter_async_context(Purge(database))
         concurrency = await stack.enter_async_context(
             ConcurrencyLimiter(database.connect, workers=_workers(settings))
@@ -135,6 +138,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             sweeper=sweeper,
             relay=relay,
             quota_warnings=quota_warnings,
+            upkeep=upkeep,
             background=background,
             concurrency=concurrency,
             upstream_directory=UpstreamDirectory(database, key_ring),

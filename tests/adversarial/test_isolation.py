@@ -1,6 +1,5 @@
 """Another tenant's object is the same as none: the same status, body and headers, on every route with an id."""
 
-import json
 import re
 
 import pytest
@@ -87,7 +86,7 @@ async def test_lists_hold_nothing_of_another_tenant(arena):
         assert answer.status_code == 200, answer.text
         for word in (*ids.values(), owner.slug, "secret-upstream"):
             assert word not in answer.text, f"{route} shows {word}"
-    seen = json.dumps([(await thief.http.get(route.path)).json() for route in lists])
+    seen = "\n".join([(await thief.http.get(route.path)).text for route in lists])
     assert mine["upstream_id"] in seen
     assert mine["key_id"] in seen
 

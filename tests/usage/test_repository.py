@@ -1,7 +1,7 @@
 """The dangers of a reading: sums that do not add up, another tenant's rows in them."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import date, timedelta
 from uuid import UUID
 
 import pytest
@@ -10,7 +10,8 @@ from fanfold.core.db import Database
 from fanfold.core.identifiers import uuid7
 from fanfold.tenants.periods import period_of, utc_now
 from fanfold.usage.ledger import Ledger
-from fanfold.usage.repository import GroupBy, UsageRepository, UsageSpan
+from fanfold.usage.repository import UsageRepository
+from fanfold.usage.sums import GroupBy, UsageSpan
 from fanfold.usage.sweeper import Sweeper
 from fanfold.usage.types import UsageEvent, UsageLine
 from tests.usage.books import Books, events, hold
@@ -55,15 +56,14 @@ class TestLines:
         assert len(by[GroupBy.API_KEY]) == 2
         assert [line.group for line in by[GroupBy.DAY]] == [utc_now().date()]
 
-    async def test_times_cut_them(self, tenant: UUID, database: Database):
-        tomorrow = utc_now() + timedelta(days=1)
+    async def test_days_cut_them(self, tenant: UUID, database: Database):
+        today = utc_now().date()
+        tomorrow = today + timedelta(days=1)
         async with database.session(tenant) as session:
             repository = UsageRepository(session, tenant)
-            assert await repository.lines(GroupBy.DAY, UsageSpan(since=tomorrow)) == []
-            assert (
-                await repository.lines(GroupBy.DAY, UsageSpan(until=datetime(2026, 1, 1, tzinfo=UTC))) == []
-            )
-            assert len(await repository.lines(GroupBy.DAY, UsageSpan(until=tomorrow))) == 1
+            assert await repository.lines(GroupBy.DAY, UsageSpan(first=tomorrow)) == []
+            assert await repository.lines(GroupBy.DAY, UsageSpan(last=date(2026, 1, 1))) == []
+            assert len(await repository.lines(GroupBy.DAY, UsageSpan(first=today, last=today))) == 1
 
     async def test_another_tenants_session_gives_nothing(
         self, books: Books, tenant: UUID, database: Database

@@ -103,6 +103,12 @@ class OffloadSettings(_Group):
     queue: int = Field(64, ge=1, validation_alias=_names("OFFLOAD_QUEUE"))
 
 
+class UsageSettings(_Group):
+    """How long usage events are kept; counters and daily sums stay."""
+
+    retention_months: int = Field(25, ge=0, le=1200, validation_alias=_names("USAGE_RETENTION_MONTHS"))
+
+
 class TelemetrySettings(_Group):
     """Logs and metrics."""
 
@@ -121,6 +127,7 @@ class Settings(_Group):
     security: SecuritySettings = Field(default_factory=SecuritySettings)
     fan_out: FanOutSettings = Field(default_factory=FanOutSettings)
     offload: OffloadSettings = Field(default_factory=OffloadSettings)
+    usage: UsageSettings = Field(default_factory=UsageSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
 
 

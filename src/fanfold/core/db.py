@@ -124,6 +124,7 @@ class Database:
         self._sessions = async_sessionmaker(
             self.engine, class_=AsyncSession, sync_session_class=TenantSession, expire_on_commit=False
         )
+        self._repeatable = self.engine.execution_options(isolation_level="REPEATABLE READ")
 
     async def __aenter__(self) -> Self:
         return self
@@ -136,6 +137,13 @@ class Database:
         """Open a session that sees the rows of `tenant_id` alone; None sees no tenant's rows."""
         with _away_is_not_ready():
             async with self._sessions(info={"tenant_id": tenant_id}) as session:
+                yield session
+
+    @asynccontextmanager
+    async def snapshot(self, tenant_id: UUID) -> AsyncIterator[AsyncSession]:
+        """Open a tenant's session each of whose transactions sees one moment, however many statements it reads with."""
+        with _away_is_not_ready():
+            async with self._sessions(bind=self._repeatable, info={"tenant_id": tenant_id}) as session:
                 yield session
 
     @asynccontextmanager

@@ -1,30 +1,20 @@
 """`/v1/usage`."""
 
-import datetime as dt
 from collections.abc import Iterator, Sequence
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
-from pydantic import Field
+from fastapi import APIRouter
 
-from fanfold.auth.dependencies import CurrentQuota, CurrentTenant, DbSession, Quota
-from fanfold.auth.principal import Principal, Scope
-from fanfold.auth.requirements import Require
-from fanfold.core.errors import ValidationFailed
+from fanfold.auth.dependencies import CurrentQuota, CurrentTenant, DbSession
 from fanfold.core.requests import StrictRoute
 from fanfold.core.schemas import problem_responses
+from fanfold.usage.parameters import FirstDay, LastDay, UsageReader, span_of
 from fanfold.usage.quota_repository import QuotaRepository
 from fanfold.usage.quotas import BudgetState
-from fanfold.usage.repository import GroupBy, UsageRepository, UsageSpan
+from fanfold.usage.repository import UsageRepository
 from fanfold.usage.schemas import Budget, Prepaid, UsageAnswer, UsageGroup
+from fanfold.usage.sums import GroupBy, midnight
 from fanfold.usage.types import UsageLine
-
-UsageReader = Annotated[Principal, Require(Scope.USAGE_READ)]
-MAX_DAYS = 366
-FIRST_DAY, LAST_DAY = dt.date(2000, 1, 1), dt.date(2999, 12, 31)
-
-Day = Annotated[dt.date, Field(ge=FIRST_DAY, le=LAST_DAY)]
 
 router = APIRouter(
     prefix="/v1/usage",
@@ -34,40 +24,24 @@ router = APIRouter(
 )
 
 
-def _midnight(day: dt.date) -> dt.datetime:
-    return dt.datetime.combine(day, dt.time(), dt.UTC)
-
-
-def _span(first: dt.date | None, last: dt.date | None, quota: Quota) -> UsageSpan:
-    """Return the days from `first` to `last`; the present period, by what its counter counts, without either."""
-    if first is None and last is None:
-        return UsageSpan(period_start=quota.period_start)
-    since = _midnight(first or quota.period_start)
-    until = _midnight(last) + dt.timedelta(days=1) if last else quota.period_end
-    if not dt.timedelta() < until - since <= dt.timedelta(days=MAX_DAYS):
-        message = f"`from` must not be after `to`, and at most {MAX_DAYS} days before it."
-        raise ValidationFailed(message, errors=[{"loc": ["query", "from"], "msg": message, "type": "span"}])
-    return UsageSpan(since=since, until=until)
-
-
 @router.get("")
 async def get_usage(
     session: DbSession,
     tenant: CurrentTenant,
     quota: CurrentQuota,
     _principal: UsageReader,
-    first: Annotated[Day | None, Query(alias="from", description="First day, UTC.")] = None,
-    last: Annotated[Day | None, Query(alias="to", description="Last day, UTC.")] = None,
+    first: FirstDay = None,
+    last: LastDay = None,
     group_by: GroupBy = GroupBy.DAY,
 ) -> UsageAnswer:
     """Show the present period's quota, and what was used in it, or between two days, by group."""
-    span = _span(first, last, quota)
+    span = span_of(first, last, quota)
     quotas = QuotaRepository(session, tenant.id)
     state = await quotas.quota(quota.period_start)
     lines = await UsageRepository(session, tenant.id).lines(group_by, span)
     budgets = await quotas.budgets(quota.period_start) if group_by is GroupBy.API_KEY else []
     return UsageAnswer(
-        period_start=_midnight(quota.period_start),
+        period_start=midnight(quota.period_start),
         period_end=quota.period_end,
         granted=state.granted,
         reserved=state.reserved,

@@ -8,9 +8,10 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """What a metric is: a gauge falls too, a counter only rises."""
+    """What a metric is: a gauge falls too, a counter only rises. A shared gauge is of all workers: never summed."""
 
     GAUGE = "gauge"
+    SHARED_GAUGE = "shared gauge"
     COUNTER = "counter"
 
 
@@ -39,6 +40,11 @@ CATALOGUE = _table(
     ),
     Metric("fanfold_ledger_unbilled_total", "Settlements written with 0 units", Kind.COUNTER),
     Metric("fanfold_ledger_swept_total", "Reservations that expired and were swept", Kind.COUNTER),
+    Metric(
+        "fanfold_usage_default_partition_rows",
+        "Usage events in no month's partition; there should be none",
+        Kind.SHARED_GAUGE,
+    ),
     Metric(
         "fanfold_fan_out_calls_total", "Ended upstream calls by code; ok for success", Kind.COUNTER, "code"
     ),

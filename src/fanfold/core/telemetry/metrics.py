@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Callable
 from functools import cached_property
+from typing import Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -96,7 +97,7 @@ class Metrics:
             del self._instruments
 
     def _set(self, name: str, number: float, value: str | None = None) -> None:
-        if CATALOGUE[name].kind is Kind.GAUGE:
+        if CATALOGUE[name].kind is not Kind.COUNTER:
             self._instruments.gauge(name).set(number)
         elif (rise := number - self._seen.get((name, value), 0.0)) > 0:  # false for NaN too
             self._instruments.counter(name, value).inc(rise)
@@ -127,7 +128,7 @@ class _Instruments:
             registry=registry,
             buckets=DURATION_BUCKETS,
         )
-        self._gauges = {m.name: _gauge(m, registry) for m in CATALOGUE.values() if m.kind is Kind.GAUGE}
+        self._gauges = {m.name: _gauge(m, registry) for m in CATALOGUE.values() if m.kind is not Kind.COUNTER}
         self._counters = {m.name: _counter(m, registry) for m in CATALOGUE.values() if m.kind is Kind.COUNTER}
         self._children: dict[tuple[str, ...], Counter] = {}
         self._routes: dict[str, Histogram] = {}
@@ -161,7 +162,8 @@ class _Instruments:
 
 
 def _gauge(metric: Metric, registry: CollectorRegistry) -> Gauge:
-    return Gauge(metric.name, metric.help, registry=registry, multiprocess_mode="livesum")
+    mode: Literal["livemax", "livesum"] = "livemax" if metric.kind is Kind.SHARED_GAUGE else "livesum"
+    return Gauge(metric.name, metric.help, registry=registry, multiprocess_mode=mode)
 
 
 def _counter(metric: Metric, registry: CollectorRegistry) -> Counter:

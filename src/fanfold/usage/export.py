@@ -1,0 +1,60 @@
+"""An export: events in batches, each read in a transaction of its own, sent as fast as the client reads.
+
+Between batches no connection is held, so that a slow reader costs a socket and one batch of memory, nothing else.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from starlette.responses import StreamingResponse
+from starlette.types import Message, Send
+
+from fanfold.core.db import Database
+from fanfold.usage.events import EventFilter, EventKey, EventRepository, EventRow
+from fanfold.usage.formats import Form
+
+# Some 150 KB, and a few milliseconds of the loop's time.
+BATCH = 500
+# A client that takes nothing for so long is gone.
+SEND_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """The events of one tenant that `chosen` takes, oldest first. `chosen.until` bounds it: new ones are no part."""
+
+    database: Database
+    tenant_id: UUID
+    chosen: EventFilter
+
+    async def batch(self, after: EventKey | None) -> Sequence[EventRow]:
+        """Read the next events; fewer than `BATCH` are the last."""
+        async with self.database.session(self.tenant_id) as session, session.begin():
+            return await EventRepository(session, self.tenant_id).oldest(
+                self.chosen, after=after, limit=BATCH
+            )
+
+    async def parts(self, rows: Sequence[EventRow], form: Form) -> AsyncIterator[bytes]:
+        """Yield the whole body, whose first batch was read before."""
+        yield form.start
+        while rows:
+            yield form.encode(rows, self.tenant_id)
+            if len(rows) < BATCH or not (rows := await self.batch(rows[-1].key)):
+                break
+            yield form.between
+        yield form.end
+
+
+class ExportResponse(StreamingResponse):
+    """A stream that ends when its reader stops. Where it fails the body is cut off: nobody takes it for whole."""
+
+    async def stream_response(self, send: Send) -> None:
+        """Send the body; raises TimeoutError when the client takes nothing for `SEND_TIMEOUT_S`."""
+
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await send(message)
+
+        await super().stream_response(send_in_time)
