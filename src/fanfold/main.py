@@ -34,11 +34,11 @@ from fanfold.core.telemetry.exposition import Exposition, metrics_router
 from fanfold.core.telemetry.logging import configure_logging
 from fanfold.core.telemetry.metrics import Metrics
 from fanfold.core.telemetry.middleware import TelemetryMiddleware
+from fanfold.limits.router import router as limits_router
 from fanfold.operation import is_operator, observed, readiness_checks
 from fanfold.processing.router import router as processing_router
 from fanfold.ratelimit.concurrency.middleware import ConcurrencyMiddleware
 from fanfold.ratelimit.middleware import RateLimitMiddleware
-from fanfold.ratelimit.stores.memory import MemoryStore
 from fanfold.resources import Resources, open_resources
 from fanfold.upstreams.router import router as upstreams_router
 from fanfold.usage.events_router import router as usage_events_router
@@ -52,6 +52,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     usage_router,
     usage_events_router,
     usage_statement_router,
+    limits_router,
     admin_router,
     grants_router,
     admin_usage_router,
@@ -130,7 +131,7 @@ def _middleware(settings: Settings, metrics: Metrics) -> list[Middleware]:
         Middleware(AuthenticationMiddleware),
         Middleware(
             RateLimitMiddleware,
-            store=MemoryStore(),
+            store_of=lambda scope: scope["app"].state.rate_limit_store,
             buckets_of=buckets_of(settings.server.trusted_proxies),
             on_refusal=partial(metrics.count, "fanfold_rate_limited_total"),
         ),

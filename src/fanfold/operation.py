@@ -61,6 +61,8 @@ def _watch(resources: Resources, metrics: Metrics) -> None:
         "fanfold_outbox_failed_total": lambda: relay.failed,
         "fanfold_outbox_dead_total": lambda: relay.dead,
         "fanfold_usage_default_partition_rows": lambda: resources.upkeep.default_rows,
+        "fanfold_rate_limit_asks_total": lambda: resources.rate_limit_store.figures().calls,
+        "fanfold_rate_limit_fallbacks_total": lambda: resources.rate_limit_store.figures().fallbacks,
         "fanfold_fan_out_slots_in_use": lambda: resources.fan_out.in_flight,
     }.items():
         metrics.watch(name, read)

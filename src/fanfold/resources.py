@@ -20,7 +20,9 @@ from fanfold.fanout.splitters.tokens import load as load_vocabulary
 from fanfold.fanout.transports.registry import transport
 from fanfold.idempotency.purge import Purge
 from fanfold.outbox.relay import Relay
+from fanfold.ratelimit.base import RateLimitStore
 from fanfold.ratelimit.concurrency.limiter import ConcurrencyLimiter
+from fanfold.ratelimit.stores.opening import open_store
 from fanfold.upstreams.directory import UpstreamDirectory
 from fanfold.usage.ledger import Ledger
 from fanfold.usage.quota_warnings import TOPIC as QUOTA_WARNING
@@ -44,6 +46,7 @@ class Resources:
     relay: Relay
     quota_warnings: QuotaWarnings
     upkeep: Upkeep
+    rate_limit_store: RateLimitStore
     background: Background
     concurrency: ConcurrencyLimiter
     upstream_directory: UpstreamDirectory
@@ -126,6 +129,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         concurrency = await stack.enter_async_context(
             ConcurrencyLimiter(database.connect, workers=_workers(settings))
         )
+        rate_limit_store = await stack.enter_async_context(
+            open_store(settings.rate_limit, database.connect, workers=_workers(settings))
+        )
         background = await stack.enter_async_context(Background())
         yield Resources(
             settings=settings,
@@ -139,6 +145,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             relay=relay,
             quota_warnings=quota_warnings,
             upkeep=upkeep,
+            rate_limit_store=rate_limit_store,
             background=background,
             concurrency=concurrency,
             upstream_directory=UpstreamDirectory(database, key_ring),

@@ -11,6 +11,8 @@ SHARED_TABLES = frozenset(
         "usage_rolls", "usage_removed_months",
         # Counts under keys of text, written by its own functions alone: the serving role reads nothing.
         "concurrency_leases",
+        # Strangers have buckets too, and a process serves all tenants; only their own functions touch these.
+        "rate_buckets", "rate_processes",
     }
 )  # fmt: skip
 # The one table whose rows are the tenants themselves.

@@ -1,12 +1,12 @@
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fanfold.ratelimit.base import Bucket, Decision
+from fanfold.ratelimit.base import Bucket, Decision, Exactness, Figures, RateLimitStore
 from fanfold.ratelimit.errors import StoreUnavailable
 from fanfold.ratelimit.middleware import BucketsOf, RateLimitMiddleware
 from fanfold.ratelimit.stores.memory import MemoryStore
@@ -29,9 +29,13 @@ async def answer(_: Scope, __: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": "好👩‍👩‍👧".encode()})
 
 
+def _kept_in(store: RateLimitStore) -> Callable[[Scope], RateLimitStore]:
+    return lambda _scope: store
+
+
 def limited(app: ASGIApp, *buckets: Bucket, clock: Clock | None = None) -> RateLimitMiddleware:
     return RateLimitMiddleware(
-        app, store=MemoryStore(clock=clock or Clock()), buckets_of=lambda _: tuple(buckets)
+        app, store_of=_kept_in(MemoryStore(clock=clock or Clock())), buckets_of=lambda _: tuple(buckets)
     )
 
 
@@ -186,7 +190,7 @@ class TestNotLimited:
             raise AssertionError("asked for the buckets of a scope that has none")
 
         scope = scope_of(kind)
-        middleware = RateLimitMiddleware(app, store=MemoryStore(), buckets_of=no_buckets)
+        middleware = RateLimitMiddleware(app, store_of=_kept_in(MemoryStore()), buckets_of=no_buckets)
         receive, send = nothing_to_receive, _refuse_to_send
         await middleware(scope, receive, send)
         assert seen == [(scope, receive, send)]
@@ -201,11 +205,17 @@ class UnavailableStore:
         assert buckets
         raise StoreUnavailable
 
+    def exactness(self, bucket: Bucket) -> Exactness:
+        return Exactness(bucket.name, 0)
+
+    def figures(self) -> Figures:
+        return Figures()
+
 
 class TestStoreUnavailable:
     async def test_requests_pass_and_are_counted(self) -> None:
         buckets_of: BucketsOf = lambda _: (TENANT,)  # noqa: E731 (typed once, for the test)
-        middleware = RateLimitMiddleware(answer, store=UnavailableStore(), buckets_of=buckets_of)
+        middleware = RateLimitMiddleware(answer, store_of=_kept_in(UnavailableStore()), buckets_of=buckets_of)
         for count in range(1, 4):
             start, _ = await call(middleware)
             assert (start["status"], headers_of(start)) == (200, {b"x-own": b"1"})

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from starlette.types import Scope as AsgiScope
 
-from fanfold.auth.principal import Principal
+from fanfold.auth.principal import Principal, PrincipalTenant
 from fanfold.core.config import IPNetwork
 from fanfold.core.paths import path_below_root
 from fanfold.ratelimit.base import Bucket
@@ -34,12 +34,16 @@ def buckets_of(trusted_proxies: Sequence[IPNetwork]) -> Callable[[AsgiScope], tu
     return buckets
 
 
+def tenant_bucket(tenant: PrincipalTenant) -> Bucket:
+    """Return the bucket that all requests of a tenant count against."""
+    return Bucket("tenant", str(tenant.id), tenant.limits.requests_per_minute, tenant.limits.burst)
+
+
 def _of_principal(principal: Principal) -> tuple[Bucket, ...]:
     key = str(principal.key_id)
     if principal.tenant is None:
         return (Bucket("operator", key, OPERATOR_REQUESTS_PER_MINUTE, OPERATOR_BURST),)
-    limits = principal.tenant.limits
-    tenant = Bucket("tenant", str(principal.tenant.id), limits.requests_per_minute, limits.burst)
+    tenant = tenant_bucket(principal.tenant)
     if principal.key_limits is None:
         return (tenant,)
     own = principal.key_limits

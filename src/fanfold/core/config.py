@@ -27,6 +27,9 @@ def _split_commas(value: Any) -> Any:
     return value
 
 
+_VALKEY_SCHEMES = ("valkey://", "valkeys://", "redis://", "rediss://", "unix://")
+
+
 class _Group(BaseSettings):
     # Compose files and shells hand on what is not set as an empty text.
     model_config = SettingsConfigDict(
@@ -109,6 +112,20 @@ class UsageSettings(_Group):
     retention_months: int = Field(25, ge=0, le=1200, validation_alias=_names("USAGE_RETENTION_MONTHS"))
 
 
+class RateLimitSettings(_Group):
+    """Which store keeps the rate limits; `valkey_url` wins."""
+
+    store: Literal["postgres", "memory"] = Field("postgres", validation_alias=_names("RATE_LIMIT_STORE"))
+    valkey_url: SecretStr | None = Field(None, validation_alias=_names("VALKEY_URL"))
+
+    @field_validator("valkey_url")
+    @classmethod
+    def _is_an_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(_VALKEY_SCHEMES):
+            raise ValueError("must begin with valkey://, valkeys://, redis://, rediss:// or unix://")
+        return value
+
+
 class TelemetrySettings(_Group):
     """Logs and metrics."""
 
@@ -128,6 +145,7 @@ class Settings(_Group):
     fan_out: FanOutSettings = Field(default_factory=FanOutSettings)
     offload: OffloadSettings = Field(default_factory=OffloadSettings)
     usage: UsageSettings = Field(default_factory=UsageSettings)
+    rate_limit: RateLimitSettings = Field(default_factory=RateLimitSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
 
 

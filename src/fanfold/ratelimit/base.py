@@ -50,6 +50,25 @@ class Decision:
     retry_after_s: int
 
 
+@dataclass(frozen=True, slots=True)
+class Exactness:
+    """How far a store may be off: at most `may_exceed_by` requests beyond burst + rate x time, over all processes."""
+
+    store: str
+    may_exceed_by: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a store has done: `calls` to a shared server; `fallbacks`, requests decided for one that was away."""
+
+    calls: int = 0
+    fallbacks: int = 0
+
+    def __add__(self, other: "Figures") -> "Figures":
+        return Figures(self.calls + other.calls, self.fallbacks + other.fallbacks)
+
+
 class RateLimitStore(Protocol):
     """Where buckets are kept.
 
@@ -61,4 +80,12 @@ class RateLimitStore(Protocol):
 
     async def take(self, buckets: Sequence[Bucket]) -> Decision:
         """Take one token of every bucket, or none at all."""
+        ...
+
+    def exactness(self, bucket: Bucket) -> Exactness:
+        """Return how exactly `bucket` is kept at present."""
+        ...
+
+    def figures(self) -> Figures:
+        """Return what was done so far."""
         ...

@@ -16,23 +16,23 @@ BucketsOf = Callable[[Scope], tuple[Bucket, ...]]
 class RateLimitMiddleware:
     """Takes a token of every bucket of an HTTP request, or answers 429 `rate-limited` and calls nothing further.
 
-    `buckets_of` names the buckets; none means that the request is not limited. An admitted answer gets the
-    RateLimit fields, unless it has them already. When the store is unavailable, requests pass without the fields
-    and `unlimited` counts them: an outage of a limiter must not be an outage of the service. `on_refusal` is told the
-    name of the bucket that keeps a refused client waiting the longest.
+    `store_of` finds the store, `buckets_of` names the buckets; none means that the request is not limited. An admitted
+    answer gets the RateLimit fields, unless it has them already. When the store is unavailable, requests pass without
+    the fields and `unlimited` counts them: an outage of a limiter must not be an outage of the service. `on_refusal` is
+    told the name of the bucket that keeps a refused client waiting the longest.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        store: RateLimitStore,
+        store_of: Callable[[Scope], RateLimitStore],
         buckets_of: BucketsOf,
         on_refusal: Callable[[str], None] = lambda _bucket: None,
     ) -> None:
         self._app = app
         self._on_refusal = on_refusal
-        self._store = store
+        self._store_of = store_of
         self._buckets_of = buckets_of
         self.unlimited = 0
 
@@ -42,7 +42,7 @@ class RateLimitMiddleware:
             await self._app(scope, receive, send)
             return
         try:
-            decision = await self._store.take(buckets)
+            decision = await self._store_of(scope).take(buckets)
         except StoreUnavailable:
             self.unlimited += 1
             await self._app(scope, receive, send)

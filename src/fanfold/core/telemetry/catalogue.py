@@ -63,6 +63,12 @@ CATALOGUE = _table(
         Kind.COUNTER,
         "holder",
     ),
+    Metric("fanfold_rate_limit_asks_total", "Questions to the shared store of rate limits", Kind.COUNTER),
+    Metric(
+        "fanfold_rate_limit_fallbacks_total",
+        "Requests whose rate limit another store decided, its own being away",
+        Kind.COUNTER,
+    ),
     Metric("process_cpu_seconds_total", "CPU seconds, user and system", Kind.COUNTER),
     Metric("process_resident_memory_bytes", "Resident memory in bytes", Kind.GAUGE),
     Metric("process_open_fds", "Open file descriptors", Kind.GAUGE),

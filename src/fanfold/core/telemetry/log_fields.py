@@ -23,12 +23,13 @@ MASK = "**********"
 
 # A field that is not here is not written; the line names it under `left_out`, so that its author notices.
 _NAMES = """
-api_key_id attempt attempts bound burst bytes calls check chunks code component connections count database deadline_s
-delay_s dropped duration_ms elapsed_s error expires_at failed failure from_revision holder host interval_s items
-job_id kind late lease_s limit logger maximum message_id method mode operator_id outcome percent period_start pid plan
-port queue queued reason remaining remedy request_id reservation_id reserved retry_after_s revision role route running
-scope server_id settled signal size slug status step strategy swept task tenant_id threads timeout_s to_revision topic
-total transport unbilled units upstream upstream_id user_id version waiting workers
+api_key_id attempt attempts bound burst bytes calls check chunks code component connections count database
+deadline_s delay_s dropped duration_ms elapsed_s error expires_at failed failure fallback from_revision holder host
+interval_s items job_id kind late lease_s limit logger maximum message_id method mode operator_id outcome percent
+period_start pid plan port queue queued reason remaining remedy request_id reservation_id reserved retry_after_s
+revision role route running scope server_id settled signal size slug status step store strategy swept task tenant_id
+threads timeout_s to_revision topic total transport unbilled units upstream upstream_id user_id version waiting
+workers
 """
 ALLOWED = frozenset(_NAMES.split())
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from fanfold.ratelimit import gcra
-from fanfold.ratelimit.base import Bucket, BucketState, Decision
+from fanfold.ratelimit.base import Bucket, BucketState, Decision, Exactness, Figures
 
 _Identity = tuple[str, str]
 
@@ -26,14 +26,21 @@ class MemoryStore:
     350 bytes each). When one more is needed and none is at rest, the one that would be at rest soonest is forgotten
     (counted in `evicted`), so a flood of distinct keys displaces other new ones, not the one that is being
     throttled; whoever is forgotten starts at rest again, which gives back at most one burst.
-    `clock` gives monotonic nanoseconds.
+    `clock` gives monotonic nanoseconds. `processes` is how many of them count, each for itself.
     """
 
-    def __init__(self, *, max_buckets: int = 100_000, clock: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(
+        self,
+        *,
+        max_buckets: int = 100_000,
+        clock: Callable[[], int] = time.monotonic_ns,
+        processes: int = 1,
+    ) -> None:
         if max_buckets < 1:
             raise ValueError("max_buckets must be 1 or more")
         self._max_buckets = max_buckets
         self._clock = clock
+        self._processes = processes
         self._kept: dict[_Identity, tuple[int, int]] = {}  # at rest from when, at which interval
         # One entry a bucket, at a time when it was due to be at rest; later takes move that on and leave the entry.
         self._due: list[tuple[int, _Identity]] = []
@@ -52,6 +59,14 @@ class MemoryStore:
         states = tuple([_state(*one) for one in found])
         wait = max(state.reset_s for state in states if not state.remaining)
         return Decision(admitted=False, states=states, retry_after_s=wait)
+
+    def exactness(self, bucket: Bucket) -> Exactness:
+        """Return that each further process gives one burst more (and the rate once more)."""
+        return Exactness("memory", (self._processes - 1) * bucket.burst)
+
+    def figures(self) -> Figures:
+        """Return that nobody else was asked."""
+        return Figures()
 
     def _find(self, bucket: Bucket, now: int) -> _Found:
         interval = gcra.interval_ns(bucket.requests_per_minute)
