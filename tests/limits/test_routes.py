@@ -8,7 +8,9 @@ from tests.fixtures.database import TestDatabase
 
 
 async def test_a_tenant_reads_its_limits_and_how_exactly_they_are_kept(product: Product) -> None:
-    tenant = await product.tenant("free", scopes=["usage:read"], requests_per_minute=60_000, burst=4_000)
+    tenant = await product.tenant(
+        "free", scopes=["usage:read"], requests_per_minute=60_000, burst=4_000, max_concurrent_requests=5
+    )
     answer = await tenant.http.get("/v1/tenant/limits")
     assert answer.status_code == 200
     limits = answer.json()
@@ -55,7 +57,7 @@ async def test_two_applications_on_one_database_admit_one_burst(database_urls: T
         tenant = await one.tenant(requests_per_minute=1, burst=10)
         clients = [tenant.http, two.http(tenant.key)]
         statuses = [(await clients[turn % 2].get("/v1/upstreams")).status_code for turn in range(24)]
-        bound = (await one.http(tenant.key).get("/v1/tenant/limits")).headers["RateLimit"]
-    assert bound == '"tenant";r=0;t=60' or "r=0" in bound
+        fields = (await one.http(tenant.key).get("/v1/tenant/limits")).headers["RateLimit"]
+    assert "r=0" in fields
     assert statuses.count(200) == 10
     assert set(statuses) == {200, 429}
