@@ -1,6 +1,6 @@
--- Ends an open outcome for good: `billed` charges `p_units` to its period, `waived` charges nothing. Returns what was done:
--- ok, missing, resolved (somebody was faster), insufficient (the units are not free: grant first). One statement, so that
--- the locks of the charge are held for no round trip.
+-- Ends an open outcome for good: `billed` charges `p_units` of its units to its period (null: all of them), `waived` charges
+-- nothing. Returns what was done: ok, missing, resolved (somebody was faster), excessive (more than its units),
+-- insufficient (the units are not free: grant first). One statement, so that the locks are held for no round trip.
 create function fanfold.outcome_resolve(
   p_tenant_id uuid, p_request_id uuid, p_resolution text, p_units bigint, p_reason text, p_resolved_by uuid)
 returns text
@@ -10,6 +10,7 @@ as $function$
 declare
   outcome fanfold.outcomes;
   charged smallint := 0;
+  due bigint := 0;
 begin
   select * into outcome from fanfold.outcomes t where t.tenant_id = p_tenant_id and t.request_id = p_request_id;
   if not found then
@@ -18,14 +19,22 @@ begin
     return 'resolved';
   end if;
   if p_resolution = 'billed' then
+    due := coalesce(p_units, outcome.units);
+    if due > outcome.units then
+      return 'excessive';
+    end if;
     select c.status[1] into charged
       from fanfold.ledger_commit(
            array[outcome.tenant_id], array[outcome.period_start],
            case when outcome.api_key_id is null then '{}' else array[1] end,
            case when outcome.api_key_id is null then '{}' else array[outcome.api_key_id] end,
            array[row(4, 1, case when outcome.api_key_id is not null then 1 end, outcome.request_id, 0, 0)::fanfold.ledger_operation],
-           array[row(1, -1, 'resolution', p_units, 1, p_units, false, null, null)::fanfold.ledger_reading],
+           array[row(1, -1, 'resolution', due, 1, due, false, null, null)::fanfold.ledger_reading],
            '{}', '{}') c;
+  else
+    -- As whoever moves units: a late settle that looked before this is waited for, one that comes after finds it waived.
+    perform from fanfold.quota_periods t
+      where t.tenant_id = outcome.tenant_id and t.period_start = outcome.period_start for no key update;
   end if;
   if charged in (1, 7) then
     return 'insufficient';
@@ -34,10 +43,11 @@ begin
   end if;
   update fanfold.outcomes t
      set resolved_at = now(), resolution = p_resolution, reason = p_reason, resolved_by = p_resolved_by,
-         resolved_units = case when p_resolution = 'billed' then p_units else 0 end
-   where t.tenant_id = p_tenant_id and t.request_id = p_request_id and t.resolved_at is null;
-  if not found then                     -- settled, or resolved, while this waited: the charge must not stay
-    raise exception 'ledger: this outcome was resolved meanwhile' using errcode = 'FF004';
+         resolved_units = due
+   where t.tenant_id = p_tenant_id and t.request_id = p_request_id and t.resolved_at is null
+     and t.kind = outcome.kind and t.units = outcome.units;
+  if not found then                     -- settled, resolved or changed while this waited: the charge must not stay
+    raise exception 'ledger: this outcome was settled or resolved meanwhile' using errcode = 'FF004';
   end if;
   return 'ok';
 end

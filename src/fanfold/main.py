@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 import fanfold
 from fanfold.admin.grants_router import router as grants_router
+from fanfold.admin.outcomes_router import router as admin_outcomes_router
 from fanfold.admin.router import router as admin_router
 from fanfold.admin.usage_router import router as admin_usage_router
 from fanfold.aliases.router import router as aliases_router
@@ -42,6 +43,7 @@ from fanfold.ratelimit.middleware import RateLimitMiddleware
 from fanfold.resources import Resources, open_resources
 from fanfold.upstreams.router import router as upstreams_router
 from fanfold.usage.events_router import router as usage_events_router
+from fanfold.usage.outcomes_router import router as outcomes_router
 from fanfold.usage.router import router as usage_router
 from fanfold.usage.statement_router import router as usage_statement_router
 
@@ -56,6 +58,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     admin_router,
     grants_router,
     admin_usage_router,
+    outcomes_router,
+    admin_outcomes_router,
     problems_router,
     aliases_router,
 )

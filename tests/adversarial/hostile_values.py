@@ -79,9 +79,10 @@ HOSTILE: dict[str, tuple[Any, ...]] = {
     "split": ({"by": "lines"}, {"size": 0}, {"size": 5, "overlap": 5}, {"size": "5"}, {"overlap": 500}, {"by": ""}),
     "fold": ({"by": "merge"}, {"by": None}, {"separator": 1}, {"separator": "x" * 1001}, {"prompt": CANARY}),
     "name": ("", " ", "\t\n", "x" * 201, "\x1b]0;evil\x07", "a\rb", "a\nb", "\u009b2J", "a\u202eb", "\u2028"),
-    "units": (0, -(10**15) - 1, 10**15 + 1, 0.5, "5", True),
+    "units": (-(10**15) - 1, 10**15 + 1, 0.5, "5", True),
     "kind": ("Period", "prepaid ", "", None, CANARY),
     "reason": ("", " ", "\t\n", "x" * 501, "\x1b]0;evil\x07", "a\nb", "a\u202eb", "\u2028", 1, [CANARY]),
+    "resolution": ("settled", "Billed", "", None, True, CANARY),
     "model": ("", "x" * 201),
     "text": ("",),
 }  # fmt: skip

@@ -97,7 +97,9 @@ class Party:
             await product.tenant(max_upstreams=100_000, max_api_keys=100_000),
             await product.operator(),
         )
-        return cls(tenant, operator, await object_ids(tenant) | await operators_ids(operator, tenant))
+        lapsed = await product.lapse(tenant)
+        ids = await object_ids(tenant) | await operators_ids(operator, tenant)
+        return cls(tenant, operator, ids | {"request_id": str(lapsed.request_id)})
 
     def client(self, route: Route) -> httpx.AsyncClient:
         return self.operator if route.for_operators else self.tenant.http

@@ -19,6 +19,7 @@ from tests.fixtures.app import Product
 # POSTs that neither create nor spend, each with the reason why a repetition does no harm.
 WITHOUT_A_KEY = {
     "/v1/process/quote": "calls nothing and bills nothing",
+    "/v1/admin/outcomes/{tenant_id}/{request_id}/resolve": "holds for good: the second time is a 409",
     "/v1/admin/tenants/{tenant_id}/suspend": "twice is the same as once",
     "/v1/admin/tenants/{tenant_id}/resume": "twice is the same as once",
 }

@@ -9,7 +9,13 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy import Connection, MetaData, event, exc, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
 from sqlalchemy.orm import DeclarativeBase, Session, SessionTransaction
 
 from fanfold.core.errors import NotReady
@@ -163,6 +169,13 @@ class Database:
         with _away_is_not_ready():
             async with self.engine.begin() as connection:
                 yield connection
+
+    @asynccontextmanager
+    async def autocommit(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection whose every statement commits on its own: what it locks is held for no round trip."""
+        with _away_is_not_ready():
+            async with self.engine.connect() as connection:
+                yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     async def check_role(self) -> None:
         """Refuse to serve as a superuser, an owner or a role that bypasses row-level security."""
