@@ -63,3 +63,20 @@ async def test_of_2_to_64_requests_with_one_key_one_runs(
         f"one Idempotency-Key, {processes} process(es): {', '.join(map(str, CROWDS))} at once, spending and creating: "
         f"{ends['first']} ran, {ends['replayed']} replayed, {ends['409']} refused with 409, 0 hung, 0 doubled"
     )
+
+
+async def test_who_hangs_up_on_a_request_that_continues_finds_its_answer(
+    servers: tuple[ServerProcess, ServerProcess], world: World, books: Books, zoo: Zoo
+):
+    tenant, (one, two) = await world.tenant(), servers
+    await tenant.upstream(one.url, zoo.url("slow", ms=300, tag=tenant.id))
+    body = {"text": "abc", "split": {"size": 1}, "on_disconnect": "continue"}
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.15):
+            await post(tenant, f"{one.url}/v1/process", body, "k")
+    async with asyncio.timeout(SAFETY_S):
+        while (reply := await post(tenant, f"{two.url}/v1/process", body, "k")).status == 409:
+            await asyncio.sleep(0.05)
+    assert (reply.status, reply.is_replayed) == (200, True)
+    assert b'"succeeded"' in reply.content
+    assert (await books.truth(tenant.id)).used == zoo.served_by_tag[str(tenant.id)] == 3

@@ -1,10 +1,15 @@
+from collections.abc import Callable
 from itertools import combinations
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 
+from fanfold.core.config import ServerSettings
+from fanfold.core.requests import JsonRequest
 from fanfold.core.strict_json import loads
-from fanfold.idempotency.fingerprint import digest
+from fanfold.idempotency.fingerprint import digest, fingerprint
 
 
 @pytest.mark.parametrize(
@@ -27,3 +32,34 @@ def test_whatever_else_differs_counts():
     ]  # fmt: skip
     for one, other in combinations(values, 2):
         assert digest(one) != digest(other), (one, other)
+
+
+class Threads:
+    """Runs what it is given here and now, and counts it."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        self.runs += 1
+        return function(*arguments)
+
+
+@pytest.mark.parametrize(("size", "runs"), [(1_000, 0), (100_000, 1)])
+async def test_a_long_body_is_read_off_the_loop(size: int, runs: int):
+    threads, body = Threads(), b'"%s"' % (b"x" * size)
+    app = SimpleNamespace(state=SimpleNamespace(offload=threads))
+    headers = [(b"content-type", b"application/json")]
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    request = JsonRequest({"type": "http", "app": app, "headers": headers}, receive)
+    await request.load(ServerSettings())
+    threads.runs = 0
+    assert await fingerprint(request) == digest("x" * size)
+    assert threads.runs == runs
+
+
+async def test_without_a_body_nothing_is_asked_for():
+    assert await fingerprint(Request({"type": "http", "headers": []})) == digest(None)

@@ -76,10 +76,15 @@ async def test_who_leaves_finds_what_was_done_and_nothing_runs_again(product: Pr
 
 
 async def test_with_continue_the_request_goes_on_and_its_answer_is_found(product: Product):
-    tenant, key = await product.tenant(), secrets.token_hex(8)
-    await tenant.upstream(product.zoo.url("slow", ms=300))
+    tenant, key = await product.tenant(max_concurrent_requests=1), secrets.token_hex(8)
+    await tenant.upstream(product.zoo.url("slow", ms=500))
     body = {"text": "abc", "split": {"size": 1}, "on_disconnect": "continue"}
-    assert await leave(product, tenant, key, body, after=_until_asked(product, "slow", 1)) == 499
+    left = asyncio.create_task(leave(product, tenant, key, body, after=_until_asked(product, "slow", 1)))
+    async for _ in _until_asked(product, "slow", 3):
+        pass
+    second = await tenant.http.post("/v1/process", json={"text": "x"})
+    assert second.json()["code"] == "concurrency-exceeded", "who has left is no longer counted"
+    await left
     answer = await _answer(tenant, key, body)
     assert (answer.json()["status"], answer.json()["usage"]["units"]) == ("succeeded", 3)
     assert answer.headers["idempotent-replayed"] == "true"

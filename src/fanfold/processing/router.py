@@ -1,5 +1,6 @@
 """`/v1/process`."""
 
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
@@ -15,7 +16,7 @@ from fanfold.idempotency.header import IdempotencyKeyHeader
 from fanfold.processing.dependencies import KeptAnswersDep, ProcessingServiceDep
 from fanfold.processing.encoding import encode_answer, encode_quote
 from fanfold.processing.replay import keyed_process, replayed
-from fanfold.processing.schemas import ProcessAnswer, ProcessRequest, QuoteAnswer
+from fanfold.processing.schemas import OnDisconnect, ProcessAnswer, ProcessRequest, QuoteAnswer
 from fanfold.usage.quota_repository import QuotaRepository
 from fanfold.usage.types import Warnings
 
@@ -45,7 +46,7 @@ async def process(  # noqa: PLR0913, PLR0917 (what it depends on)
 ) -> Response:
     """Split the text, ask the upstreams at once, fold their answers into one. Failed chunks are data, not errors."""
     try:
-        async with cancelled_when_client_leaves(request):
+        async with _attended(request, body):
             keyed = await keyed_process(request, tenant, body, key)
             if keyed and (kept := await answers.look_up(keyed)):
                 return await replayed(answers, keyed, kept, body, media_type=MEDIA_TYPE)
@@ -65,6 +66,15 @@ def warning_headers(warnings: Warnings) -> dict[str, str]:
     levels = {"quota": warnings.quota, "budget": warnings.budget}
     items = [f'"{name}";p={level}' for name, level in levels.items() if level]
     return {"Quota-Warning": ", ".join(items)} if items else {}
+
+
+def _attended(request: Request, body: ProcessRequest) -> AbstractAsyncContextManager[None]:
+    # What goes on is still this very request, so that limits of concurrent requests count it to its end.
+    return (
+        nullcontext()
+        if body.on_disconnect is OnDisconnect.CONTINUE
+        else cancelled_when_client_leaves(request)
+    )
 
 
 @router.post("/quote", responses={200: {"model": QuoteAnswer}})

@@ -16,7 +16,7 @@ from fanfold.idempotency.errors import in_progress
 from fanfold.idempotency.service import KeptAnswers
 from fanfold.idempotency.types import KeyedRequest
 from fanfold.processing.billing import Billing
-from fanfold.processing.schemas import OnDisconnect, ProcessRequest
+from fanfold.processing.schemas import ProcessRequest
 from fanfold.processing.selection import AddressPolicy, Selection, select_upstreams
 from fanfold.processing.types import Admission, Billed, Processed
 from fanfold.upstreams.directory import UpstreamDirectory
@@ -109,19 +109,10 @@ class ProcessingService:
             reservation=reserved.reservation,
             by_address=selection.by_address,
             keyed=keyed,
-            goes_on=request.on_disconnect is OnDisconnect.CONTINUE,
         )
 
     async def execute(self, admission: Admission) -> Processed:
-        """Fan out, then settle: also when it fails, is cancelled, or the client has left.
-
-        With `goes_on` nobody's leaving ends it before its end.
-        """
-        if admission.goes_on:
-            return await self._background.see_through(self._execute(admission))
-        return await self._execute(admission)
-
-    async def _execute(self, admission: Admission) -> Processed:
+        """Fan out, then settle: also when it fails, is cancelled, or the client has left."""
         run: Run | None = None
         settle_by = asyncio.get_running_loop().time() + admission.plan.request.deadline_s + SETTLE_MARGIN_S
         with self._background.attending():

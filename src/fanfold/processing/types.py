@@ -11,14 +11,13 @@ from fanfold.usage.types import Reservation, Settled
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """A request that may run: its plan, and the units held for it. `goes_on` where its client may leave."""
+    """A request that may run: its plan, and the units held for it."""
 
     id: UUID
     plan: Plan
     reservation: Reservation
     by_address: bool
     keyed: KeyedRequest | None = None
-    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
