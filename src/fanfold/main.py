@@ -26,15 +26,18 @@ from fanfold.auth.routes import RouteTable
 from fanfold.core.config import Settings
 from fanfold.core.documentation import mount_documentation
 from fanfold.core.dotenv import DotEnvUnreadable
+from fanfold.core.drain import Drain, DrainMiddleware
 from fanfold.core.health import health_router
 from fanfold.core.openapi import install_openapi
 from fanfold.core.problems import install_problem_handlers
 from fanfold.core.problems import router as problems_router
 from fanfold.core.startup import StartupErrors, explain
+from fanfold.core.stopping import stopping_gently
 from fanfold.core.telemetry.exposition import Exposition, metrics_router
 from fanfold.core.telemetry.logging import configure_logging
 from fanfold.core.telemetry.metrics import Metrics
 from fanfold.core.telemetry.middleware import TelemetryMiddleware
+from fanfold.core.telemetry.workers import is_worker
 from fanfold.limits.router import router as limits_router
 from fanfold.operation import is_operator, observed, readiness_checks
 from fanfold.processing.router import router as processing_router
@@ -90,14 +93,18 @@ OpenResources = Callable[[Settings], AbstractAsyncContextManager[Resources]]
 def create_app(settings: Settings | None = None, *, open_all: OpenResources = open_resources) -> FastAPI:
     """Return the application; what it needs is opened when it starts and closed when it ends."""
     settings = settings or Settings()
-    metrics = Metrics()
+    metrics, drain = Metrics(), Drain()
     exposition = Exposition(metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.route_table = RouteTable(app.routes, public=PUBLIC_PATHS)
+        server = settings.server
+        stops = stopping_gently(
+            drain, delay_s=server.drain_delay_s, grace_s=server.drain_s, is_alone=not is_worker()
+        )
         with _logged(settings, metrics):
-            async with open_all(settings) as resources, observed(resources, metrics, exposition):
+            async with stops, open_all(settings) as resources, observed(resources, metrics, exposition):
                 for field in fields(resources):
                     setattr(app.state, field.name, getattr(resources, field.name))
                 with _frozen():
@@ -113,13 +120,13 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
         openapi_url="/openapi.json" if settings.server.docs else None,
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
-        middleware=_middleware(settings, metrics),
+        middleware=_middleware(settings, metrics, drain),
     )
     app.state.settings = settings
     app.state.count_call = partial(metrics.count, "fanfold_fan_out_calls_total")
     for router in ROUTERS:
         app.include_router(router)
-    app.include_router(health_router(readiness_checks(app)))
+    app.include_router(health_router(readiness_checks(app), drain))
     app.include_router(metrics_router(exposition, is_operator=is_operator))
     mount_documentation(app, settings)
     install_problem_handlers(app)
@@ -127,11 +134,12 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
     return app
 
 
-def _middleware(settings: Settings, metrics: Metrics) -> list[Middleware]:
+def _middleware(settings: Settings, metrics: Metrics, drain: Drain) -> list[Middleware]:
     """Return what a request passes through, the outermost first."""
     return [
         Middleware(StartupErrors),
         Middleware(TelemetryMiddleware, metrics=metrics),
+        Middleware(DrainMiddleware, drain=drain),
         Middleware(AuthenticationMiddleware),
         Middleware(
             RateLimitMiddleware,

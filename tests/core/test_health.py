@@ -5,6 +5,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from fanfold.core.drain import Drain
 from fanfold.core.health import Check, health_router
 from fanfold.core.problems import install_problem_handlers
 
@@ -44,7 +45,7 @@ async def client(database: FakeCheck, migrations: FakeCheck) -> AsyncIterator[ht
 
 def serve(checks: Mapping[str, Check]) -> httpx.AsyncClient:
     app = FastAPI()
-    app.include_router(health_router(checks, deadline_s=0.05))
+    app.include_router(health_router(checks, Drain(), deadline_s=0.05))
     install_problem_handlers(app)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 

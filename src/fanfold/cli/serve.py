@@ -1,6 +1,7 @@
 """`fanfold serve`."""
 
 import asyncio
+import math
 import os
 import socket
 from contextlib import nullcontext
@@ -18,7 +19,6 @@ from fanfold.core.startup import explain_port
 from fanfold.core.telemetry.logging import configure_logging, get_logger
 from fanfold.resources import open_database
 
-GRACE_S = 30
 WORKER_ANSWERS_WITHIN_S = 60  # of a slow machine, whose workers import for longer than uvicorn's 5 s
 APPLICATION = "fanfold.main:app"
 
@@ -82,7 +82,7 @@ def uvicorn_options(settings: Settings, workers: int) -> dict[str, Any]:
         "access_log": False,
         "proxy_headers": False,
         "server_header": False,
-        "timeout_graceful_shutdown": GRACE_S,
+        "timeout_graceful_shutdown": math.ceil(settings.server.drain_s),
         "timeout_worker_healthcheck": WORKER_ANSWERS_WITHIN_S,
     }
 

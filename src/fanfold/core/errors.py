@@ -156,5 +156,12 @@ class NotReady(FanfoldError):
     advice = "Try again after `Retry-After` seconds."
 
 
+class Draining(FanfoldError):
+    """The server is stopping."""
+
+    status, code, title = 503, "draining", "Draining"
+    advice = "Open a new connection and try again after `Retry-After` seconds; another server, or the next, answers."
+
+
 class InternalError(FanfoldError):
     """A fault of ours. The request id, and nothing else."""

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from fanfold.core.errors import NotReady
+from fanfold.core.drain import Drain
+from fanfold.core.errors import Draining, NotReady
 from fanfold.core.schemas import problem_responses
 from fanfold.core.telemetry.logging import get_logger
 
@@ -55,8 +56,11 @@ class Readiness:
             return False
 
 
-def health_router(checks: Mapping[str, Check], *, deadline_s: float = 2.0) -> APIRouter:
-    """Return `/healthz` and `/readyz`; not ready is 503 `not-ready`, with the names of the checks in `failed`."""
+def health_router(checks: Mapping[str, Check], drain: Drain, *, deadline_s: float = 2.0) -> APIRouter:
+    """Return `/healthz` and `/readyz`; not ready is 503 `not-ready`, with the names of the checks in `failed`.
+
+    While the server stops it is 503 `draining`.
+    """
     router = APIRouter(tags=["Operation"])
     readiness = Readiness(checks, deadline_s=deadline_s)
 
@@ -71,6 +75,8 @@ def health_router(checks: Mapping[str, Check], *, deadline_s: float = 2.0) -> AP
 
         Where not, `failed` names the checks that do not hold.
         """
+        if drain.has_begun:
+            raise Draining("The server is stopping.", headers={"Retry-After": "1"})
         if failed := await readiness.failed():
             detail = "The server cannot take requests now. Try again shortly."
             raise NotReady(detail, headers={"Retry-After": "1"}, failed=failed)

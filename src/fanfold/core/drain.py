@@ -1,0 +1,106 @@
+"""Whether this process is stopping, and what a request meets meanwhile."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fanfold.core.errors import Draining
+from fanfold.core.problems import problem
+
+TRY_AGAIN_LATER = 1013  # WebSocket close code, IANA registry
+_CLOSE = (b"connection", b"close")
+_TOO_LATE = "This server is stopping. Send the request again: another one, or the next, will take it."
+_CUT_OFF = (
+    "This server stopped before the request was done. What was done is billed, as `GET /v1/usage` shows."
+)
+
+
+class Drain:
+    """The stop of one process: it serves, it has begun to stop, it refuses what comes, it cuts off the rest."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.refuses = False
+        self._running: set[asyncio.Task[object]] = set()
+        self._cut_off: set[asyncio.Task[object]] = set()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the server is stopping: not ready, and every answer the last of its connection."""
+        return self.begun.is_set()
+
+    @property
+    def running(self) -> int:
+        """Requests and WebSockets that have not ended."""
+        return len(self._running)
+
+    def cut_off(self) -> int:
+        """Cancel what still runs; returns how many."""
+        for task in self._running - self._cut_off:
+            self._cut_off.add(task)
+            task.cancel()
+        return len(self._cut_off)
+
+    @contextmanager
+    def attending(self) -> Iterator[asyncio.Task[object]]:
+        """Count the present task as a running request."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 (a coroutine always runs in a task)
+        self._running.add(task)
+        try:
+            yield task
+        finally:
+            self._running.discard(task)
+            self._cut_off.discard(task)
+
+    def has_cut_off(self, task: asyncio.Task[object]) -> bool:
+        """Whether `task` was cancelled by the stop, not by somebody else."""
+        return task in self._cut_off
+
+
+class DrainMiddleware:
+    """Pure ASGI. While the server stops, answers close their connection; when it refuses, the answer is 503 `draining`.
+
+    A request that is cut off before its answer began gets 503 too; WebSockets are closed with 1013.
+    """
+
+    def __init__(self, app: ASGIApp, *, drain: Drain) -> None:
+        self._app = app
+        self._drain = drain
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or WebSocket; anything else passes through."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        has_started = False
+
+        async def closing(message: Message) -> None:
+            nonlocal has_started
+            if message["type"] == "http.response.start":
+                has_started = True
+                if self._drain.has_begun and scope["http_version"] in {"1.0", "1.1"}:
+                    message = {**message, "headers": [*message.get("headers", ()), _CLOSE]}
+            await send(message)
+
+        with self._drain.attending() as task:
+            if self._drain.refuses:
+                await _refuse(_TOO_LATE, scope, receive, closing)
+                return
+            try:
+                await self._app(scope, receive, closing)
+            except asyncio.CancelledError:
+                if has_started or not self._drain.has_cut_off(task):
+                    raise
+                task.uncancel()
+                await _refuse(_CUT_OFF, scope, receive, closing)
+
+
+async def _refuse(detail: str, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": TRY_AGAIN_LATER})
+        return
+    error = Draining(detail, headers={"Retry-After": "1"})
+    await problem(error, scope)(scope, receive, send)
