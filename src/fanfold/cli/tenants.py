@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fanfold.cli.database import in_database, operating
+from fanfold.cli.database import find_tenant, in_database, operating
 from fanfold.cli.output import show_members, show_rows
 from fanfold.core.config import Settings
 from fanfold.core.db import Database
@@ -12,8 +12,11 @@ from fanfold.core.schemas import MAX_LIMIT
 from fanfold.tenants.repository import TenantRepository
 from fanfold.tenants.schemas import TenantCreate
 from fanfold.tenants.service import TenantFilter, TenantService
+from fanfold.usage.grant_repository import GrantRepository
+from fanfold.usage.grant_schemas import GrantCreate, GrantKind, GrantRead
+from fanfold.usage.grant_service import BY_COMMAND_LINE, GrantService
 
-commands = typer.Typer(help="Make and list tenants.")
+commands = typer.Typer(help="Make and list tenants, grant them units.")
 
 
 @commands.command()
@@ -57,3 +60,26 @@ def list_tenants(
             ]
 
     show_rows(in_database(work, Settings()), ("slug", "name", "plan", "status", "id"))
+
+
+@commands.command()
+def grant(
+    slug: Annotated[str, typer.Argument(help="The tenant's short name.")],
+    *,
+    units: Annotated[int, typer.Option(help="Units to add; below 0 to take back what is not used yet.")],
+    reason: Annotated[str, typer.Option(help="Why, for the records.")],
+    kind: Annotated[
+        GrantKind, typer.Option(help="period: for the present period; prepaid: until they are used.")
+    ] = GrantKind.PERIOD,
+) -> None:
+    """Grant units beyond the plan's."""
+    wanted = GrantCreate(units=units, kind=kind, reason=reason)
+
+    async def work(database: Database) -> dict[str, Any]:
+        tenant, _ = await find_tenant(database, slug)
+        async with operating(database) as session:
+            grants = GrantService(TenantRepository(session), GrantRepository(session, tenant.id), tenant.id)
+            made = await grants.grant(wanted, granted_by=BY_COMMAND_LINE)
+            return GrantRead.model_validate(made).model_dump(mode="json")
+
+    show_members(in_database(work, Settings()))
