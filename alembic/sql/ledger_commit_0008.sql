@@ -1,7 +1,8 @@
 -- One flush of the group commit: every waiting operation of a process, in one call and one commit.
 --
 -- The caller numbers the quota rows that the batch touches, and the API keys' rows, once each; an item refers to them by
--- number, so its tenant has a single source. An id, and an idempotency key, stands in a batch once (the caller sees to it).
+-- number, so its tenant has a single source. An id, and an idempotency key, whether claimed or marked, stands in a batch
+-- once (the caller sees to it).
 -- Operations: 1 reserve; 2 settle, without readings a release; 3 lapse, the end of an expired lease; 4 charge, readings
 -- without a reservation. For each item, in order of arrival:
 --   status          0 ok, 1 insufficient, 2 duplicate, 3 late (billed from the free part), 4 unbilled, 5 gone,
@@ -11,7 +12,7 @@
 --   quota_warning, budget_warning   0, 80 or 100: how much of it is used, in steps
 --
 -- The order is lock, look, decide, write: whoever moves units locks the quota rows first, then the balances, then the
--- keys' rows, each in key order; only then does DELETE ... RETURNING say which units move. Whoever deleted first would
+-- API keys' rows, then the idempotency keys, each in key order; only then does DELETE ... RETURNING say which units move. Whoever deleted first would
 -- deadlock against this.
 --
 -- A period's units come from its limit (plan or override, plus grants of the period) and, beyond it, from the tenant's
@@ -172,6 +173,16 @@ begin
              cross join lateral (select t.reserved, t.used, t.warned from fanfold.key_periods t
                                   where t.tenant_id = w.tenant_id and t.api_key_id = w.api_key_id
                                     and t.period_start = w.period_start for no key update) t) l;
+  end if;
+  -- A period's end parts a request from its retry: then only the row of their key keeps one behind the other.
+  if cardinality(p_claims) + cardinality(p_marks) > 0 then
+    perform from (select p_tenants[i_quota[c.item]] as tenant_id, c.route, c.key from unnest(p_claims) c
+                  union
+                  select p_tenants[i_quota[m.item]], m.route, m.key from unnest(p_marks) m
+                   order by 1, 2, 3) w
+           cross join lateral (select from fanfold.idempotency_keys t
+                                where t.tenant_id = w.tenant_id and t.route = w.route and t.key = w.key
+                                  for no key update) t;
   end if;
 
   -- 3. What may be used, as it is now: a statement's snapshot is taken after the locks before it.
@@ -500,8 +511,8 @@ begin
                                                   where v.tenant_id = t.tenant_id and v.id = t.request_id));
     get diagnostics written = row_count;
     select count(*) into expected from unnest(p_claims) c where status[c.item] = s_ok;
-    if written <> expected then
-      raise exception 'ledger: an idempotency key was claimed meanwhile' using errcode = 'FF001';
+    if written <> expected then         -- sent once more, the flush finds it
+      raise exception 'ledger: an idempotency key was claimed meanwhile' using errcode = 'FF006';
     end if;
   end if;
   if cardinality(p_marks) > 0 then

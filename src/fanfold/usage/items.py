@@ -67,10 +67,9 @@ class Item:
 
     @property
     def names(self) -> tuple[object, ...]:
-        """What may stand in a batch once: the request, and the idempotency key that it claims."""
-        if self.claim is None:
-            return (self.request_id,)
-        return (self.request_id, (self.tenant_id, self.claim.route, self.claim.key))
+        """What may stand in a batch once: the request, and the idempotency key that it claims or answers."""
+        keyed = self.claim or self.mark
+        return (self.request_id, (self.tenant_id, keyed.route, keyed.key)) if keyed else (self.request_id,)
 
     @property
     def is_dropped(self) -> bool:

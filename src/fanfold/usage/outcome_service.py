@@ -4,7 +4,6 @@ from typing import NoReturn
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
 from fanfold.core.db import Database
 from fanfold.core.errors import Conflict, NotFound, ValidationFailed
@@ -15,7 +14,6 @@ from fanfold.usage.outcome_schemas import OutcomeResolve
 _RESOLVE = text(
     "select fanfold.outcome_resolve(:tenant_id, :request_id, :resolution, :units, :reason, :resolved_by)"
 )
-_MEANWHILE = "FF004"
 _LOOK_AGAIN = (
     "It is resolved already, or has changed meanwhile. Look at it again: its own late bill may have come."
 )
@@ -46,13 +44,8 @@ class OutcomeService:
         return found
 
     async def _call(self, values: dict[str, object]) -> str:
-        try:
-            async with self._database.autocommit() as connection:
-                return str((await connection.execute(_RESOLVE, values)).scalar_one())
-        except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) != _MEANWHILE:
-                raise
-            return "resolved"
+        async with self._database.autocommit() as connection:
+            return str((await connection.execute(_RESOLVE, values)).scalar_one())
 
 
 def _refuse(word: str) -> NoReturn:
