@@ -98,16 +98,16 @@ def _create_indexes() -> None:
     op.create_index(
         "usage_events_tenant_id_occurred_at_idx", "usage_events", ["tenant_id", "occurred_at"], schema="fanfold"
     )  # fmt: skip
-    # The ledger has to look events up by their key, with plans that are made on nearly empty partitions and kept. There
-    # both indexes find one row, and the planner takes the one made last, unless the height of the trees decides: at no
-    # cost for operators it does not (tests/usage/test_plans.py).
-    op.drop_constraint("usage_events_pkey", "usage_events", schema="fanfold")
-    op.create_primary_key("usage_events_pkey", "usage_events", EVENT_KEY, schema="fanfold")
     # For the hour of all tenants. The table is only appended to, so a few bytes for 32 pages find it.
     op.create_index(
         "usage_events_occurred_at_idx", "usage_events", ["occurred_at"], schema="fanfold",
         postgresql_using="brin", postgresql_with={"pages_per_range": 32, "autosummarize": "on"},
     )  # fmt: skip
+    # The ledger has to look events up by their key, with plans that are made on nearly empty partitions and kept. There
+    # both indexes find one row, and the planner takes the one made last, unless the height of the trees decides: at no
+    # cost for operators it does not (tests/usage/test_plans.py).
+    op.drop_constraint("usage_events_pkey", "usage_events", schema="fanfold")
+    op.create_primary_key("usage_events_pkey", "usage_events", EVENT_KEY, schema="fanfold")
 
 
 def _pin_ledger(change: str) -> None:

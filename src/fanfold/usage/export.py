@@ -6,6 +6,7 @@ Between batches no connection is held, so that a slow reader costs a socket and 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 from uuid import UUID
 
 from starlette.responses import StreamingResponse
@@ -17,8 +18,6 @@ from fanfold.usage.formats import Form
 
 # Some 150 KB, and a few milliseconds of the loop's time.
 BATCH = 500
-# A client that takes nothing for so long is gone.
-SEND_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +49,14 @@ class Export:
 class ExportResponse(StreamingResponse):
     """A stream that ends when its reader stops. Where it fails the body is cut off: nobody takes it for whole."""
 
+    # A client that takes nothing for so long is gone.
+    send_timeout_s: ClassVar[float] = 60.0
+
     async def stream_response(self, send: Send) -> None:
-        """Send the body; raises TimeoutError when the client takes nothing for `SEND_TIMEOUT_S`."""
+        """Send the body; raises TimeoutError when the client takes nothing for `send_timeout_s`."""
 
         async def send_in_time(message: Message) -> None:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
+            async with asyncio.timeout(self.send_timeout_s):
                 await send(message)
 
         await super().stream_response(send_in_time)

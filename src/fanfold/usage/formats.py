@@ -56,7 +56,7 @@ def members(row: EventRow) -> dict[str, Any]:
     """Return the event as JSON shows it."""
     return {
         "id": row.id,
-        "request_id": row.request_id,
+        "request_id": str(row.request_id),  # the driver's own kind of UUID, which orjson does not know
         "call_index": row.call_index,
         "meter": row.meter,
         "quantity": row.quantity,
@@ -64,7 +64,7 @@ def members(row: EventRow) -> dict[str, Any]:
         "rate": row.rate,
         "outcome": row.outcome,
         "upstream": row.upstream,
-        "api_key": row.api_key_id,
+        "api_key": str(row.api_key_id) if row.api_key_id else None,
         "period_start": midnight(row.period_start),
         "occurred_at": row.occurred_at,
         "is_counted": row.is_counted,

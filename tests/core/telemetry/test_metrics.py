@@ -140,3 +140,9 @@ def test_two_apps_in_one_process_do_not_mix() -> None:
     first, second = Metrics(shared=False), Metrics(shared=False)
     first.count("fanfold_fan_out_calls_total", "ok")
     assert ("fanfold_fan_out_calls_total", (("code", "ok"),)) not in read(second.render())
+
+
+def test_a_shared_gauge_is_not_summed_over_workers(metrics: Metrics) -> None:
+    modes = {name: gauge._multiprocess_mode for name, gauge in metrics._instruments._gauges.items()}
+    assert modes["fanfold_usage_default_partition_rows"] == "livemax"
+    assert modes["fanfold_ledger_queue"] == "livesum"
