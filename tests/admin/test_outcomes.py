@@ -6,6 +6,7 @@ import secrets
 import pytest
 
 from fanfold.core.identifiers import uuid7
+from fanfold.tenants.periods import utc_now
 from fanfold.usage.types import Outcome
 from tests.usage.books import Books, events
 
@@ -99,6 +100,16 @@ class TestResolving:
         assert answer["resolved_at"] > answer["since"]
         assert (await resolve(operator, part, units=7)).json()["resolved_units"] == 7
         assert (await tenant.usage())["used"] == 67
+
+    async def test_what_was_billed_stands_in_the_statement_and_the_events(self, product):
+        operator, tenant = await product.operator(), await product.tenant(monthly_units=100)
+        reservation = await product.lapse(tenant, 60)
+        await resolve(operator, reservation, units=7)
+        (event,) = (await listed(tenant.http, "/v1/usage/events"))["data"]
+        assert (event["meter"], event["units"]) == ("resolution", 7)
+        assert event["request_id"] == str(reservation.request_id)
+        statement = await listed(tenant.http, "/v1/usage/statement", period=f"{utc_now():%Y-%m}")
+        assert (statement["balanced"], sum(line["units"] for line in statement["lines"])) == (True, 7)
 
     async def test_nothing_is_billed_where_nothing_is_asked_for_or_it_is_waived(self, product):
         operator, tenant = await product.operator(), await product.tenant(monthly_units=100)

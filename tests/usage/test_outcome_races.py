@@ -6,7 +6,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from fanfold.core.db import Database
+from fanfold.core.identifiers import uuid7
 from fanfold.usage.ledger import Ledger
+from fanfold.usage.outcome_schemas import OutcomeResolve, Resolution
+from fanfold.usage.outcome_service import OutcomeService
 from fanfold.usage.types import Outcome, Reservation
 from tests.usage.books import Books, events, hold
 
@@ -76,4 +80,44 @@ async def test_what_has_become_unbilled_meanwhile_is_looked_at_again(books: Book
     assert await resolving == "resolved"
     assert await books.resolve(reservation, "billed", 42) == "excessive"
     assert await books.resolve(reservation, "billed", 40) == "ok"
+    await books.check_truths(reservation.tenant_id)
+
+
+@asynccontextmanager
+async def _deadlocked(books: Books, reservation: Reservation) -> AsyncIterator[None]:
+    """Be in the way as a first flush may be: it makes the tenant's balance, then waits for the period's row."""
+
+    async def be_in_the_way() -> None:
+        async with books.superuser() as superuser:
+            standing = superuser.transaction()
+            await standing.start()
+            # Who looks for a deadlock first gives way: the word.
+            await superuser.execute("set local deadlock_timeout = '60s'")
+            await superuser.execute(
+                "insert into fanfold.prepaid_balances (tenant_id) values ($1)", reservation.tenant_id
+            )
+            is_there.set()
+            await _until_waiting(books, 1)
+            await superuser.execute(
+                "select from fanfold.quota_periods where tenant_id = $1 for no key update",
+                reservation.tenant_id,
+            )
+            await standing.rollback()
+
+    is_there = asyncio.Event()
+    task = asyncio.create_task(be_in_the_way())
+    await is_there.wait()
+    yield
+    await task
+
+
+async def test_a_word_that_is_in_a_deadlock_is_given_again(books: Books, ledger: Ledger):
+    reservation = await _lapsed(books, ledger)
+    await books.grant(reservation.tenant_id, 10)
+    wanted = OutcomeResolve(resolution=Resolution.BILLED, units=5, reason="核对过")
+    async with Database(books.database.app_url) as database, _deadlocked(books, reservation):
+        resolved = await OutcomeService(database).resolve(
+            reservation.tenant_id, reservation.request_id, wanted, resolved_by=uuid7()
+        )
+    assert (resolved.resolution, resolved.resolved_units) == ("billed", 5)
     await books.check_truths(reservation.tenant_id)

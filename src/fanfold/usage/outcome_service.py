@@ -4,9 +4,10 @@ from typing import NoReturn
 from uuid import UUID
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from fanfold.core.db import Database
-from fanfold.core.errors import Conflict, NotFound, ValidationFailed
+from fanfold.core.errors import Conflict, NotFound, NotReady, ValidationFailed
 from fanfold.usage.models import OpenOutcome
 from fanfold.usage.outcome_repository import OutcomeRepository
 from fanfold.usage.outcome_schemas import OutcomeResolve
@@ -14,6 +15,8 @@ from fanfold.usage.outcome_schemas import OutcomeResolve
 _RESOLVE = text(
     "select fanfold.outcome_resolve(:tenant_id, :request_id, :resolution, :units, :reason, :resolved_by)"
 )
+_ATTEMPTS = 3
+_DEADLOCK = "40P01"
 _LOOK_AGAIN = (
     "It is resolved already, or has changed meanwhile. Look at it again: its own late bill may have come."
 )
@@ -44,8 +47,15 @@ class OutcomeService:
         return found
 
     async def _call(self, values: dict[str, object]) -> str:
-        async with self._database.autocommit() as connection:
-            return str((await connection.execute(_RESOLVE, values)).scalar_one())
+        # It holds the period's lock before the flush's first inserts, so the two may deadlock: nothing is written then.
+        for _ in range(_ATTEMPTS):
+            try:
+                async with self._database.autocommit() as connection:
+                    return str((await connection.execute(_RESOLVE, values)).scalar_one())
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) != _DEADLOCK:
+                    raise
+        raise NotReady("Too many others bill this tenant now. Try again.", headers={"Retry-After": "1"})
 
 
 def _refuse(word: str) -> NoReturn:
