@@ -99,6 +99,9 @@ class TestUpstreams:
         assert added["has_credential"] is True
         assert "very-secret" not in json.dumps(added)
         assert cli.json("upstreams", "list", "--tenant", tenant) == [added]
+        (price,) = cli.json("upstreams", "prices", "ok", "--tenant", tenant)
+        assert (price["units_per_1k_chars"], price["effective_until"]) == (2, None)
+        assert "no upstream `none`" in cli.refused("upstreams", "prices", "none", "--tenant", tenant)
 
     def test_what_cannot_be_is_refused(self, cli: Cli, tenant: str) -> None:
         add = ("upstreams", "add", "--tenant", tenant, "--slug", "ok", "--kind", "http_json", "--url")

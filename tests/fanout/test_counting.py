@@ -166,6 +166,21 @@ class TestRun:
         assert result.attempts == 1
         assert answer.status is Status.FAILED
 
+    async def test_an_answer_whose_request_ends_while_it_is_counted_is_neither_given_nor_billed(self, pool):
+        free = threading.Event()
+        blocked = [asyncio.ensure_future(pool.run(free.wait, 20)) for _ in range(4)]
+        await asyncio.sleep(0)
+        async with fan_out(ScriptedTransport(chat("long " * LONG)), offload=pool) as fan:
+            async with fan.open(await fan.plan(request(1, priced()))) as run:
+                while not pool.waiting:
+                    await asyncio.sleep(0.01)
+            assert not pool.waiting
+        (result,) = run.answer().results
+        assert result.error is not None
+        assert (result.error.code, result.units) == (ErrorCode.CANCELLED, 0)
+        free.set()
+        await asyncio.gather(*blocked)
+
     async def test_what_the_count_did_not_use_of_the_budget_comes_back(self):
         one = priced(
             options={"max_tokens": 100}, price=Price(units_per_call=0, units_per_1k_output_tokens=100)

@@ -22,7 +22,7 @@ select id, id, 'u', 'echo', 'https://a.example', 'POST', '{{}}', '{{}}', 'X', 1,
 LATER = f"""
 insert into fanfold.upstream_prices (tenant_id, upstream_id, id, effective_from, {UNITS})
 select id, id, gen_random_uuid(), moment, units, 0, 0, 0 from fanfold.upstreams
- cross join (values ('2026-11-03T00:00:00Z'::timestamptz, 7), ('2999-01-01T00:00:00Z', 9)) p (moment, units)
+ cross join (values ('2026-11-03T00:00:00Z'::timestamptz, 7), (now() + interval '1 hour', 9)) p (moment, units)
  where slug = 'u' and right(id::text, 1) = '1'
 """
 

@@ -166,6 +166,18 @@ class TestAdd:
         assert units((await one.http.get(one.path)).json()) == units(listed[0])
         assert {answer["units_per_call"] for answer in answers} >= {*range(10, 18)}
 
+    async def test_of_many_at_once_for_one_moment_or_one_last_place_one_is_taken(self, prices):
+        one = await prices()
+        for number in range(MAX_UPCOMING - 2):
+            await one.add(effective_from=year(2100 + number))
+        for moments in ([year(2998)] * 6, [year(2900 + number) for number in range(6)]):
+            adding = [
+                one.http.post(f"{one.path}/prices", json={"effective_from": moment}) for moment in moments
+            ]
+            answers = await asyncio.gather(*adding)
+            assert sorted(answer.status_code for answer in answers) == [201] + [409] * 5
+        assert len((await one.list())["data"]) == 1 + MAX_UPCOMING
+
     @pytest.mark.parametrize("scopes", [["process", "usage:read"]])
     async def test_needs_the_scope_of_upstreams(self, product, prices, scopes):
         one = await prices()

@@ -13,17 +13,19 @@ from fanfold.core.db import Database
 from fanfold.core.schemas import MAX_LIMIT
 from fanfold.core.secret_keys import secret_keys
 from fanfold.fanout.guard import AddressGuard
-from fanfold.upstreams.mapping import read_upstream
+from fanfold.upstreams.mapping import PRICE_MEMBERS, read_price, read_upstream
+from fanfold.upstreams.price_service import PriceService
 from fanfold.upstreams.repository import UpstreamRepository
 from fanfold.upstreams.schemas import UpstreamCreate
 from fanfold.upstreams.service import UpstreamService
 
 COLUMNS = ("slug", "kind", "url", "is_default", "enabled", "id")
+PRICE_COLUMNS = ("effective_from", "effective_until", *PRICE_MEMBERS)
 
 TenantSlug = Annotated[str, typer.Option("--tenant", help="The slug of the tenant.")]
 Units = Annotated[int | None, typer.Option(min=0)]
 
-commands = typer.Typer(help="Add and list a tenant's upstreams.")
+commands = typer.Typer(help="Add and list a tenant's upstreams and their prices.")
 
 
 @commands.command()
@@ -89,6 +91,27 @@ def list_upstreams(tenant: TenantSlug) -> None:
             return [read_upstream(row).model_dump(mode="json") for row in rows]
 
     show_rows(in_database(work, Settings()), COLUMNS)
+
+
+@commands.command("prices")
+def list_prices(
+    slug: Annotated[str, typer.Argument(help="The upstream's short name.")], tenant: TenantSlug
+) -> None:
+    """List the newest prices of an upstream, also those to come."""
+
+    async def work(database: Database) -> list[dict[str, Any]]:
+        found, _ = await find_tenant(database, tenant)
+        async with acting_for(database, found) as session:
+            upstreams = UpstreamRepository(session, found.id)
+            ids = [record.id for record in await upstreams.all() if record.slug == slug]
+            if not ids:
+                raise Refused(
+                    f"There is no upstream `{slug}`. `fanfold upstreams list` shows which there are."
+                )
+            spans, _ = await PriceService(upstreams).list(ids[0], limit=MAX_LIMIT, cursor=None)
+            return [read_price(span.record, span.effective_until).model_dump(mode="json") for span in spans]
+
+    show_rows(in_database(work, Settings()), PRICE_COLUMNS)
 
 
 def _credential(variable: str | None) -> str | None:
