@@ -22,6 +22,10 @@ class TestTokens:
         assert (result["input_tokens"], result["output_tokens"]) == (tokens, tokens)
         assert result["units"] == answer["usage"]["units"] == 1 + 3 * tokens
         assert (await tenant.usage())["used"] == 1 + 3 * tokens
+        lines = (await tenant.http.get("/v1/usage/statement")).json()["lines"]
+        assert {line["meter"]: line["counted"] for line in lines} == {
+            "calls": 0, "input_tokens": 1, "output_tokens": 1,
+        }  # fmt: skip
 
     async def test_reported_tokens_are_not_marked(self, product):
         tenant = await product.tenant()
@@ -45,10 +49,18 @@ class TestChangedPrices:
         assert added.status_code == 201
         assert (await tenant.process("four"))["usage"]["units"] == 7
         async with product.app.state.database.session(tenant.id) as session:
-            query = sql("select meter, units from fanfold.usage_events order by occurred_at, meter")
+            query = sql("select meter, rate, units from fanfold.usage_events order by occurred_at, meter")
             events = [tuple(row) for row in await session.execute(query)]
-        assert events == [("calls", 2), ("characters", 4), ("calls", 7), ("characters", 4), ("calls", 7)]
-        assert (await tenant.usage())["used"] == 6 + 11 + 7 == sum(units for _, units in events)
+        assert events == [
+            ("calls", 2, 2), ("characters", 1000, 4),
+            ("calls", 7, 7), ("characters", 1000, 4),
+            ("calls", 7, 7),
+        ]  # fmt: skip
+        assert (await tenant.usage())["used"] == 6 + 11 + 7
+        statement = (await tenant.http.get("/v1/usage/statement")).json()
+        assert statement["balanced"] is True
+        lines = {(line["meter"], line["rate"]): line["units"] for line in statement["lines"]}
+        assert lines == {("calls", 2): 2, ("calls", 7): 14, ("characters", 1000): 8}
 
     async def test_a_request_keeps_the_price_of_its_admission(self, product):
         tenant = await product.tenant()
