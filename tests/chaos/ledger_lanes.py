@@ -22,7 +22,6 @@ ROUTE = "POST /v1/process"
 LEASE_S = 7 * 86_400.0
 _SWEEP = "select fanfold.ledger_sweep(1000)"
 _RESOLVE = "select fanfold.outcome_resolve($1, $2, $3, $4, 'seen by a person', $5)"
-_RESOLVED_MEANWHILE = "FF004"
 
 
 @dataclass(slots=True)
@@ -143,10 +142,13 @@ class Lanes:
 
     async def _resolve(self, asked: Asked) -> Answer:
         arguments = (asked.tenant, asked.request, asked.resolution, asked.units, uuid7())
-        try:
-            return (await self._person.fetchval(_RESOLVE, *arguments),)
-        except asyncpg.PostgresError as error:
-            return ("resolved" if error.sqlstate == _RESOLVED_MEANWHILE else repr(error),)
+        while True:
+            try:
+                return (await self._person.fetchval(_RESOLVE, *arguments),)
+            except (
+                asyncpg.DeadlockDetectedError
+            ):  # with the first flush of a period: its row was not there to be locked
+                continue
 
     async def ask_all(self, asked: Sequence[Asked]) -> list[Answer]:
         return await asyncio.gather(*map(self.ask, asked))

@@ -365,6 +365,8 @@ class LedgerModel:
         outcome = self.outcomes.get((asked.tenant, asked.request))
         if outcome is None or outcome.resolution is not None:
             return ("missing" if outcome is None else "resolved",)
+        if asked.resolution == "billed" and asked.units > outcome.units:
+            return ("excessive",)
         if asked.resolution == "billed":
             charge = replace(
                 asked, kind=Kind.CHARGE, start=outcome.start, key=outcome.key, events=((-1, asked.units),)

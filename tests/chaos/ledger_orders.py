@@ -15,12 +15,16 @@ _WRITTEN = {"settled", "late", "unbilled"}
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An operation and its answer. `was_cut`: its lane lost the connection; it may be sent a second time (`again`)."""
+    """An operation and its answer. `was_cut`: its lane lost the connection; it may be sent a second time (`again`).
+
+    `in_company`: others were asked at once.
+    """
 
     asked: Asked
     answer: Answer
     was_cut: bool = False
     again: bool = False
+    in_company: bool = False
 
     @property
     def is_unknown(self) -> bool:
@@ -29,7 +33,13 @@ class Told:
 
     @property
     def may_be_missing(self) -> bool:
-        """A settle whose caller leaves is written all the same; a reserve may be dropped before it is sent."""
+        """Whether it may have done nothing.
+
+        A settle whose caller leaves is written all the same; a reserve may be dropped before it is sent. A person whose
+        outcome changes in the same moment is told to look again.
+        """
+        if self.in_company and self.asked.kind is Kind.RESOLVE:
+            return self.answer == ("resolved",)
         return self.answer[0] == "NotReady" or (self.is_unknown and self.asked.kind is Kind.RESERVE)
 
     def agrees(self, expected: Answer) -> bool:
@@ -44,7 +54,7 @@ class Told:
 def explanations(model: LedgerModel, told: Sequence[Told]) -> Iterator[LedgerModel]:
     """Yield the state after each order that explains the answers, the plainest orders first."""
     lanes: dict[int, tuple[Told, ...]] = {}
-    for one in told:
+    for one in (replace(one, in_company=len(told) > 1) for one in told):
         lanes[one.asked.lane] = (*lanes.get(one.asked.lane, ()), one)
     yield from _orders(model, lanes)
 

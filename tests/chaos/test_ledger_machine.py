@@ -98,11 +98,19 @@ class LedgerMachine(RuleBasedStateMachine):
         for code, plan in PLANS.items():
             self._set_plan(code, plan.units)
 
-    @initialize(start=st.sampled_from(STARTS), plan=st.sampled_from([*PLANS]))
-    def begin(self, start: str, plan: str) -> None:
+    @initialize(
+        start=st.sampled_from(STARTS),
+        plan=st.sampled_from([*PLANS]),
+        budget=st.none() | units,
+        prepaid=st.integers(0, 60),
+    )
+    def begin(self, start: str, plan: str, budget: int | None, prepaid: int) -> None:
         self.bank.counts["examples"] += 1
         self.bank.now = datetime.fromisoformat(start).replace(tzinfo=UTC)
         self.new_tenant(plan)
+        self.new_key(0, budget)
+        if prepaid:
+            self.grant(0, is_prepaid=True, granted=prepaid)
 
     # What operators and tenants change. It counts from the next flush on.
 
