@@ -12,26 +12,42 @@ from fanfold.usage.sweeper import Sweeper
 from tests.fixtures.database import TestDatabase, connect
 
 _TRUTHS = """
-select q.tenant_id, q.reserved, q.used, q.ceiling, q.granted,
+select q.tenant_id, q.reserved, q.used, q.prepaid, q.ceiling, q.granted,
        (select coalesce(sum(r.units), 0)::bigint from fanfold.reservations r
          where r.tenant_id = q.tenant_id and r.period_start = q.period_start) as held,
        (select coalesce(sum(e.units), 0)::bigint from fanfold.usage_events e
-         where e.tenant_id = q.tenant_id and e.period_start = q.period_start) as billed
+         where e.tenant_id = q.tenant_id and e.period_start = q.period_start) as billed,
+       coalesce((select b.drawn from fanfold.prepaid_balances b where b.tenant_id = q.tenant_id), 0) as drawn,
+       coalesce((select sum(g.units)::bigint from fanfold.grants g
+                  where g.tenant_id = q.tenant_id and g.period_start is null), 0) as prepaid_granted,
+       (select count(*) from fanfold.key_periods k
+         where k.tenant_id = q.tenant_id and k.period_start = q.period_start
+           and (k.reserved + k.used > k.granted
+                or k.reserved <> (select coalesce(sum(r.units), 0) from fanfold.reservations r
+                                   where r.tenant_id = k.tenant_id and r.period_start = k.period_start
+                                     and r.api_key_id = k.api_key_id)
+                or k.used <> (select coalesce(sum(e.units), 0) from fanfold.usage_events e
+                               where e.tenant_id = k.tenant_id and e.period_start = k.period_start
+                                 and e.api_key_id = k.api_key_id))) as wrong_keys
   from fanfold.quota_periods q where q.tenant_id = any ($1)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """One tenant's sums at one moment: as kept in its quota, and as its rows add up."""
+    """One tenant's sums at one moment, in its only period: as kept in its counters, and as its rows add up."""
 
     tenant_id: UUID
     reserved: int
     used: int
+    prepaid: int
     ceiling: int | None
     granted: int
     held: int
     billed: int
+    drawn: int
+    prepaid_granted: int
+    wrong_keys: int
 
     @property
     def holds(self) -> bool:
@@ -40,7 +56,9 @@ class Truth:
             self.reserved == self.held
             and self.used == self.billed
             and self.reserved >= 0
-            and (self.ceiling is None or taken <= self.ceiling == self.granted)
+            and self.prepaid == self.drawn <= self.prepaid_granted
+            and self.wrong_keys == 0
+            and (self.ceiling is None or taken - self.prepaid <= self.ceiling == self.granted)
         )
 
 
@@ -88,6 +106,32 @@ class Books:
                 moment + timedelta(seconds=lease_s),
             )
         )
+
+    async def grant_prepaid(self, tenant: UUID, units: int) -> None:
+        await self._rows(
+            "insert into fanfold.grants (tenant_id, id, kind, units, reason, granted_by) "
+            "values ($1, $1, 'prepaid', $2, '预付', $1)",
+            tenant,
+            units,
+        )
+
+    async def outcomes(self, tenants: Sequence[UUID]) -> list[Any]:
+        """Return the requests that nobody told the end of, or that could not be billed, and are not resolved."""
+        return await self._rows(
+            "select * from fanfold.outcomes where tenant_id = any ($1) and resolved_at is null", list(tenants)
+        )
+
+    async def resolve(self, outcome: Any, word: str, units: int) -> str:
+        """End an outcome as an operator does."""
+        arguments = (outcome["tenant_id"], outcome["request_id"], word, units, "核对过", outcome["tenant_id"])
+        return str(await self._value("select fanfold.outcome_resolve($1, $2, $3, $4, $5, $6)", *arguments))
+
+    async def holders(self, tenant: UUID) -> set[UUID]:
+        """Return the requests that hold a tenant's idempotency keys."""
+        rows = await self._rows(
+            "select request_id from fanfold.idempotency_keys where tenant_id = $1", tenant
+        )
+        return {row["request_id"] for row in rows}
 
     async def now(self) -> datetime:
         moment: datetime = await self._value("select clock_timestamp()")

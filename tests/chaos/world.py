@@ -48,13 +48,20 @@ class Tenant:
     key: str
     session: aiohttp.ClientSession
 
-    async def ask(self, method: str, url: str, body: Any = None) -> Answer:
+    async def ask(
+        self, method: str, url: str, body: Any = None, *, idempotency_key: str | None = None
+    ) -> Answer:
         headers = {"Authorization": f"Bearer {self.key}"}
+        if idempotency_key is not None:
+            headers["Idempotency-Key"] = idempotency_key
         async with self.session.request(method, url, json=body, headers=headers) as answer:
             return Answer(answer.status, await answer.json(content_type=None), answer.headers)
 
-    async def process(self, server: str, text: str, **options: Any) -> Answer:
-        return await self.ask("POST", f"{server}/v1/process", {"text": text, **options})
+    async def process(
+        self, server: str, text: str, *, idempotency_key: str | None = None, **options: Any
+    ) -> Answer:
+        body = {"text": text, **options}
+        return await self.ask("POST", f"{server}/v1/process", body, idempotency_key=idempotency_key)
 
     async def upstream(self, server: str, url: str, **options: Any) -> str:
         """Register an upstream and return its slug."""
@@ -76,19 +83,21 @@ class World:
         self._database, self.session = database, session
         self._key_ring = KeyRing([SECRET])
 
-    async def tenant(self, plan: str = "pro", **limits: Any) -> Tenant:
+    async def tenant(self, plan: str = "pro", *, budget_units: int | None = None, **limits: Any) -> Tenant:
         slug = f"t{secrets.token_hex(6)}"
         async with self._database.operator_session() as session, session.begin():
             tenants = TenantService(TenantRepository(session))
             made, _ = await tenants.create(TenantCreate(slug=slug, plan=plan))
             await tenants.override_limits(made.id, LimitsUpdate(**{**NO_LIMITS, **limits}))
             tenant_id = made.id
-        return Tenant(tenant_id, await self._key(tenant_id), self.session)
+        return Tenant(tenant_id, await self._key(tenant_id, budget_units), self.session)
 
-    async def _key(self, tenant_id: UUID) -> str:
+    async def _key(self, tenant_id: UUID, budget_units: int | None) -> str:
         async with self._database.session(tenant_id) as session, session.begin():
             keys = ApiKeyService(ApiKeyRepository(session, tenant_id), self._key_ring)
-            wanted = ApiKeyCreate(name="chaos", scopes=sorted(map(str, TENANT_SCOPES)))
+            wanted = ApiKeyCreate(
+                name="chaos", scopes=sorted(map(str, TENANT_SCOPES)), budget_units=budget_units
+            )
             _, issued = await keys.issue(tenant_id, wanted, max_api_keys=1_000)
         return issued.key.get_secret_value()
 
