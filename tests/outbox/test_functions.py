@@ -1,5 +1,6 @@
 """The dangers of sharing: a message that two take at once, one that nobody takes, and one ended by who lost it."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -39,6 +40,21 @@ async def test_the_longest_due_comes_first_and_what_is_not_due_stays(app, box: B
     middle = await box.put(due_in_s=-30)
     assert [row["id"] for row in await claim(app, box, 2)] == [first, middle]
     assert [row["id"] for row in await claim(app, box)] == [late]
+
+
+async def test_many_come_in_the_order_in_which_they_are_due_whatever_the_plan(app, box: Box):
+    await box.change(
+        "insert into fanfold.outbox (tenant_id, topic, payload, due_at) "
+        "select gen_random_uuid(), $1, jsonb_build_object('n', n), now() - make_interval(secs => n) "
+        "from generate_series(1, 2000) n order by random()",
+        box.topic,
+    )
+    for plan in ("enable_nestloop", "enable_hashjoin"):
+        async with app.transaction():
+            await app.execute(f"set local {plan} = off")
+            places = [json.loads(row["payload"])["n"] for row in await claim(app, box, 900)]
+        assert len(places) == 900
+        assert places == sorted(places, reverse=True)
 
 
 async def test_only_topics_that_were_asked_for(app, box: Box):
