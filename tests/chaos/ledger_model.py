@@ -148,8 +148,6 @@ class LedgerModel:
         tables: dict[str, Any] = {one.name: copy(getattr(self, one.name)) for one in fields(self)}
         return type(self)(**tables)
 
-    # What may be used, as it is now.
-
     def is_free(self, tenant: UUID) -> bool:
         """Whether overage is allowed, so that nothing is refused."""
         own = self.tenants[tenant]

@@ -112,7 +112,7 @@ class Desk:
         if wish.is_repeated and live:
             one = pick(wish.request, live)
             return replace(one, start=start_of(now, one.period), lane=wish.lane)
-        holders = [*((tenant, None) for tenant in model.tenants), *((t, key) for key, t in self.keys.items())]
+        holders = [*((t, key) for key, t in self.keys.items()), *((tenant, None) for tenant in model.tenants)]
         tenant, key = pick(wish.holder, holders)
         period = model.plans[model.tenants[tenant].plan].period
         return Asked(
