@@ -73,14 +73,21 @@ class TestOneBucket:
 
     async def test_a_lowered_limit_holds_at_once(self, database_urls: TestDatabase) -> None:
         async with stores(database_urls, 1) as (store,):
-            bucket = a_bucket(600, 800)
-            assert (await store.take((bucket,))).admitted
-            lowered = Bucket(bucket.name, bucket.key, SLOW, 1)
-            assert not (await store.take((lowered,))).admitted
-            # The debt is cut to the new burst: one interval of the old rate later there is a token again.
-            again = Bucket(bucket.name, bucket.key, 600, 1)
+            bucket = a_bucket(SLOW, 200)
+            assert admitted(await flood(store, (bucket,), 150)) == 150
+            assert not (await store.take((Bucket("tenant", bucket.key, SLOW, 1),))).admitted
+            # The debt is cut to the new burst: one interval later there is a token again.
             await asyncio.sleep(0.3)
-            assert (await store.take((again,))).admitted
+            assert (await store.take((Bucket("tenant", bucket.key, 600, 1),))).admitted
+
+    async def test_rest_is_saved_up_for_no_more_than_the_burst(self, database_urls: TestDatabase) -> None:
+        async with stores(database_urls, 1) as (store,):
+            fast = a_bucket(6_000, 5)
+            for _ in range(2):
+                assert (await store.take((fast,))).admitted
+                await asyncio.sleep(0.5)
+            slow = Bucket("tenant", fast.key, SLOW, 5)
+            assert admitted(await flood(store, (slow,), 20)) <= 5
 
     async def test_holders_and_names_do_not_share(self, database_urls: TestDatabase) -> None:
         async with stores(database_urls, 1) as (store,):

@@ -80,6 +80,12 @@ class TestBuckets:
         left_ms = await client.pttl(f"fanfold:rate:tenant:{bucket.key}")
         assert 2_000 < left_ms <= 4_000  # 3 s of debt, and one more
 
+    async def test_rest_is_saved_up_for_no_more_than_the_burst(self, store: ValkeyStore) -> None:
+        bucket = a_bucket(6_000, 5)
+        await store.take((bucket,))
+        await asyncio.sleep(0.5)  # its key lives for a second more
+        assert (await store.take((bucket,))).states[0].remaining == 4
+
     async def test_one_call_a_take_whatever_the_buckets(self, store: ValkeyStore, client: Any) -> None:
         await store.take((a_bucket(60, 5), a_bucket(60, 5, "key")))
         before = (await client.info("commandstats"))["cmdstat_evalsha"]["calls"]

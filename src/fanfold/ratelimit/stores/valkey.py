@@ -63,9 +63,9 @@ class ValkeyStore:
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=max_connections,
-            timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            socket_timeout=timeout_s,
+            # One deadline over all of it, in `take`: three of their own would add up.
+            timeout=None,
+            socket_timeout=None,
             retry=Retry(NoBackoff(), 0),
         )
         self._client: Any = Valkey.from_pool(pool)

@@ -1,0 +1,35 @@
+"""A Valkey that dies under a running application: no request fails, quotas and readiness do not notice, figures tell."""
+
+from pydantic import SecretStr
+
+from fanfold.core.config import RateLimitSettings
+from tests.fixtures.app import product_settings, running_product
+from tests.fixtures.database import TestDatabase
+from tests.fixtures.valkey import ValkeyProcess
+
+
+async def test_nothing_fails_and_units_are_exact(
+    database_urls: TestDatabase, valkey_process: ValkeyProcess
+) -> None:
+    kept = RateLimitSettings(valkey_url=SecretStr(valkey_process.url))
+    settings = product_settings(database_urls).model_copy(update={"rate_limit": kept})
+    async with running_product(database_urls, settings) as product:
+        tenant, operator = await product.tenant(), await product.operator()
+        await tenant.upstream(product.zoo.url("ok"))
+        seen = []
+        for turn in range(6):
+            if turn == 3:
+                await valkey_process.kill()
+            await tenant.process("四")
+            answer = await tenant.http.get("/v1/tenant/limits")
+            assert "r=" in answer.headers["RateLimit"]
+            seen.append(answer.json()["rate_limit"]["store"])
+        assert seen == ["valkey"] * 3 + ["postgres"] * 3
+        assert (await tenant.usage())["used"] == 6
+        assert (await product.http().get("/readyz")).status_code == 200
+        figures = (await operator.get("/metrics")).text
+    for name in ("asks", "fallbacks"):
+        (line,) = (
+            each for each in figures.splitlines() if each.startswith(f"fanfold_rate_limit_{name}_total ")
+        )
+        assert float(line.split()[1]) > 0
