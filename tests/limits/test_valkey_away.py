@@ -1,4 +1,4 @@
-"""A Valkey that dies under a running application: no request fails, quotas and readiness do not notice, figures tell."""
+"""A Valkey that dies under a running application: no request fails, quotas and readiness stay, figures tell."""
 
 from pydantic import SecretStr
 
