@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fanfold.core.db import Database
@@ -124,6 +124,11 @@ MOVES = st.lists(
 
 
 @given(moves=MOVES)
+@example(moves=[("spend", 25), ("overage", 40), ("overage", 0)])
+@example(moves=[("spend", 25), ("limit", 23), ("limit", 0)])
+@example(moves=[("spend", 24), ("prepaid", 0), ("spend", 0)])
+@example(moves=[("spend", 10), ("budget", 0)])
+@example(moves=[("prepaid", 10), ("spend", 16), ("spend", 1)])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_it_is_what_the_ledger_would_say(books: Books, ledger: Ledger, reader: Reader, moves):
     """Before a flush has seen what changed, and after it."""
