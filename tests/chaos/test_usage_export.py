@@ -84,7 +84,8 @@ async def test_a_million_events_are_exported_whole_in_constant_memory(
     before = peak = _rss_mib(server)
     rows = units = size = 0
     rest = b""
-    async with world.session.get(url, headers=headers) as answer:
+    patient = aiohttp.ClientTimeout(sock_read=60)  # however many there are
+    async with world.session.get(url, headers=headers, timeout=patient) as answer:
         assert answer.status == 200
         async for part in answer.content.iter_chunked(1 << 20):
             *lines, rest = (rest + part).split(b"\n")

@@ -207,6 +207,13 @@ class TestAfterRetention:
         assert _lines(statement) == MARCHS_LINES
         assert (statement.source, statement.is_balanced, statement.units) == ("daily_sums", True, 14)
         assert (await _statement(database, tenant, "2026-04")).source == "events"
+        # What settles for that month even later is counted once, as an event and when it is rolled up.
+        await past.event(tenant, at("2026-05-01", "02:00"), 1, period=MARCH)
+        for until in (None, at("2026-05-01", "03:00")):
+            if until:
+                assert await past.roll(until) > 0
+            late = await _statement(database, tenant)
+            assert (late.units, late.is_balanced) == (15, True)
         await past.connection.execute(
             "update fanfold.quota_periods set used = 1 where tenant_id = $1", tenant
         )
