@@ -208,8 +208,8 @@ class TestAfterRetention:
         assert (statement.source, statement.is_balanced, statement.units) == ("daily_sums", True, 14)
         assert (await _statement(database, tenant, "2026-04")).source == "events"
         # What settles for that month even later is counted once, as an event and when it is rolled up.
-        await past.event(tenant, at("2026-05-01", "02:00"), 1, period=MARCH)
-        for until in (None, at("2026-05-01", "03:00")):
+        await past.event(tenant, at("2026-05-01", "12:30"), 1, period=MARCH)
+        for until in (None, at("2026-05-01", "13:00")):
             if until:
                 assert await past.roll(until) > 0
             late = await _statement(database, tenant)
