@@ -219,11 +219,8 @@ def _is_removed(place: Place, removed: frozenset[dt.date]) -> bool:
 def _books(
     events: Mapping[Place, Sums], days: Mapping[Place, Sums], removed: frozenset[dt.date]
 ) -> dict[Place, Sums]:
-    """Return the events' sums, but the daily ones for months whose events are gone, and what came after them."""
-    kept = {
-        place: sums for place, sums in events.items() if place.day is None or not _is_removed(place, removed)
-    }
-    return kept | {place: sums for place, sums in days.items() if _is_removed(place, removed)}
+    """Return the events' sums; in their place the daily ones, for months whose events are gone."""
+    return {**events, **{place: sums for place, sums in days.items() if _is_removed(place, removed)}}
 
 
 def _source(books: Mapping[Place, Sums], removed: frozenset[dt.date]) -> Source:
