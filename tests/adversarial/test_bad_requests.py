@@ -111,7 +111,7 @@ _UNKNOWN = (
     "li%6dit ",
 )
 # Every text is a good one; what it finds is another matter.
-_FREE = frozenset({"search", "plan"})
+_FREE = frozenset({"search", "plan", "upstream"})
 
 
 async def test_query_parameters_are_known_and_good_or_refused(arena, capsys):

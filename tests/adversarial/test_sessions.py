@@ -32,6 +32,11 @@ _FOREIGN_KEY = """
 insert into fanfold.api_keys (tenant_id, id, name, public_id, digest, scopes)
 values (:other, gen_random_uuid(), 'x', 'x', 'x', '{process}')
 """
+_ROLLED = """
+insert into fanfold.usage_days
+       (tenant_id, dimension, day, period_start, member, units, events, unbilled, counted, quantity, due_units)
+values ($1, 'day', '2020-01-01', '2020-01-01', '', 0, 0, 0, 0, 0, 0)
+"""
 _STATE = text("select coalesce(current_setting('app.tenant_id', true), ''), current_user, pg_backend_pid()")
 _SEEN = text("select array_agg(distinct tenant_id) from fanfold.upstreams")
 
@@ -39,6 +44,15 @@ _SEEN = text("select array_agg(distinct tenant_id) from fanfold.upstreams")
 async def _with_a_row_in_every_table(product: Product) -> TenantClient:
     tenant = await product.tenant()
     await object_ids(tenant)
+    await product.lapse(tenant)
+    prepaid = {"units": 1, "kind": "prepaid", "reason": "one row"}
+    granted = await (await product.operator()).post(f"/v1/admin/tenants/{tenant.id}/grants", json=prepaid)
+    assert granted.status_code == 201, granted.text
+    superuser = await connect(product.database.superuser_url)
+    try:
+        await superuser.execute(_ROLLED, tenant.id)
+    finally:
+        await superuser.close()
     echo = await tenant.upstream("https://echo.example/", kind="echo")
     await tenant.process("billed", upstreams=[echo["slug"]])
     await tenant.http.post("/v1/api-keys", json={"name": "once"}, headers={"Idempotency-Key": "k"})

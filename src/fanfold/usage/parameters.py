@@ -12,7 +12,7 @@ from fanfold.auth.dependencies import CurrentQuota, CurrentTenant, Quota
 from fanfold.auth.principal import Principal, Scope
 from fanfold.auth.requirements import Require
 from fanfold.core.errors import ValidationFailed
-from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit
+from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Slug
 from fanfold.usage.events import EventFilter, EventKey
 from fanfold.usage.period_names import FIRST_DAY, LAST_DAY, NamedPeriod, named, parse_period
 from fanfold.usage.sums import UsageSpan
@@ -77,7 +77,7 @@ DaysOrPeriod = Annotated[EventFilter, Depends(_days)]
 
 async def _which(
     days: DaysOrPeriod,
-    upstream: Annotated[str | None, Query(max_length=63, description="An upstream's slug.")] = None,
+    upstream: Annotated[Slug | None, Query(description="An upstream's slug.")] = None,
     api_key: Annotated[UUID | None, Query(description="An API key's id.")] = None,
     request_id: Annotated[UUID | None, Query(description="The `id` of a process answer.")] = None,
 ) -> EventFilter:
