@@ -22,7 +22,7 @@ IdempotencyKeyHeader = Annotated[
         alias=NAME,
         min_length=1,
         max_length=255,
-        pattern=r"^[ -~]+$",
+        pattern=r"^[ -~]*$",
         description="Repeat a request with the same key and body within 24 hours, and it is not done again: its "
         "first answer is replayed, with `Idempotent-Replayed: true`. Printable ASCII, for example a UUID.",
     ),
