@@ -13,7 +13,8 @@ from fanfold.ratelimit.concurrency.base import Holder
 from fanfold.ratelimit.concurrency.limiter import ConcurrencyLimiter
 from tests.fixtures.database import TestDatabase, connect
 
-SAFETY_S = 30
+SAFETY_S = 20
+LONG_LEASE_S = 100.0  # so long that no renewal comes to the help of what should happen at once
 
 
 class Table:
@@ -31,7 +32,7 @@ class Table:
         self._connections.append(connection)
         return connection
 
-    async def process(self, *, workers: int = 1, lease_s: float = 10.0) -> ConcurrencyLimiter:
+    async def process(self, *, workers: int = 1, lease_s: float = LONG_LEASE_S) -> ConcurrencyLimiter:
         """Start one more process."""
         return await self._stack.enter_async_context(
             ConcurrencyLimiter(self.connect, workers=workers, lease_s=lease_s)

@@ -137,9 +137,31 @@ class TestDatabaseAway:
         async with locked.transaction():
             await locked.execute("lock table fanfold.concurrency_leases")
             waiting = [asyncio.create_task(tries(one, tenant)) for _ in range(3)]
-            assert sorted(await asyncio.gather(*waiting)) == [False, True, True]
+            async with asyncio.timeout(SAFETY_S):
+                while not one.is_away:
+                    await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
+            assert sorted(task.done() and task.result() for task in waiting) == [False, True, True]
         await locked.close()
-        assert one.is_away
+        await asyncio.gather(*waiting)
+
+    async def test_what_it_was_not_told_is_said_again(self, table: Table):
+        one = await table.process()
+        tenant = holder(1)
+        assert await tries(one, tenant)
+        exchange, failures = one._leases.exchange, 2
+
+        async def failing(demands):
+            nonlocal failures
+            if demands and failures:
+                failures -= 1
+                raise ConnectionResetError
+            return await exchange(demands)
+
+        one._leases.exchange = failing  # type: ignore[method-assign]  # a moment that cannot be met otherwise
+        one.release([tenant])
+        await table.becomes(tenant, 0)
+        assert failures == 0
 
     async def test_what_was_taken_alone_amid_the_return_is_told_too(self, table: Table):
         one = await table.process()

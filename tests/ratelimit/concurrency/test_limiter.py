@@ -135,8 +135,8 @@ class TestWaiting:
         while not one.waiting:
             await asyncio.sleep(0)
         one.release([tenant])
+        assert one.running == 1, "at once, not by way of the table"
         assert await waiting
-        assert one.running == 1
 
     async def test_nobody_waits_in_vain_beyond_64(self, table: Table):
         one = await table.process()
@@ -170,6 +170,24 @@ class TestWaiting:
         assert [(each.running, each.waiting) for each in processes] == [(0, 0)] * 2
         await table.becomes(tenant, 0)
         await table.becomes(key, 0)
+
+    async def test_what_comes_for_somebody_who_has_left_goes_back(self, table: Table):
+        one = await table.process()
+        tenant = holder(1)
+        exchange, entered = one._leases.exchange, asyncio.Event()
+
+        async def slowly(demands):
+            held = await exchange(demands)
+            if held == [1]:
+                entered.set()
+                await asyncio.sleep(0.02)
+            return held
+
+        one._leases.exchange = slowly  # type: ignore[method-assign]  # a moment that cannot be met otherwise
+        waiting = asyncio.create_task(one.acquire([tenant]))
+        await entered.wait()
+        waiting.cancel()
+        await table.becomes(tenant, 0)
 
     async def test_who_is_cancelled_in_the_moment_of_the_grant_keeps_nothing(self, table: Table):
         one = await table.process()
