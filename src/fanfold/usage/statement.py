@@ -5,10 +5,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import case, func, null, or_, select
+from sqlalchemy import Select, case, func, null, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fanfold.usage.models import BilledEvent, Grant, QuotaPeriod
@@ -163,32 +164,38 @@ class StatementRepository:
         return rows.all()
 
     async def _events(self, period: NamedPeriod) -> Mapping[Place, Sums]:
+        """Add events up day by day: a month of millions takes longer than one statement may."""
+        found: dict[Place, Sums] = defaultdict(Sums)
+        for window in _windows(period):
+            for place, sums in _places(await self._session.execute(self._between(period, *window))).items():
+                found[place].add(sums)
+        return found
+
+    def _between(
+        self, period: NamedPeriod, since: dt.datetime | None, until: dt.datetime | None
+    ) -> Select[Any]:
         day = case((BilledEvent.occurred_at < rolled_until(), DAY_OF_EVENT), else_=null()).label("day")
         keys = (
-            BilledEvent.period_start,
-            day,
-            BilledEvent.upstream,
-            BilledEvent.meter,
-            BilledEvent.rate,
-            BilledEvent.outcome,
+            BilledEvent.period_start, day,
+            BilledEvent.upstream, BilledEvent.meter, BilledEvent.rate, BilledEvent.outcome,
+        )  # fmt: skip
+        sums = select(
+            *keys,
+            func.sum(BilledEvent.units),
+            func.count(),
+            func.sum(BilledEvent.quantity),
+            func.count().filter(BilledEvent.is_counted),
+            func.sum(BilledEvent.due_units),
+        ).where(
+            BilledEvent.tenant_id == self._tenant_id,
+            BilledEvent.period_start >= period.start,
+            BilledEvent.period_start < period.end,
         )
-        rows = await self._session.execute(
-            select(
-                *keys,
-                func.sum(BilledEvent.units),
-                func.count(),
-                func.sum(BilledEvent.quantity),
-                func.count().filter(BilledEvent.is_counted),
-                func.sum(BilledEvent.due_units),
-            )
-            .where(
-                BilledEvent.tenant_id == self._tenant_id,
-                BilledEvent.period_start >= period.start,
-                BilledEvent.period_start < period.end,
-            )
-            .group_by(*keys)
-        )
-        return _places(rows)
+        if since is not None:
+            sums = sums.where(BilledEvent.occurred_at >= since)
+        if until is not None:
+            sums = sums.where(BilledEvent.occurred_at < until)
+        return sums.group_by(*keys)
 
     async def _days(self, period: NamedPeriod) -> Mapping[Place, Sums]:
         rows = await self._session.execute(
@@ -203,6 +210,13 @@ class StatementRepository:
             )
         )  # fmt: skip
         return _places(rows)
+
+
+def _windows(period: NamedPeriod) -> Iterator[tuple[dt.datetime | None, dt.datetime | None]]:
+    """Yield spans of a day that leave no moment out: what was settled after the period's end is in the last."""
+    days = [period.start + dt.timedelta(days=day) for day in range(1, (period.end - period.start).days + 1)]
+    bounds = [None, *map(midnight, days), None]
+    yield from pairwise(bounds)
 
 
 def _places(rows: Iterable[Any]) -> dict[Place, Sums]:
