@@ -97,6 +97,13 @@ class Books:
             )
         )
 
+    async def held(self, tenants: Sequence[UUID]) -> set[UUID]:
+        """Return the requests that hold units."""
+        rows = await self._rows(
+            "select id from fanfold.reservations where tenant_id = any ($1)", list(tenants)
+        )
+        return {row["id"] for row in rows}
+
     async def held_since(self, tenants: Sequence[UUID], moment: datetime, *, lease_s: float) -> int:
         """Return how many reservations were made after `moment`, if each has a lease of `lease_s`."""
         return int(
@@ -137,12 +144,20 @@ class Books:
         moment: datetime = await self._value("select clock_timestamp()")
         return moment
 
-    async def sweep_as_if_later(self, tenants: Sequence[UUID]) -> int:
-        """Let every lease of these tenants end now, and sweep; returns how many there were."""
+    async def messages(self, tenant: UUID) -> int:
+        """Return how many messages of a tenant the outbox has."""
+        return int(await self._value("select count(*) from fanfold.outbox where tenant_id = $1", tenant))
+
+    async def end_leases(self, tenants: Sequence[UUID]) -> None:
+        """Let every lease of these tenants end now."""
         await self._rows(
             "update fanfold.reservations set expires_at = now() - interval '1 s' where tenant_id = any ($1)",
             list(tenants),
         )
+
+    async def sweep_as_if_later(self, tenants: Sequence[UUID]) -> int:
+        """Let every lease of these tenants end now, and sweep; returns how many there were."""
+        await self.end_leases(tenants)
         sweeper = Sweeper(lambda: connect(self._database.app_url))
         try:
             return await sweeper.sweep()

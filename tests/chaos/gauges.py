@@ -19,11 +19,17 @@ GAUGES = (
 Seen = TypeVar("Seen")
 
 
-async def gauges(session: aiohttp.ClientSession, server: ServerProcess) -> dict[str, float]:
+async def metrics(session: aiohttp.ClientSession, server: ServerProcess) -> dict[str, float]:
+    """Return every metric that has no labels."""
     async with session.get(f"{server.url}/metrics", headers={"Connection": "close"}) as answer:
         text = await answer.text()
     families = text_string_to_metric_families(text)
-    found = {sample.name: sample.value for family in families for sample in family.samples}
+    samples = [sample for family in families for sample in family.samples]
+    return {sample.name: sample.value for sample in samples if not sample.labels}
+
+
+async def gauges(session: aiohttp.ClientSession, server: ServerProcess) -> dict[str, float]:
+    found = await metrics(session, server)
     return {name: found[name] for name in GAUGES}
 
 

@@ -9,6 +9,12 @@ from fanfold.usage.encoding import COMMIT, encode
 from fanfold.usage.items import Item, Operation, Status
 from tests.usage.books import Books, events
 
+_LAPSE = """
+select c.status
+  from fanfold.ledger_commit(array[$1::uuid], array[$2::date], '{}', '{}',
+                             array[row(3, 1, null, $3::uuid, 0, 0)::fanfold.ledger_operation], '{}', '{}', '{}') c
+"""
+
 
 def _reserve(tenant, request, units: int = 1) -> Item:
     return Item(
@@ -42,6 +48,19 @@ async def test_an_id_that_was_settled_bills_no_second_time(books: Books):
             await lane.fetchrow(COMMIT, *encode([settle]))
     assert refusal.value.sqlstate == "FF001"
     assert len(await books.rows("usage_events", tenant)) == 1
+    await books.check_truths(tenant)
+
+
+async def test_a_lease_that_lives_does_not_lapse(books: Books):
+    """Whoever renews a lease while a sweep is under way keeps what it holds."""
+    tenant, request = await books.new_tenant(), uuid7()
+    async with books.app() as lane:
+        await lane.fetchrow(COMMIT, *encode([_reserve(tenant, request)]))
+        assert await lane.fetchval(_LAPSE, tenant, period_of(utc_now()), request) == [Status.GONE]
+        assert [row["id"] for row in await books.rows("reservations", tenant)] == [request]
+        await books.expire(tenant)
+        assert await lane.fetchval(_LAPSE, tenant, period_of(utc_now()), request) == [Status.OK]
+    assert await books.rows("reservations", tenant) == []
     await books.check_truths(tenant)
 
 

@@ -52,6 +52,15 @@ async def test_more_than_one_batch_is_swept_in_one_round(books: Books, ledger: L
     assert (await books.quota(tenant))["reserved"] == 0
 
 
+async def test_a_tenant_whose_leases_live_is_not_waited_for(books: Books, ledger: Ledger, sweeper: Sweeper):
+    tenant = await books.new_tenant(100)
+    await hold(ledger, tenant, lease_s=60)
+    async with books.superuser() as other, other.transaction():
+        await other.execute("select from fanfold.quota_periods where tenant_id = $1 for update", tenant)
+        await sweeper.sweep()
+    assert (await books.quota(tenant))["reserved"] == 1
+
+
 async def test_settled_after_the_sweep_is_late_and_billed_from_the_free_part(
     books: Books, ledger: Ledger, sweeper: Sweeper
 ):
