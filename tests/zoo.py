@@ -2,7 +2,7 @@
 
 An answer is *served* only if Fanfold should accept and bill it, and only after it was written whole to a client
 that was still there. In a test: `async with Zoo() as zoo: zoo.url("ok")`. As a process: `python -m tests.zoo --port 0`
-prints its port. `GET /count` answers the counts; the query parameter `tag` groups them.
+prints its port. `GET /count` answers the counts; the query parameter `tag` groups them, `book` counts each chunk too.
 """
 
 import argparse
@@ -33,6 +33,7 @@ class Zoo:
         self.port = port
         self.served: Counter[str] = Counter()
         self.served_by_tag: Counter[str] = Counter()
+        self.served_chunks: Counter[tuple[str, str]] = Counter()
         self.requests: Counter[str] = Counter()
         self.most_at_once_by_tag: Counter[str] = Counter()
         self._now_by_tag: Counter[str] = Counter()
@@ -119,7 +120,10 @@ class Zoo:
         await request.writer.drain()
         if served:
             self.served[request.path.strip("/")] += 1
-            self.served_by_tag[request.query.get("tag", "")] += 1
+            tag = request.query.get("tag", "")
+            self.served_by_tag[tag] += 1
+            if "book" in request.query:
+                self.served_chunks[tag, request.text] += 1
 
     @contextlib.contextmanager
     def _at_once(self, tag: str) -> Iterator[None]:
