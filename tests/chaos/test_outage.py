@@ -153,14 +153,14 @@ async def test_postgres_restarted_under_load_gives_503s_and_then_everything_work
     pids = [server.pid for server in pair]
     async with asyncio.timeout(SAFETY_S), open_world(own_database) as world:
         tenant = await world.tenant()
-        await tenant.upstream(pair[0].url, zoo.url("slow", ms=20, tag=tenant.id))
+        await tenant.upstream(pair[0].url, zoo.url("slow", ms=200, tag=tenant.id))
         load, stop, waits = Load(tenant, pair), asyncio.Event(), []
         async with Recovery(world, own_database, pair, zoo) as recovery:
             async with asyncio.TaskGroup() as group:
                 for turn in range(CLIENTS):
                     group.create_task(load.ask_until(stop, turn))
                 for way, away_s in outages:
-                    await asyncio.sleep(0.5)
+                    await asyncio.sleep(1.0)
                     waits.append(await outage(own_server, way, away_s, pair, tenant))
                 await asyncio.sleep(0.3)
                 stop.set()
