@@ -72,7 +72,8 @@ class PatientClient:
                 self.told.failures.append(repr(error))
                 return
             if answer.status == 200:
-                self.told.seen["last of their connection"] += answer.headers.get("Connection") == "close"
+                is_last = self.keeps and answer.headers.get("Connection") == "close"
+                self.told.seen["last of their connection"] += is_last
                 self.told.answered[UUID(answer.body["id"])] = answer.body["usage"]["units"]
             else:
                 self.told.failures.append(f"{answer.status} {answer.body}")

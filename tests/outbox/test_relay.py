@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from asyncpg import DivisionByZeroError
 
 from fanfold.outbox.relay import Relay, RelayLimits
 from fanfold.outbox.types import Handler, Message, Schedule
@@ -223,6 +224,25 @@ async def test_a_database_that_is_away_is_met_again_and_loses_nothing(box: Box):
     async with running(mine):
         await until_empty(box)
     assert (inbox.got, mine.failures) == ([1], 3)
+
+
+async def test_a_connection_that_answers_nothing_but_errors_is_replaced(box: Box):
+    connections: list[Any] = []
+
+    async def connect() -> Any:
+        connections.append(await box.connect())
+        if len(connections) == 1:
+            await connections[0].execute("begin")
+            with suppress(DivisionByZeroError):
+                await connections[0].execute("select 1 / 0")
+        return connections[-1]
+
+    await box.put(n=1)
+    inbox = Inbox()
+    mine = relay(box, inbox, connect=connect)
+    async with running(mine):
+        await until_empty(box)
+    assert (inbox.got, mine.failures, len(connections)) == ([1], 1, 2)
 
 
 async def test_away_between_handler_and_done_it_is_ended_when_the_database_is_back(box: Box):
