@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from pydantic import ValidationError
 
 import fanfold
 from fanfold.cli.serve import APPLICATION, uvicorn_options, worker_count
-from fanfold.core.config import Settings
+from fanfold.core.config import ServerSettings, Settings
 from fanfold.core.migrations import head
 from tests.cli.running import SECRET, Cli
 from tests.fixtures.database import TestDatabase
@@ -163,6 +164,12 @@ class TestServe:
     def test_workers_that_import_slowly_are_not_killed(self) -> None:
         config = uvicorn.Config(APPLICATION, **uvicorn_options(Settings(), 4))
         assert config.timeout_worker_healthcheck == 60
+
+    @pytest.mark.parametrize("seconds", [float("inf"), float("nan"), 86_401, -1])
+    @pytest.mark.parametrize("name", ["drain_s", "drain_delay_s"])
+    def test_a_stop_has_an_end(self, name: str, seconds: float) -> None:
+        with pytest.raises(ValidationError):
+            ServerSettings.model_validate({name: seconds})
 
 
 class TestMigrate:

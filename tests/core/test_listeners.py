@@ -53,3 +53,13 @@ async def test_it_does_not_wait_for_ever(listener: socket.socket):
         async with asyncio.timeout(20):
             await quiet([listener.fileno()])
         assert waiting(listener) == 1
+
+
+async def test_a_system_that_refuses_the_filter_or_does_not_tell_stops_no_stop(listener: socket.socket):
+    so_lock_filter = 44  # asm-generic/socket.h; from then on a filter is EPERM
+    listener.setsockopt(socket.SOL_SOCKET, so_lock_filter, 1)
+    with socket.socket(type=socket.SOCK_DGRAM) as mute:
+        await quiet([listener.fileno(), mute.fileno()])
+        assert waiting(mute) == 0
+    with socket.create_connection(listener.getsockname()):
+        assert waiting(listener) == 1

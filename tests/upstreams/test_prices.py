@@ -156,6 +156,8 @@ class TestAdd:
             await one.add(effective_from=year(2100 + number))
         assert (await one.add(effective_from=year(2999), status=409))["code"] == "conflict"
         assert len((await one.list())["data"]) == 1 + MAX_UPCOMING
+        now = await one.add(units_per_call=7)  # it is none to come
+        assert now["effective_until"] == year(2100)
 
     async def test_many_at_once_hold_one_after_the_other_and_none_is_lost(self, prices):
         one = await prices()

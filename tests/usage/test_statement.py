@@ -130,7 +130,7 @@ class TestBalanced:
             ("period", MARCH, at("2026-02-01")),
             ("period", APRIL, at("2026-03-02")),
             ("prepaid", None, at("2026-03-02")),
-            ("prepaid", None, at("2026-04-02")),
+            ("prepaid", None, at("2026-04-01", "00:00")),
         ):
             await past.connection.execute(
                 "insert into fanfold.grants values ($1, $2, $3, $4, 50, '赠送', $2, $5)", tenant, uuid7(), kind, period,

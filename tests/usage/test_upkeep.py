@@ -141,6 +141,41 @@ class TestRound:
         assert (upkeep.failures, upkeep.hours) == (3, 1)
 
 
+class Silent:
+    """A connection to a server that has fallen silent: closing it takes as long as it may."""
+
+    def __init__(self) -> None:
+        self.waited: list[float] = []
+        self.is_terminated = False
+
+    async def execute(self, _statement: str) -> None: ...
+
+    async def prepare(self, _statement: str) -> "Silent":
+        return self
+
+    async def fetchrow(self, *_arguments: object, timeout: float) -> tuple[None]:
+        assert timeout > 60
+        return (None,)
+
+    async def close(self, *, timeout: float) -> None:
+        self.waited.append(timeout)
+        raise TimeoutError
+
+    def terminate(self) -> None:
+        self.is_terminated = True
+
+
+async def test_a_stop_waits_no_minute_for_a_server_that_has_fallen_silent():
+    silent = Silent()
+
+    async def connect():
+        return silent
+
+    await Upkeep(connect, retention_months=25).roll()
+    assert silent.is_terminated
+    assert silent.waited == [5.0]
+
+
 class TestDefaultRows:
     async def test_counts_what_no_month_holds_before_between_and_after(self, books: Books, past: History):
         tenant = await books.new_tenant()

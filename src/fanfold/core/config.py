@@ -27,6 +27,7 @@ def _split_commas(value: Any) -> Any:
     return value
 
 
+_A_DAY_S = 86_400
 _VALKEY_SCHEMES = ("valkey://", "valkeys://", "redis://", "rediss://", "unix://")
 
 
@@ -67,8 +68,8 @@ class ServerSettings(_Group):
     workers: int | Literal["auto"] = Field(1, validation_alias=_names("WORKERS"))
     max_body_bytes: int = Field(32 * 1024 * 1024, ge=1024, validation_alias=_names("MAX_BODY_BYTES"))
     body_timeout_s: float = Field(60.0, gt=0, validation_alias=_names("BODY_TIMEOUT_S"))
-    drain_s: float = Field(30.0, gt=0, validation_alias=_names("DRAIN_S"))
-    drain_delay_s: float = Field(0.0, ge=0, validation_alias=_names("DRAIN_DELAY_S"))
+    drain_s: float = Field(30.0, gt=0, le=_A_DAY_S, validation_alias=_names("DRAIN_S"))
+    drain_delay_s: float = Field(0.0, ge=0, le=_A_DAY_S, validation_alias=_names("DRAIN_DELAY_S"))
     trusted_proxies: Annotated[list[IPNetwork], NoDecode] = Field(
         default_factory=list, validation_alias=_names("TRUSTED_PROXIES")
     )

@@ -7,6 +7,7 @@ import socket
 import struct
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 
 AT_LEAST_S = 0.1  # for handshakes that are under way
 AT_MOST_S = 2.0
@@ -28,7 +29,7 @@ _TCP_INFO_UNACKED = slice(24, 28)
 async def quiet(descriptors: Iterable[int]) -> None:
     """Let nobody new connect, and wait until all who had connected are accepted; at most two seconds.
 
-    Elsewhere than on Linux it only waits a moment. The sockets must be of this process alone.
+    Where the system has no such filter, or refuses it, it only waits a moment. No other process may share the sockets.
     """
     listeners = [socket.socket(fileno=os.dup(each)) for each in descriptors]
     try:
@@ -48,14 +49,18 @@ def _drop_handshakes(listener: socket.socket) -> None:
         return
     program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in _DROP_SYN))
     described = struct.pack("HP", len(_DROP_SYN), ctypes.addressof(program))
-    listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
+    with suppress(OSError):  # a sandbox may refuse it; the stop goes on without
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
 
 
 def waiting(listener: socket.socket) -> int:
     """Return how many connections wait to be accepted, 0 where the system does not tell."""
     if not _is_tcp_on_linux(listener):
         return 0
-    told = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_UNACKED.stop)
+    try:
+        told = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_UNACKED.stop)
+    except OSError:
+        return 0
     return int.from_bytes(told[_TCP_INFO_UNACKED], sys.byteorder)
 
 

@@ -57,7 +57,7 @@ class PriceService:
         check_price(record, price)
         if before.effective_from == begins:  # the lock keeps another one from coming in between
             raise Conflict("A price begins at this moment already. Withdraw it first.")
-        if len(await self._prices.upcoming(upstream_id)) >= MAX_UPCOMING:
+        if begins > now and len(await self._prices.upcoming(upstream_id)) >= MAX_UPCOMING:
             raise Conflict(f"An upstream has at most {MAX_UPCOMING} prices to come. Withdraw one first.")
         row = await self._prices.add(upstream_id, price, effective_from=begins)
         later = await self._prices.next(upstream_id, begins)

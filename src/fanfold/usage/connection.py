@@ -10,6 +10,8 @@ from fanfold.core.db import Connect
 from fanfold.usage.failures import ConnectFailed
 
 _GRACE_S = 1.0
+# A stop waits for it: a server that does not answer is not worth a long statement's time-out.
+_CLOSE_S = 5.0
 
 
 class PreparedConnection:
@@ -53,7 +55,7 @@ class PreparedConnection:
         """Close the connection, politely where the server still answers."""
         if self._connection is not None:
             try:
-                await self._connection.close(timeout=self._timeout_s)
+                await self._connection.close(timeout=min(self._timeout_s, _CLOSE_S))
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 self._connection.terminate()
         self._connection = self._prepared = None

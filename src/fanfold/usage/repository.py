@@ -1,13 +1,10 @@
 """A tenant's usage, read; nothing here writes."""
 
 from collections.abc import Sequence
-from datetime import date
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fanfold.usage.models import BilledEvent
 from fanfold.usage.sums import GroupBy, UsageSpan, sums, usage_line
 from fanfold.usage.types import UsageLine
 
@@ -23,16 +20,3 @@ class UsageRepository:
         statement = sums(group_by, span, tenant_id=self._tenant_id)
         rows = await self._session.execute(statement.order_by("group"))
         return [usage_line(row) for row in rows]
-
-    async def unbilled(self, period_start: date) -> Sequence[BilledEvent]:
-        """Return the events that were served but not billed: their reservation expired and nothing was free."""
-        found = await self._session.scalars(
-            select(BilledEvent)
-            .where(
-                BilledEvent.tenant_id == self._tenant_id,
-                BilledEvent.period_start == period_start,
-                BilledEvent.outcome == "unbilled",
-            )
-            .order_by(BilledEvent.request_id, BilledEvent.call_index, BilledEvent.meter)
-        )
-        return found.all()

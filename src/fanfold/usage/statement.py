@@ -149,7 +149,9 @@ class StatementRepository:
         return frozenset(await self._session.scalars(select(RemovedMonth.month)))
 
     async def _grants(self, period: NamedPeriod) -> Sequence[Grant]:
-        given_meanwhile = Grant.created_at.between(midnight(period.start), midnight(period.end))
+        given_meanwhile = (Grant.created_at >= midnight(period.start)) & (
+            Grant.created_at < midnight(period.end)
+        )
         rows = await self._session.scalars(
             select(Grant)
             .where(
