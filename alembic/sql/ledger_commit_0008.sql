@@ -72,6 +72,7 @@ declare
   i_refused boolean[] := array_fill(false, array[n_items]);         -- they are there, as unbilled
   i_closed boolean[] := array_fill(false, array[n_items]);          -- late, and a person or a retry has decided already
   i_billed bigint[] := array_fill(0::bigint, array[n_items]);       -- units billed by this item
+  c_ended uuid[] := '{}';               -- requests whose claims on idempotency keys have ended: others may take these
   found_rows integer;
   reserves integer := 0;
   written bigint;
@@ -240,17 +241,21 @@ begin
     end loop;
   end if;
   if cardinality(p_claims) > 0 then
-    for r in select c.item
+    for r in select c.item, t.request_id,
+                    t.created_at > now() - interval '24 hours' and (t.status is not null or v.lives is not null) as stands
                from unnest(p_claims) c
               cross join lateral (select t.request_id, t.status, t.created_at from fanfold.idempotency_keys t
                                    where t.tenant_id = p_tenants[i_quota[c.item]] and t.route = c.route and t.key = c.key
                                    limit 1) t
                left join lateral (select true as lives from fanfold.reservations v
                                    where v.tenant_id = p_tenants[i_quota[c.item]] and v.id = t.request_id limit 1) v on true
-              where t.created_at > now() - interval '24 hours' and (t.status is not null or v.lives)
-                and t.request_id <> i_id[c.item]
+              where t.request_id <> i_id[c.item]
     loop
-      i_claimed[r.item] := true;
+      if r.stands then
+        i_claimed[r.item] := true;
+      else
+        c_ended := c_ended || r.request_id;
+      end if;
     end loop;
   end if;
   if op_settle = any (i_operation) or op_lapse = any (i_operation) then
@@ -506,9 +511,9 @@ begin
         on conflict (tenant_id, route, key) do update
            set body_hash = excluded.body_hash, request_id = excluded.request_id, status = null, headers = null,
                units = null, remaining = null, created_at = now(), answered_at = null
-         where t.created_at <= now() - interval '24 hours'
-            or (t.status is null and not exists (select from fanfold.reservations v
-                                                  where v.tenant_id = t.tenant_id and v.id = t.request_id));
+         -- A claim committed after this statement began has its reservation nowhere in its snapshot, and is not ended.
+         where t.request_id = any (c_ended)
+           and (t.status is null or t.created_at <= now() - interval '24 hours');
     get diagnostics written = row_count;
     select count(*) into expected from unnest(p_claims) c where status[c.item] = s_ok;
     if written <> expected then         -- sent once more, the flush finds it

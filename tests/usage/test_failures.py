@@ -23,6 +23,7 @@ from fanfold.usage.failures import ConnectFailed, Remedy, remedy_for
         (asyncpg.SerializationError(), Remedy.REPEAT),
         (asyncpg.LockNotAvailableError(), Remedy.REPEAT),
         (asyncpg.QueryCanceledError(), Remedy.REPEAT),
+        (asyncpg.PostgresError.new({"C": "FF005"}), Remedy.REPEAT),
         (asyncpg.CheckViolationError(), Remedy.HALVE),
         (asyncpg.DataError(), Remedy.HALVE),
         (asyncpg.NumericValueOutOfRangeError(), Remedy.HALVE),

@@ -201,10 +201,15 @@ class TestOthersInTheWay:
         assert backends.pids[-1] != silent
         await books.check_truths(tenant)
 
-    async def test_one_bad_item_among_many_costs_the_others_nothing(self, books: Books, ledger: Ledger):
+    @pytest.mark.parametrize(
+        "bad_units", [-1, 2**63]
+    )  # what the database refuses, what the driver cannot even send
+    async def test_one_bad_item_among_many_costs_the_others_nothing(
+        self, books: Books, ledger: Ledger, bad_units: int
+    ):
         tenant = await books.new_tenant(100_000)
         results = await asyncio.gather(
-            *(hold(ledger, tenant, -1 if index in {17, 333} else 1) for index in range(500)),
+            *(hold(ledger, tenant, bad_units if index in {17, 333} else 1) for index in range(500)),
             return_exceptions=True,
         )
         bad = [index for index, result in enumerate(results) if isinstance(result, Rejected)]

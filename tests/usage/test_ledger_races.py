@@ -6,12 +6,16 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from fanfold.core.identifiers import uuid7
 from fanfold.tenants.periods import Period
+from fanfold.usage.encoding import COMMIT, encode
 from fanfold.usage.errors import KeyClaimed
+from fanfold.usage.items import Item, Operation
 from fanfold.usage.ledger import Ledger
 from fanfold.usage.types import Claim, Mark, Outcome
-from tests.usage.books import Books, events
+from tests.usage.books import Books, events, hold
 
 CLAIM = Claim(route="POST /v1/process", key="鍵", body_hash=b"one body")
 MARK = Mark(route=CLAIM.route, key=CLAIM.key, status=200)
@@ -146,3 +150,47 @@ async def test_a_retry_after_midnight_and_the_late_settle_of_before_bill_one_key
     assert not isinstance(settled, BaseException), settled
     is_claimed = isinstance(retried, KeyClaimed)
     assert (settled.outcome, is_claimed) in {(Outcome.LATE, True), (Outcome.GONE, False)}
+
+
+async def test_a_first_prepaid_grant_that_others_draw_on_in_mid_flush_refuses_nobody(books: Books):
+    tenant = await books.new_tenant(10)
+    key = await books.new_key(tenant)
+    async with Ledger(books.connect) as one, Ledger(books.connect) as other:
+        await hold(one, tenant)
+        async with writes_wait(books, "key_periods") as somebody_waits:
+            asked = asyncio.create_task(hold(one, tenant, api_key_id=key))
+            await somebody_waits()
+            await books.grant(tenant, 50)
+            await hold(other, tenant, 20)
+        assert (await asked).remaining == 38
+    await books.check_truths(tenant)
+
+
+async def test_a_key_claimed_by_a_flush_that_has_not_committed_is_claimed_once(books: Books):
+    tenant = await books.new_tenant(100)
+    first = Item(
+        operation=Operation.RESERVE,
+        tenant_id=tenant,
+        request_id=uuid7(),
+        period_start=EVENING.date(),
+        units=1,
+        lease_s=60,
+        claim=CLAIM,
+    )
+    async with (
+        Ledger(books.connect, now=lambda: MORNING) as today,
+        books.app() as yesterday,
+        books.superuser() as watcher,
+    ):
+        flush = yesterday.transaction()
+        await flush.start()
+        await yesterday.fetchrow(COMMIT, *encode([first]))
+        asked = asyncio.create_task(hold(today, tenant, period=Period.DAY, claim=CLAIM))
+        async with asyncio.timeout(10):
+            while not await watcher.fetchval("select count(*) from pg_locks where not granted"):
+                await asyncio.sleep(0.005)
+        await flush.commit()
+        with pytest.raises(KeyClaimed):
+            await asked
+    (row,) = await books.rows("idempotency_keys", tenant)
+    assert row["request_id"] == first.request_id

@@ -26,8 +26,9 @@ class ConnectFailed(Exception):
 _AWAY_CLASSES = {"08", "25", "53"}
 # Shutdown by an administrator, by a crash, still starting, database dropped, idle session ended.
 _AWAY_STATES = {"57P01", "57P02", "57P03", "57P04", "57P05"}
-# Serialisation, deadlock, lock time-out, statement time-out, an idempotency key claimed by another meanwhile.
-_IN_THE_WAY_STATES = {"40001", "40P01", "55P03", "57014", "FF006"}
+# Serialisation, deadlock, lock time-out, statement time-out; a tenant's first prepaid grant, drawn on by another flush
+# meanwhile, and an idempotency key claimed by another meanwhile.
+_IN_THE_WAY_STATES = {"40001", "40P01", "55P03", "57014", "FF005", "FF006"}
 _STALE = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
 _AWAY = (ConnectFailed, OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, *_STALE)
 
