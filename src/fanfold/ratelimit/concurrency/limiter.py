@@ -158,19 +158,18 @@ class ConcurrencyLimiter:
                 waiter.tell(granted=False)
 
     async def _ask_for_those_who_wait(self) -> None:
-        while True:
-            asking = list(self._waiting)
-            demands = self._shares.demands([waiter.holders for waiter in asking], self._clock())
-            if demands:
-                await self._exchange(demands)
-            for waiter in asking:
-                waiter.was_told = True
-            for demand in demands:
-                self._serve(demand.key)
-                if not self._waiting.has(demand.key):
-                    self._shares.has_to_give_back(demand.key)  # who it was for has left
-            if not demands:
-                return
+        asking = list(self._waiting)
+        demands = self._shares.demands([waiter.holders for waiter in asking], self._clock())
+        if demands:
+            await self._exchange(demands)
+            # What came meanwhile has a round of its own: a crowd must not keep renewals and refusals waiting.
+            self._wake.set()
+        for waiter in asking:
+            waiter.was_told = True
+        for demand in demands:
+            self._serve(demand.key)
+            if not self._waiting.has(demand.key):
+                self._shares.has_to_give_back(demand.key)  # who it was for has left
 
     async def _exchange(self, demands: list[Demand]) -> None:
         sent_at = self._clock()
@@ -222,9 +221,11 @@ class ConcurrencyLimiter:
         """Say anew what is in use, whatever became of the table; then its word counts again."""
         self._shares.lapse_all()
         await self._leases.exchange(())  # also where nothing is in use: is it there?
-        while demands := self._shares.demands((), self._clock()):
-            await self._exchange(demands)
-            self._shares.ask_for_overdrawn()  # what was taken alone meanwhile
+        # So often as it takes for what there was: requests come and go meanwhile, and would keep this up for ever.
+        for _ in range(len(self._shares) // MOST_DEMANDS + 1):
+            if demands := self._shares.demands((), self._clock()):
+                await self._exchange(demands)
+        self._shares.ask_for_overdrawn()  # what was taken alone meanwhile
         self.is_away = False
         _log.info("The table of concurrent requests is within reach again.")
 
