@@ -70,6 +70,17 @@ class TestSession:
             async with database.session(None) as session:
                 assert await session.scalar(TENANT) is None
 
+    async def test_who_reads_much_leaves_connections_to_the_others(self, database_urls):
+        async with Database(database_urls.app_url, pool_size=4, pool_timeout_s=0.2) as database:
+            for _ in range(2):  # the second time: nothing is kept of the first
+                async with database.snapshot(uuid4()) as session:
+                    await session.execute(TENANT)
+                    with pytest.raises(NotReady):
+                        async with database.snapshot(uuid4()):
+                            pass
+                    async with database.session(uuid4()) as other:
+                        await other.execute(TENANT)
+
     async def test_the_operator_s_role_ends_with_its_transaction(self, database):
         async with database.operator_session() as session:
             assert await session.scalar(ROLE) == "fanfold_operator"
