@@ -24,22 +24,28 @@ class PreparedConnection:
         self._connect = connect
         self._statement = statement
         self._timeout_s = timeout_s
+        self._allowed_s = timeout_s  # what the server was told
         self._connection: Any = None
         self._prepared: Any = None
 
-    async def fetchrow(self, arguments: Sequence[Any]) -> Any:
-        """Run the statement; raises `ConnectFailed` when no connection can be made."""
+    async def fetchrow(self, arguments: Sequence[Any], *, extra_s: float = 0.0) -> Any:
+        """Run the statement, which may take `extra_s` longer; raises `ConnectFailed` when no connection can be made."""
         if self._connection is None or self._connection.is_closed():
             await self._open()
+        allowed_s = self._timeout_s + extra_s
+        if allowed_s != self._allowed_s:
+            await self._connection.execute(_set_timeout(allowed_s), timeout=self._timeout_s)
+            self._allowed_s = allowed_s
         # The server's own time-out comes first: then its answer, not a broken connection, says what became of it.
-        return await self._prepared.fetchrow(*arguments, timeout=self._timeout_s + _GRACE_S)
+        return await self._prepared.fetchrow(*arguments, timeout=allowed_s + _GRACE_S)
 
     async def _open(self) -> None:
         self.drop()
         try:
             async with asyncio.timeout(self._timeout_s):
                 self._connection = await self._connect()
-                await self._connection.execute(f"set statement_timeout = {int(self._timeout_s * 1000)}")
+                await self._connection.execute(_set_timeout(self._timeout_s))
+                self._allowed_s = self._timeout_s
                 self._prepared = await self._connection.prepare(self._statement)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             self.drop()
@@ -59,3 +65,7 @@ class PreparedConnection:
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 self._connection.terminate()
         self._connection = self._prepared = None
+
+
+def _set_timeout(timeout_s: float) -> str:
+    return f"set statement_timeout = {int(timeout_s * 1000)}"
