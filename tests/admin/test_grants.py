@@ -62,6 +62,9 @@ class TestGrants:
         assert usage["prepaid"] == {"granted": 0, "drawn": 4, "remaining": 0}
         answer = await tenant.http.post("/v1/process", json={"text": "x"})
         assert (answer.status_code, answer.json()["remaining"]) == (402, 0)
+        for units, remaining in ((80, 0), (10, 6)):  # 84 more than were unused had been taken back
+            await grant(operator, tenant, units, kind="prepaid")
+            assert (await tenant.usage())["remaining"] == remaining
 
     async def test_a_repeated_one_with_its_key_is_made_once(self, product):
         operator, tenant = await product.operator(), await product.tenant()

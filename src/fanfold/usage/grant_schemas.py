@@ -19,12 +19,13 @@ class GrantKind(StrEnum):
 
 
 class GrantCreate(StrictModel):
-    """Units to be granted; a negative number takes back what is not used yet."""
+    """Units to be granted; a negative number takes units back."""
 
     model_config = with_example(units=5_000, kind="prepaid", reason="Credit for the outage of 22 November")
 
     units: Annotated[Whole, Field(ge=-UNITS_MAX, le=UNITS_MAX, examples=[5_000])] = Field(
-        description="Units to add, or, below 0, to take back as far as they are not used; never 0."
+        description="Units to add, or, below 0, to take back; never 0. What is used stays used, and more than is "
+        "unused is taken from the grants that follow: look at `remaining` first."
     )
     kind: GrantKind = Field(
         default=GrantKind.PERIOD,
