@@ -10,7 +10,7 @@ import pytest
 from fanfold.core.crypto import KeyRing
 from fanfold.core.db import Database
 from fanfold.core.identifiers import uuid7
-from fanfold.fanout.types import FanOutAnswer, Status
+from fanfold.fanout.types import CallResult, Chunk, FanOutAnswer, Meter, MeterReading, Status, Upstream
 from fanfold.idempotency.service import KeptAnswers
 from fanfold.idempotency.types import Kept, KeyedRequest
 from fanfold.processing.billing import Billing
@@ -29,9 +29,11 @@ class Ledger:
     def __init__(self, *, remaining: int = 9) -> None:
         self.marks: list[Mark | None] = []
         self.remaining = remaining
+        self.events = 0
 
-    async def settle(self, _reservation: Reservation, _events: Any, mark: Mark | None = None) -> Settled:
+    async def settle(self, _reservation: Reservation, events: Any, mark: Mark | None = None) -> Settled:
         self.marks.append(mark)
+        self.events = len(events)
         return Settled(Outcome.SETTLED, self.remaining)
 
 
@@ -101,6 +103,29 @@ async def test_the_figures_are_those_of_the_mark_which_a_replay_will_show(*, is_
     )  # fmt: skip
     billed = await billing(Ledger(remaining=2), Answers(kept=kept)).bill(request, NOTHING, store_by=soon())
     assert (billed.units, billed.remaining) == ((3, 4) if is_mine else (0, 2))
+
+
+async def test_others_have_the_loop_while_many_calls_become_events():
+    upstream = Upstream(id=uuid7(), slug="摘要", kind="echo", url="")
+    chunk, price = Chunk(0, 0, 1, "字"), (MeterReading(Meter.CALLS, 1, 1, 1),)
+    results = tuple(
+        CallResult(index=index, chunk=chunk, upstream=upstream, success=True, readings=price)
+        for index in range(10_000)
+    )
+    answer = FanOutAnswer(status=Status.SUCCEEDED, results=results, output=None, fold_error=None)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    ledger, waiting = Ledger(), asyncio.create_task(others())
+    billed = await billing(ledger, Answers()).bill(admission(with_key=False), answer, store_by=soon())
+    waiting.cancel()
+    assert (billed.units, ledger.events) == (10_000, 10_000)
+    assert turns >= 20
 
 
 async def test_an_end_completes_a_beginning():
