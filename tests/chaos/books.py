@@ -32,6 +32,9 @@ select q.tenant_id, q.reserved, q.used, q.prepaid, q.ceiling, q.granted,
   from fanfold.quota_periods q where q.tenant_id = any ($1)
 """
 
+_ENDED = "select count(*) from fanfold.reservations where tenant_id = any ($1) and expires_at < now()"
+_SWEPT_WITHIN_S = 30
+
 
 @dataclass(frozen=True, slots=True)
 class Truth:
@@ -156,11 +159,18 @@ class Books:
         )
 
     async def sweep_as_if_later(self, tenants: Sequence[UUID]) -> int:
-        """Let every lease of these tenants end now, and sweep; returns how many there were."""
+        """Let every lease of these tenants end now, and sweep; returns how many this has swept.
+
+        A server's own sweeper may be at it in that moment: then this one waits for its end.
+        """
         await self.end_leases(tenants)
         sweeper = Sweeper(lambda: connect(self._database.app_url))
+        swept = 0
         try:
-            return await sweeper.sweep()
+            async with asyncio.timeout(_SWEPT_WITHIN_S):
+                while await self._value(_ENDED, list(tenants)):
+                    swept += await sweeper.sweep()
+            return swept
         finally:
             await sweeper.close()
 
