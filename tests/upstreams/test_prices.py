@@ -142,13 +142,23 @@ class TestAdd:
         assert (await one.add(effective_from=year(2999), status=409))["code"] == "conflict"
 
     @pytest.mark.parametrize(
-        "begins", ["2020-01-01T00:00:00Z", "2999-01-01T00:00:00", "2999-01-01", "now", 32503680000]
-    )
+        "begins",
+        ["2020-01-01T00:00:00Z", "2999-01-01T00:00:00", "2999-01-01", "now", 32503680000,
+         "9999-12-31T23:59:59.999999Z", "9999-12-31T22:59:59.999999-01:00"],
+    )  # fmt: skip
     async def test_a_moment_that_has_passed_or_is_none_is_refused(self, prices, begins):
         one = await prices()
         refused = await one.add(effective_from=begins, status=422)
         assert refused["errors"][0]["loc"] == ["body", "effective_from"]
         assert len((await one.list())["data"]) == 1
+
+    async def test_the_last_second_of_the_calendar_is_a_moment_as_any_other(self, prices):
+        one = await prices()
+        added = await one.add(effective_from="9999-12-31T23:59:59Z")
+        assert added["effective_from"] == "9999-12-31T23:59:59Z"
+        cursor = (await one.list(limit=1))["next_cursor"]
+        assert len((await one.list(cursor=cursor))["data"]) == 1
+        assert (await one.withdraw(added["id"])).status_code == 204
 
     async def test_not_more_to_come_than_may_be_kept(self, prices):
         one = await prices()

@@ -27,6 +27,8 @@ INT32_MAX = 2**31 - 1
 
 # What terminals obey or turn around, and what ends a line for some readers: controls, bidirectional overrides.
 _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+# asyncpg writes these two as Postgres' infinities, and reads them without a time zone.
+_INFINITE = {dt.datetime.min.replace(tzinfo=dt.UTC), dt.datetime.max.replace(tzinfo=dt.UTC)}
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}T", re.ASCII)
 
 
@@ -44,9 +46,14 @@ def _written(value: Any) -> Any:
 
 def _in_utc(value: dt.datetime) -> dt.datetime:
     try:
-        return value.astimezone(dt.UTC)
+        moment = value.astimezone(dt.UTC)
     except OverflowError:
         raise ValueError("must lie between the years 1 and 9999 in UTC") from None
+    if moment in _INFINITE:
+        raise ValueError(
+            "must be before the last microsecond of the year 9999, and after the first of the year 1"
+        )
+    return moment
 
 
 Whole = Annotated[int, Strict()]

@@ -91,7 +91,10 @@ async def export_usage_events(
     days: DaysOrPeriod,
     form: Annotated[ExportFormat, Query(alias="format")] = ExportFormat.CSV,
 ) -> ExportResponse:
-    """Export every event of a period, or between two days, of any number; the present period without either."""
+    """Export every event of a period, or between two days, of any number; the present period without either.
+
+    What occurs, or is written, while it is read may not be in it: a day's events are all there a minute after its end.
+    """
     if days == EventFilter():
         days = EventFilter(period=named(quota.period_start, tenant.period))
     export = Export(database, tenant.id, replace(days, until=utc_now()))
