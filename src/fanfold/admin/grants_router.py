@@ -36,7 +36,10 @@ async def grant_units(
     response: Response,
     _once: OperatorOnce,
 ) -> GrantRead:
-    """Grant units for the tenant's present period, or prepaid ones; below 0 takes back what is not used yet."""
+    """Grant units for the tenant's present period, or prepaid ones; below 0 takes units back.
+
+    A grant below 0 counts in full: what it takes beyond the unused units, later grants of its kind make up first.
+    """
     made = await grants.grant(wanted, granted_by=operator.key_id)
     response.headers["Location"] = f"/v1/admin/tenants/{made.tenant_id}/grants/{made.id}"
     return GrantRead.model_validate(made)

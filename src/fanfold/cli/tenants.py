@@ -66,7 +66,12 @@ def list_tenants(
 def grant(
     slug: Annotated[str, typer.Argument(help="The tenant's short name.")],
     *,
-    units: Annotated[int, typer.Option(help="Units to add; below 0 to take back what is not used yet.")],
+    units: Annotated[
+        int,
+        typer.Option(
+            help="Units to add; below 0 to take back. Later grants make up first what was too much."
+        ),
+    ],
     reason: Annotated[str, typer.Option(help="Why, for the records.")],
     kind: Annotated[
         GrantKind, typer.Option(help="period: for the present period; prepaid: until they are used.")
