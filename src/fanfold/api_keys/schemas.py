@@ -15,6 +15,21 @@ Rate = Annotated[Whole, Field(ge=1, le=INT32_MAX)]
 Budget = Annotated[
     Units, Field(description="Units that the key may spend a period; null: its tenant's quota alone holds.")
 ]
+Scopes = Annotated[
+    list[TenantScope],
+    Field(
+        min_length=1,
+        max_length=20,
+        description="What the key may do; reading upstreams, keys and limits needs none. "
+        "`jobs`, `webhooks:write`, `members:write` and `tenant:write` open nothing yet.",
+    ),
+]
+PerMinute = Annotated[
+    Rate, Field(description="Requests of the key a minute; null: its tenant's limit alone holds.")
+]
+Burst = Annotated[
+    Rate, Field(description="Requests of the key at once, before `requests_per_minute` slows it.")
+]
 Concurrent = Annotated[
     Rate, Field(description="Requests of the key that may run at once; null: its tenant's limit alone holds.")
 ]
@@ -32,10 +47,10 @@ class ApiKeyCreate(StrictModel):
     model_config = with_example(name="nightly import", scopes=["process", "usage:read"])
 
     name: Name
-    scopes: list[TenantScope] = Field(default=[Scope.PROCESS.value], min_length=1, max_length=20)
-    expires_at: Moment | None = None
-    requests_per_minute: Rate | None = None
-    burst: Rate | None = None
+    scopes: Scopes = Field(default=[Scope.PROCESS.value])
+    expires_at: Moment | None = Field(default=None, description="From then on it is refused; null: never.")
+    requests_per_minute: PerMinute | None = None
+    burst: Burst | None = None
     max_concurrent_requests: Concurrent | None = None
     budget_units: Budget | None = None
 
@@ -54,10 +69,10 @@ class ApiKeyUpdate(StrictModel):
     model_config = with_example(name="weekly import", requests_per_minute=600)
 
     name: Name = ""
-    scopes: list[TenantScope] = Field(default=[], min_length=1, max_length=20)
-    expires_at: Moment | None = None
-    requests_per_minute: Rate | None = None
-    burst: Rate | None = None
+    scopes: Scopes = Field(default=[])
+    expires_at: Moment | None = Field(default=None, description="From then on it is refused; null: never.")
+    requests_per_minute: PerMinute | None = None
+    burst: Burst | None = None
     max_concurrent_requests: Concurrent | None = None
     budget_units: Budget | None = None
 

@@ -13,22 +13,40 @@ UNITS_MAX = 10**15
 Units = Annotated[Whole, Field(ge=0, le=UNITS_MAX)]
 Count = Annotated[Whole, Field(ge=0, le=INT32_MAX)]
 Positive = Annotated[Whole, Field(ge=1, le=INT32_MAX)]
+_LIMITS = {
+    "monthly_units": "Units of a period of the plan, which is a day, a week or a month whatever this name says.",
+    "requests_per_minute": "Requests a minute, of all keys together.",
+    "burst": "Requests at once, before `requests_per_minute` slows them.",
+    "max_concurrent_requests": "Requests that may run at once.",
+    "max_text_chars": "Code points of a text.",
+    "max_chunks": "Chunks of a text.",
+    "max_upstreams": "Upstreams that may be registered.",
+    "max_api_keys": "API keys that may hold.",
+    "overage_allowed": "Whether requests go on, and are billed, beyond the units.",
+    "retention_days": "For what is to come: nothing reads it yet. Usage events have their own retention.",
+}
+
+
+def _limit(name: str, **default: Any) -> Any:
+    return Field(description=_LIMITS[name], **default)
+
+
 TenantStatus = Literal["active", "suspended"]
 
 
 class LimitsRead(ReadModel):
     """The limits that hold for a tenant: its plan's, with its overrides laid over them."""
 
-    monthly_units: int
-    requests_per_minute: int
-    burst: int
-    max_concurrent_requests: int
-    max_text_chars: int
-    max_chunks: int
-    max_upstreams: int
-    max_api_keys: int
-    overage_allowed: bool
-    retention_days: int
+    monthly_units: int = _limit("monthly_units")
+    requests_per_minute: int = _limit("requests_per_minute")
+    burst: int = _limit("burst")
+    max_concurrent_requests: int = _limit("max_concurrent_requests")
+    max_text_chars: int = _limit("max_text_chars")
+    max_chunks: int = _limit("max_chunks")
+    max_upstreams: int = _limit("max_upstreams")
+    max_api_keys: int = _limit("max_api_keys")
+    overage_allowed: bool = _limit("overage_allowed")
+    retention_days: int = _limit("retention_days")
 
 
 class LimitsUpdate(StrictModel):
@@ -36,16 +54,16 @@ class LimitsUpdate(StrictModel):
 
     model_config = with_example(monthly_units=250_000, burst=None)
 
-    monthly_units: Units | None = None
-    requests_per_minute: Positive | None = None
-    burst: Positive | None = None
-    max_concurrent_requests: Positive | None = None
-    max_text_chars: Positive | None = None
-    max_chunks: Positive | None = None
-    max_upstreams: Count | None = None
-    max_api_keys: Count | None = None
-    overage_allowed: Flag | None = None
-    retention_days: Positive | None = None
+    monthly_units: Units | None = _limit("monthly_units", default=None)
+    requests_per_minute: Positive | None = _limit("requests_per_minute", default=None)
+    burst: Positive | None = _limit("burst", default=None)
+    max_concurrent_requests: Positive | None = _limit("max_concurrent_requests", default=None)
+    max_text_chars: Positive | None = _limit("max_text_chars", default=None)
+    max_chunks: Positive | None = _limit("max_chunks", default=None)
+    max_upstreams: Count | None = _limit("max_upstreams", default=None)
+    max_api_keys: Count | None = _limit("max_api_keys", default=None)
+    overage_allowed: Flag | None = _limit("overage_allowed", default=None)
+    retention_days: Positive | None = _limit("retention_days", default=None)
 
 
 class TenantCreate(StrictModel):
@@ -55,7 +73,7 @@ class TenantCreate(StrictModel):
 
     slug: Slug
     name: Name | None = None
-    plan: Slug = "free"
+    plan: Slug = Field(default="free", description="`free`, `pro` or `scale`.")
 
 
 class TenantUpdate(StrictModel):

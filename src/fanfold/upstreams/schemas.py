@@ -34,6 +34,19 @@ UpstreamKind = Annotated[str, OneOf(ADAPTERS)]
 HeaderName = Annotated[str, StringConstraints(pattern=_TOKEN)]
 HeaderValue = Annotated[str, StringConstraints(pattern=_FIELD_VALUE)]
 Price = Annotated[Whole, Field(ge=0, le=MAX_PRICE)]
+PerCall = Annotated[Price, Field(description="Units of each call that succeeds.")]
+PerChars = Annotated[
+    Price, Field(description="Units of 1,000 characters (code points) of a chunk, rounded up.")
+]
+PerInput = Annotated[
+    Price, Field(description="Units of 1,000 tokens of the prompt, rounded up; counted where not reported.")
+]
+PerOutput = Annotated[
+    Price,
+    Field(
+        description="Units of 1,000 tokens of the answer, rounded up; needs `options.max_tokens`, the most to reserve."
+    ),
+]
 
 
 def _own_headers_refused(headers: dict[str, str]) -> dict[str, str]:
@@ -82,13 +95,20 @@ class _UpstreamOptions(StrictModel):
     """What may be said of any upstream. `credential` is written, sealed and never shown."""
 
     method: Literal["POST", "GET"] = "POST"
-    model: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    model: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
+        default=None, description="The model to ask; AI kinds need it."
+    )
     options: Annotated[dict[str, Any], AfterValidator(_under_20000_characters)] = Field(
-        default={}, max_length=100
+        default={},
+        max_length=100,
+        description="openai: sent with each call. `max_tokens` bounds what an answer may cost, for every kind.",
     )
     headers: Headers = Field(default={})
     auth: AuthOptions = AuthOptions()
-    credential: Annotated[SecretStr, Field(min_length=1, max_length=4000)] | None = None
+    credential: Annotated[SecretStr, Field(min_length=1, max_length=4000)] | None = Field(
+        default=None,
+        description="The upstream's own API key; sealed, sent to this origin alone, never shown.",
+    )
     request_template: Annotated[Any, AfterValidator(_under_20000_characters)] = Field(
         default=None, description="JSON whose strings take {chunk}, {index} and {total}."
     )
@@ -98,16 +118,26 @@ class _UpstreamOptions(StrictModel):
     timeout_s: Annotated[Number, Field(ge=0.1, le=300)] = Field(
         default=10.0, description="60 by default for AI kinds."
     )
-    max_attempts: Annotated[Whole, Field(ge=1, le=10)] = 3
-    max_concurrency: Annotated[Whole, Field(ge=1, le=1000)] = 64
-    weight: Annotated[Whole, Field(ge=1, le=1000)] = 1
-    idempotent: Flag = Field(default=False, description="True by default for AI kinds and GET.")
-    units_per_call: Price = 1
-    units_per_1k_chars: Price = 0
-    units_per_1k_input_tokens: Price = 0
-    units_per_1k_output_tokens: Price = 0
+    max_attempts: Annotated[Whole, Field(ge=1, le=10)] = Field(
+        default=3, description="Attempts at one chunk."
+    )
+    max_concurrency: Annotated[Whole, Field(ge=1, le=1000)] = Field(
+        default=64, description="Calls to it that each process makes at once."
+    )
+    weight: Annotated[Whole, Field(ge=1, le=1000)] = Field(
+        default=1,
+        description="For what is to come: kept and shown, but round_robin gives each upstream the same share so far.",
+    )
+    idempotent: Flag = Field(
+        default=False,
+        description="Whether a call that may have arrived is tried again; true by default for AI kinds and GET.",
+    )
+    units_per_call: PerCall = 1
+    units_per_1k_chars: PerChars = 0
+    units_per_1k_input_tokens: PerInput = 0
+    units_per_1k_output_tokens: PerOutput = 0
     enabled: Flag = True
-    is_default: Flag = False
+    is_default: Flag = Field(default=False, description="Answers where a request names no upstreams.")
 
     @model_validator(mode="after")
     def _credential_fits_a_header(self) -> "_UpstreamOptions":
@@ -131,10 +161,12 @@ class UpstreamCreate(_UpstreamOptions):
         credential="sk-your-own-key",
     )
 
-    slug: Slug
-    kind: UpstreamKind
+    slug: Slug = Field(description="Its short name, which requests use: a-z, 0-9 and `-`.")
+    kind: UpstreamKind = Field(
+        description="http_json: any JSON API; openai: chat completions, as OpenAI has them; echo: a dry run."
+    )
     url: Annotated[str, StringConstraints(min_length=8, max_length=2000)] = Field(
-        examples=["https://api.openai.com/v1"]
+        examples=["https://api.openai.com/v1"], description="Its address; for openai the base, up to `/v1`."
     )
 
 
@@ -195,10 +227,10 @@ class PriceCreate(StrictModel):
     effective_from: Moment | None = Field(
         default=None, description="The moment it begins, not in the past; now without it."
     )
-    units_per_call: Price | None = None
-    units_per_1k_chars: Price | None = None
-    units_per_1k_input_tokens: Price | None = None
-    units_per_1k_output_tokens: Price | None = None
+    units_per_call: PerCall | None = None
+    units_per_1k_chars: PerChars | None = None
+    units_per_1k_input_tokens: PerInput | None = None
+    units_per_1k_output_tokens: PerOutput | None = None
 
 
 class PriceRead(BaseModel):
