@@ -75,6 +75,7 @@ PUBLIC_PATHS = frozenset(
         "/healthz",
         "/readyz",
         "/metrics",
+        "/problems",
         "/problems/{code}",
         "/docs",
         "/docs/assets",

@@ -23,7 +23,7 @@ CALLING_PATHS = ("/v1/process", "/process/", "/stream/", "/predict/", "/v1/chat"
 SESSIONS = {_session, _operator_session}
 # Too small to be read strictly: they take no body and no parameter.
 PLAIN_ROUTES = frozenset(
-    {"/healthz", "/readyz", "/metrics", "/problems/{code}", "/docs", "/redoc", "/openapi.json"}
+    {"/healthz", "/readyz", "/metrics", "/problems", "/problems/{code}", "/docs", "/redoc", "/openapi.json"}
 )
 
 

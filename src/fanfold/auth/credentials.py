@@ -7,6 +7,9 @@ from starlette.types import Scope as AsgiScope
 from fanfold.auth.principal import Principal
 
 MAX_CREDENTIAL_BYTES = 4096
+NO_CREDENTIAL = (
+    "No API key was sent. Send it as `Authorization: Bearer ff_live_...` or as `X-API-Key: ff_live_...`."
+)
 
 
 class Authenticator(Protocol):

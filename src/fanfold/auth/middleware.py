@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from fanfold.auth.credentials import Authenticator, read_credential
+from fanfold.auth.credentials import NO_CREDENTIAL, Authenticator, read_credential
 from fanfold.auth.principal import Principal
 from fanfold.auth.routes import RouteTable
 from fanfold.core.errors import FanfoldError, NotAuthenticated
@@ -62,8 +62,8 @@ async def _authenticate(authenticators: Sequence[Authenticator], credential: str
 
 def _refusal(credential: str | None) -> NotAuthenticated:
     if credential is None:
-        return NotAuthenticated("No credential was sent.")
+        return NotAuthenticated(NO_CREDENTIAL)
     return NotAuthenticated(
-        "The credential does not hold: it is unknown, expired or revoked.",
+        "The API key does not hold: it is unknown, expired or revoked. Check that it is whole, or have one made.",
         headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
     )

@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import Depends, Request
 
+from fanfold.auth.credentials import NO_CREDENTIAL
 from fanfold.auth.principal import Principal, Scope
 from fanfold.core.errors import InsufficientScope, NotAuthenticated, TenantSuspended
 
@@ -36,7 +37,7 @@ class Requirement:
         """Return the request's principal; the middleware has already refused those who may not."""
         principal: Principal | None = request.scope["state"].get("principal")
         if principal is None:
-            raise NotAuthenticated("No credential was sent.")
+            raise NotAuthenticated(NO_CREDENTIAL)
         self.check(principal)
         return principal
 

@@ -48,7 +48,10 @@ class QuotaExhausted(FanfoldError):
     """Not enough units are left; members `needed`, `remaining`, `period_ends_at`."""
 
     status, code, title = 402, "quota-exhausted", "Quota exhausted"
-    advice = "Wait for the next period or ask for a larger plan. Repeating the request will not help."
+    advice = (
+        "Send less at once, wait until `period_ends_at`, or ask the operator for units; where it is an API key's "
+        "budget, have it raised. Repeating the request will not help."
+    )
 
 
 class InsufficientScope(FanfoldError):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import orjson
@@ -27,8 +27,13 @@ from fanfold.core.schemas import StrictModel
 
 MEDIA_TYPE = "application/problem+json"
 MAX_LISTED_ERRORS = 20
-# What pydantic says of these repeats a character of the input.
-_MESSAGES = {"uuid_parsing": "Input should be a valid UUID"}
+_DAY = "Send a day, for example 2026-11-22"
+_MESSAGES = {
+    "uuid_parsing": "Input should be a valid UUID",  # pydantic's own repeats a character of the input
+    "model_attributes_type": "Input should be an object",
+    "date_from_datetime_parsing": _DAY,
+    "date_from_datetime_inexact": _DAY,
+}
 _PLACES = frozenset({"body", "query", "path", "header"})
 
 
@@ -65,13 +70,31 @@ def _location(loc: Sequence[Any], known: frozenset[str]) -> list[str | int]:
     return [part if is_ours or isinstance(part, int) or part in known else "*" for part in loc]
 
 
-def _validation_problem(errors: Sequence[Any], known: frozenset[str]) -> ValidationFailed:
+def _models(annotation: Any) -> list[type[StrictModel]]:
+    """Return the bodies among a type and its arguments, as in `list[Body] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, StrictModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models(argument)]
+
+
+def _members(annotation: Any, loc: Sequence[Any]) -> list[str]:
+    """Return the names that an object at `loc` of a body may have; none where that is unclear."""
+    models = _models(annotation)
+    for name in loc:
+        fields = [model.model_fields[name] for model in models if name in model.model_fields]
+        models = [model for field in fields for model in _models(field.annotation)]
+    return sorted({name for model in models for name in model.model_fields})
+
+
+def _message(error: Any, body: Any) -> str:
+    if error["type"] == "extra_forbidden" and (members := _members(body, error["loc"][1:-1])):
+        return f"Unknown member. Known here: {', '.join(members)}."
+    return str(_MESSAGES.get(error["type"], error["msg"]))
+
+
+def _validation_problem(errors: Sequence[Any], known: frozenset[str], body: Any) -> ValidationFailed:
     listed = [
-        {
-            "loc": _location(error["loc"], known),
-            "msg": _MESSAGES.get(error["type"], error["msg"]),
-            "type": error["type"],
-        }
+        {"loc": _location(error["loc"], known), "msg": _message(error, body), "type": error["type"]}
         for error in errors[:MAX_LISTED_ERRORS]
     ]
     return ValidationFailed(f"{len(errors)} error(s) in the request; see `errors`.", errors=listed)
@@ -87,7 +110,9 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     async def validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 (registered for this class alone)
-        return problem(_validation_problem(error.errors(), known), request.scope)
+        field = getattr(request.scope.get("route"), "body_field", None)
+        body = field.field_info.annotation if field else None
+        return problem(_validation_problem(error.errors(), known, body), request.scope)
 
     async def starlette(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 (registered for this class alone)
@@ -104,7 +129,9 @@ def _from_starlette(error: HTTPException) -> FanfoldError:
     headers = dict(error.headers or {})
     match error.status_code:
         case HTTPStatus.NOT_FOUND:
-            return NotFound("There is nothing at this path.", headers=headers)
+            return NotFound(
+                "There is nothing at this path. `GET /` names the documentation.", headers=headers
+            )
         case HTTPStatus.METHOD_NOT_ALLOWED:
             return MethodNotAllowed("This path does not take this method.", headers=headers)
         case HTTPStatus.BAD_REQUEST:
@@ -124,8 +151,21 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</
 <body style="font-family:system-ui;max-width:40em;margin:4em auto;line-height:1.5">
 <h1>{title}</h1><p><code>{code}</code>, HTTP status {status}</p><h2>What it means</h2><p>{meaning}</p>
 <h2>What to do</h2><p>{advice}</p></body></html>"""
+_LIST = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Problems</title>
+<body style="font-family:system-ui;max-width:40em;margin:4em auto;line-height:1.5">
+<h1>Problems</h1><ul>{rows}</ul></body></html>"""
 
 router = APIRouter(tags=["Operation"], include_in_schema=False)
+
+
+@router.get("/problems")
+async def problem_list() -> HTMLResponse:
+    """List every problem, with a link to its page."""
+    rows = [
+        f'<li><a href="problems/{code}">{code}</a>, HTTP status {error.status}: {error.title}</li>'
+        for code, error in sorted(_catalogue().items(), key=lambda item: (item[1].status, item[0]))
+    ]
+    return HTMLResponse(_LIST.format(rows="".join(rows)))
 
 
 @router.get("/problems/{code}")
@@ -133,7 +173,7 @@ async def problem_page(code: str) -> HTMLResponse:
     """Explain a problem: what it means and what to do."""
     error = _catalogue().get(code)
     if error is None:
-        raise NotFound("There is no such problem.")
+        raise NotFound("There is no such problem. `GET /problems` lists them.")
     meaning = (error.__doc__ or "").split("\n\n")[0]
     return HTMLResponse(
         _PAGE.format(title=error.title, code=code, status=error.status, meaning=meaning, advice=error.advice)
