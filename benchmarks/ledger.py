@@ -20,6 +20,7 @@ from uuid import UUID
 
 import asyncpg
 import typer
+import uvloop
 from rich.console import Console
 from rich.table import Table
 
@@ -205,7 +206,8 @@ def main(seconds: float = 3.0, rounds: int = 3) -> None:
         migrate(postgres.url(user=OWNER), app_url=postgres.url(user=APP))
         dsn = postgres.url(user=APP).replace("postgresql+asyncpg://", "postgresql://")
         superuser = postgres.url(user=SUPERUSER).replace("postgresql+asyncpg://", "postgresql://")
-        Console().print(asyncio.run(compare(dsn, superuser, seconds=seconds, rounds=rounds)))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the server's
+            Console().print(runner.run(compare(dsn, superuser, seconds=seconds, rounds=rounds)))
 
 
 if __name__ == "__main__":

@@ -63,6 +63,22 @@ class TestCreate:
         assert (await tenant.http.post("/v1/api-keys", json=body)).status_code == 422
 
 
+@pytest.mark.parametrize("limit", ["requests_per_minute", "max_concurrent_requests", "budget_units"])
+async def test_a_key_with_a_limit_of_its_own_neither_takes_it_off_nor_makes_keys_without(product, limit):
+    tenant = await product.tenant()
+    made = (await make(tenant, scopes=["keys:write"], **{limit: 1_000})).json()
+    limited = product.http(made["key"])
+    path = f"/v1/api-keys/{made['id']}"
+    answers = [
+        await limited.patch(path, json={limit: None}),
+        await limited.patch(path, json={limit: 2_000}),
+        await limited.post("/v1/api-keys", json={"name": "free"}),
+    ]
+    assert [(one.status_code, one.json()["code"]) for one in answers] == [(403, "scope-exceeds-grantor")] * 3
+    assert (await limited.patch(path, json={"name": "renamed"})).status_code == 200
+    assert (await tenant.http.patch(path, json={limit: None})).status_code == 200
+
+
 class TestUpdate:
     async def test_changes_what_is_sent_and_leaves_the_rest(self, product):
         tenant = await product.tenant()

@@ -75,6 +75,17 @@ async def test_who_leaves_finds_what_was_done_and_nothing_runs_again(product: Pr
     assert (product.zoo.requests["ok"], product.zoo.requests["hang"]) == (1, 1)
 
 
+async def test_who_leaves_before_anything_was_done_may_ask_anew(product: Product):
+    tenant, key = await product.tenant(), secrets.token_hex(8)
+    await tenant.upstream(product.zoo.url("slow", ms=1_000), idempotent=False)
+    body = {"text": "a"}
+    assert await leave(product, tenant, key, body, after=_until_asked(product, "slow", 1)) == 499
+    again = await _answer(tenant, key, body)
+    assert (again.json()["status"], again.json()["usage"]["units"]) == ("succeeded", 1)
+    assert "idempotent-replayed" not in again.headers
+    assert (await tenant.usage())["used"] == 1
+
+
 async def test_with_continue_the_request_goes_on_and_its_answer_is_found(product: Product):
     tenant, key = await product.tenant(max_concurrent_requests=1), secrets.token_hex(8)
     await tenant.upstream(product.zoo.url("slow", ms=500))

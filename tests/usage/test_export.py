@@ -165,15 +165,27 @@ async def test_an_error_in_the_middle_cuts_the_body_off(product, past):
     assert all(message["more_body"] for message in sent[1:])
 
 
-async def test_a_reader_who_takes_nothing_is_left():
+async def _stuck(_message):
+    await asyncio.Event().wait()
+
+
+async def _slow(_message):
+    await asyncio.sleep(0.01)
+
+
+class _Impatient(ExportResponse):
+    send_timeout_s = 0.05
+
+
+class _Punctual(ExportResponse):
+    deadline_s = 0.05
+
+
+@pytest.mark.parametrize(("response", "send"), [(_Impatient, _stuck), (_Punctual, _slow)])
+async def test_a_reader_who_takes_nothing_or_too_long_is_left(response, send):
     async def parts():
-        yield b"x"
-
-    async def stuck(_message):
-        await asyncio.Event().wait()
-
-    class Impatient(ExportResponse):
-        send_timeout_s = 0.05
+        while True:
+            yield b"x"
 
     async def receive():
         await asyncio.Event().wait()
@@ -181,4 +193,4 @@ async def test_a_reader_who_takes_nothing_is_left():
     scope = {"type": "http", "asgi": {"spec_version": "2.3"}}
     async with asyncio.timeout(20):
         with pytest.raises((TimeoutError, ClientDisconnect)):
-            await Impatient(parts())(scope, receive, stuck)
+            await response(parts())(scope, receive, send)

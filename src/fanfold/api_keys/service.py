@@ -14,6 +14,8 @@ from fanfold.core.crypto import KeyRing
 from fanfold.core.errors import Conflict, NotFound, ScopeExceedsGrantor, ValidationFailed
 from fanfold.core.identifiers import uuid7
 
+_LIMITS = frozenset({"requests_per_minute", "burst", "max_concurrent_requests", "budget_units"})
+
 
 class ApiKeyService:
     """The keys of one tenant. `grantor` is who asks: a key's scopes are never wider than its maker's."""
@@ -26,6 +28,7 @@ class ApiKeyService:
     ) -> tuple[ApiKey, IssuedKey]:
         """Make a key; without a `grantor` the command line asks, which may grant any scope."""
         _check_scopes(wanted.scopes, grantor)
+        await self._check_unlimited(grantor)
         if await self._keys.count_live() >= max_api_keys:
             raise Conflict(f"The plan allows {max_api_keys} API keys. Revoke one first.")
         issued = issue()
@@ -55,6 +58,8 @@ class ApiKeyService:
         """Change the members that were sent; takes effect in every process within 2 s."""
         changes: dict[str, Any] = wanted.model_dump(exclude_unset=True)
         _check_scopes(changes.get("scopes", ()), grantor)
+        if _LIMITS.intersection(changes):
+            await self._check_unlimited(grantor)
         key = await self.get(key_id)
         if key.revoked_at is not None or _has_expired(key):  # its place may be taken by a new one
             raise Conflict("The API key is revoked or has expired. Make a new one.")
@@ -74,6 +79,14 @@ class ApiKeyService:
         """End the key for good; takes effect in every process within 2 s. Revoking twice is the same as once."""
         key = await self.get(key_id)
         key.revoked_at = key.revoked_at or dt.datetime.now(dt.UTC)
+
+    async def _check_unlimited(self, grantor: Principal | None) -> None:
+        """Refuse a key that has limits of its own: it could take them off, or make keys without them."""
+        own = await self._keys.find(grantor.key_id) if grantor else None
+        if own is not None and any(getattr(own, name) is not None for name in _LIMITS):
+            raise ScopeExceedsGrantor(
+                "A key with limits of its own may neither make keys nor change limits. Use one without."
+            )
 
 
 def _has_expired(key: ApiKey) -> bool:

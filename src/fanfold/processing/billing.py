@@ -23,15 +23,19 @@ class Billing:
     def __init__(self, ledger: Ledger, answers: KeptAnswers) -> None:
         self._ledger, self._answers = ledger, answers
 
-    async def bill(self, admission: Admission, answer: FanOutAnswer | None, *, store_by: float) -> Billed:
+    async def bill(
+        self, admission: Admission, answer: FanOutAnswer | None, *, is_whole: bool, store_by: float
+    ) -> Billed:
         """Settle the reservation, of a request that never began (`answer` is None) for nothing.
+
+        Of one that was cut off (not `is_whole`) before anything was billed no answer is kept: asked again it runs.
 
         `store_by` is the loop's time by which an answer with a key must be stored, else `TimeoutError`: then nothing is
         billed, and the reservation lapses. Raises NotReady, Rejected.
         """
         events = await _all_events(answer) if answer else []
         units = answer.units if answer else 0
-        if answer is None or admission.keyed is None:
+        if answer is None or admission.keyed is None or not (is_whole or events):
             settled = await self._ledger.settle(admission.reservation, events)
             return Billed(settled, _paid(settled, units), settled.remaining)
         keyed = admission.keyed

@@ -69,10 +69,7 @@ class ProcessRequest(StrictModel):
         fold={"by": "list"},
     )
 
-    text: Annotated[str, AtLeast(1)] = Field(
-        examples=["A long text. And more of it."],
-        description="The text, in any script; the plan limits its length.",
-    )
+    text: Annotated[str, AtLeast(1)] = Field(examples=["A long text. And more of it."])
     split: SplitOptions = SplitOptions()
     upstreams: list[Slug] | None = Field(
         default=None,
@@ -129,10 +126,7 @@ class TutorialRequest(ProcessRequest):
 
     model_config = with_example(text="A text of ten characters or more.", chunk_size=12)
 
-    text: Annotated[str, AtLeast(10)] = Field(
-        examples=["A text of ten or more."],
-        description="The text, in any script; the plan limits its length.",
-    )
+    text: Annotated[str, AtLeast(10)] = Field(examples=["A text of ten or more."])
 
 
 class CallErrorRead(BaseModel):

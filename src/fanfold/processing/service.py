@@ -114,26 +114,30 @@ class ProcessingService:
     async def execute(self, admission: Admission) -> Processed:
         """Fan out, then settle: also when it fails, is cancelled, or the client has left."""
         run: Run | None = None
+        is_whole = False
         settle_by = asyncio.get_running_loop().time() + admission.plan.request.deadline_s + SETTLE_MARGIN_S
         with self._background.attending():
             try:
                 async with self._fan_out.open(admission.plan) as run:
                     async for _ in run:
                         pass
+                    is_whole = True
             finally:
                 # What the run has by now: of one that was left early, calls without a result are cancelled.
                 answer = None if run is None else run.answer()
-                billed = await self._bill(admission, answer, settle_by)
+                billed = await self._bill(admission, answer, settle_by, is_whole=is_whole)
         assert answer is not None  # noqa: S101 (a run that could not be opened has raised)
         return Processed(admission, answer, billed)
 
-    async def _bill(self, admission: Admission, answer: FanOutAnswer | None, settle_by: float) -> Billed:
+    async def _bill(
+        self, admission: Admission, answer: FanOutAnswer | None, settle_by: float, *, is_whole: bool
+    ) -> Billed:
         for result in answer.results if answer else ():
             self._count_call(result.error.code if result.error else "ok")
         try:
             async with asyncio.timeout_at(settle_by):
                 return await self._background.see_through(
-                    self._billing.bill(admission, answer, store_by=settle_by)
+                    self._billing.bill(admission, answer, is_whole=is_whole, store_by=settle_by)
                 )
         except TimeoutError:
             raise NotReady(

@@ -82,10 +82,8 @@ def _under_20000_characters(value: Any) -> Any:
 class AuthOptions(StrictModel):
     """Where the credential goes: `<header>: <scheme> <credential>`; no scheme: the credential alone."""
 
-    header: HeaderName = Field(default="Authorization", description="The header that carries it.")
-    scheme: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,50}$")] | None = Field(
-        default="Bearer", description="What stands before it; null: nothing."
-    )
+    header: HeaderName = "Authorization"
+    scheme: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,50}$")] | None = "Bearer"
 
     @model_validator(mode="after")
     def _not_our_own(self) -> "AuthOptions":
@@ -96,7 +94,7 @@ class AuthOptions(StrictModel):
 class _UpstreamOptions(StrictModel):
     """What may be said of any upstream. `credential` is written, sealed and never shown."""
 
-    method: Literal["POST", "GET"] = Field(default="POST", description="openai takes POST alone.")
+    method: Literal["POST", "GET"] = "POST"
     model: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
         default=None, description="The model to ask; AI kinds need it."
     )
@@ -105,9 +103,7 @@ class _UpstreamOptions(StrictModel):
         max_length=100,
         description="openai: sent with each call. `max_tokens` bounds what an answer may cost, for every kind.",
     )
-    headers: Headers = Field(
-        default={}, description="Sent with each call; no place for secrets: they are shown."
-    )
+    headers: Headers = Field(default={})
     auth: AuthOptions = AuthOptions()
     credential: Annotated[SecretStr, Field(min_length=1, max_length=4000)] | None = Field(
         default=None,
@@ -140,7 +136,7 @@ class _UpstreamOptions(StrictModel):
     units_per_1k_chars: PerChars = 0
     units_per_1k_input_tokens: PerInput = 0
     units_per_1k_output_tokens: PerOutput = 0
-    enabled: Flag = Field(default=True, description="Whether requests may use it.")
+    enabled: Flag = True
     is_default: Flag = Field(default=False, description="Answers where a request names no upstreams.")
 
     @model_validator(mode="after")
@@ -182,10 +178,8 @@ class UpstreamUpdate(_UpstreamOptions):
 
     model_config = with_example(timeout_s=30, max_concurrency=16)
 
-    slug: Slug = Field(default="", description="Its new short name.")
-    url: Annotated[str, StringConstraints(min_length=8, max_length=2000)] = Field(
-        default="", description="Its new address."
-    )
+    slug: Slug = ""
+    url: Annotated[str, StringConstraints(min_length=8, max_length=2000)] = ""
 
 
 class AuthRead(ReadModel):

@@ -51,12 +51,15 @@ class ExportResponse(StreamingResponse):
 
     # A client that takes nothing for so long is gone.
     send_timeout_s: ClassVar[float] = 60.0
+    # However slowly it reads: its credential was judged at the beginning.
+    deadline_s: ClassVar[float] = 3600.0
 
     async def stream_response(self, send: Send) -> None:
-        """Send the body; raises TimeoutError when the client takes nothing for `send_timeout_s`."""
+        """Send the body; raises TimeoutError after `send_timeout_s` without a reader, or `deadline_s` in all."""
 
         async def send_in_time(message: Message) -> None:
             async with asyncio.timeout(self.send_timeout_s):
                 await send(message)
 
-        await super().stream_response(send_in_time)
+        async with asyncio.timeout(self.deadline_s):
+            await super().stream_response(send_in_time)

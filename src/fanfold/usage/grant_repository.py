@@ -8,7 +8,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fanfold.core.repository import page
-from fanfold.usage.models import Grant
+from fanfold.usage.models import Grant, PrepaidBalance
 
 _LOCK = text("select pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
@@ -27,6 +27,11 @@ class GrantRepository:
             Grant.tenant_id == self._tenant_id, Grant.period_start.is_not_distinct_from(period_start)
         )
         return int(await self._session.scalar(total) or 0)
+
+    async def drawn(self) -> int:
+        """Return how many of the prepaid units are held or used."""
+        drawn = select(PrepaidBalance.drawn).where(PrepaidBalance.tenant_id == self._tenant_id)
+        return await self._session.scalar(drawn) or 0
 
     async def add(self, grant: Grant) -> Grant:
         """Insert `grant` and read back what the database fills in."""

@@ -24,8 +24,7 @@ class GrantCreate(StrictModel):
     model_config = with_example(units=5_000, kind="prepaid", reason="Credit for the outage of 22 November")
 
     units: Annotated[Whole, Field(ge=-UNITS_MAX, le=UNITS_MAX, examples=[5_000])] = Field(
-        description="Units to add, or, below 0, to take back; never 0. What is used stays used, and more than is "
-        "unused is taken from the grants that follow: look at `remaining` first."
+        description="Units to add, or, below 0, to take back: of those that were granted and are not drawn. Never 0."
     )
     kind: GrantKind = Field(
         default=GrantKind.PERIOD,

@@ -26,12 +26,20 @@ class GrantService:
         self._tenants, self._grants, self._tenant_id, self._now = tenants, grants, tenant_id, now
 
     async def grant(self, wanted: GrantCreate, *, granted_by: UUID) -> Grant:
-        """Grant units to the present period or to the prepaid balance; 409 where the sum would be out of all bounds."""
+        """Grant units to the present period or to the prepaid balance; 409 for more than there may be, or is left.
+
+        Below 0 units are taken back: those that were granted, and of prepaid ones those that are not drawn. More would
+        be missing from the tenant's next grant.
+        """
         tenant = await self._tenant()
         period_start = await self._present_period(tenant) if wanted.kind is GrantKind.PERIOD else None
         # The ledger adds grants up in 64 bits: a sum that does not fit would stop the tenant's every request.
-        if abs(await self._grants.sum(period_start) + wanted.units) > UNITS_MAX:
-            raise Conflict(f"All grants together may be at most {UNITS_MAX} units, either way.")
+        total = await self._grants.sum(period_start)
+        if total + wanted.units > UNITS_MAX:
+            raise Conflict(f"All grants together may be at most {UNITS_MAX} units.")
+        left = max(total - (await self._grants.drawn() if period_start is None else 0), 0)
+        if -wanted.units > left:
+            raise Conflict(f"At most {left} units can be taken back: no more were granted and are not drawn.")
         grant = Grant(
             tenant_id=tenant.id,
             id=uuid7(),

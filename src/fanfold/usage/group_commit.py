@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from dataclasses import dataclass
+from functools import cache
 
 from fanfold.core.db import Connect
 from fanfold.core.errors import NotReady, Overloaded
@@ -19,6 +20,8 @@ _FIRST_PAUSE_S = 0.05
 _NO_SUCH_TENANT = "FF002"
 # What a database with much else to do writes a second. One request may have 200,000 events: written at once or never.
 _EVENTS_A_SECOND = 2_000
+
+_STATUSES = tuple(Status)  # by their numbers, which begin with 0
 
 _log = logging.getLogger(__name__)
 
@@ -142,7 +145,7 @@ class GroupCommit:
         self.figures.items += len(batch)
         columns = await self._connection.fetchrow(encode(batch), extra_s=_extra_s(batch))
         return [
-            Answer(item.outcome(Status(status)), free, Warnings(quota, budget))
+            Answer(item.outcome(_STATUSES[status]), free, _warnings(quota, budget))
             for item, status, free, quota, budget in zip(batch, *columns, strict=True)
         ]
 
@@ -174,6 +177,11 @@ class GroupCommit:
                 item.answer.set_result(answer)
             elif item.operation is Operation.RESERVE and answer.status is Status.OK:
                 self._give_back(item)
+
+
+@cache
+def _warnings(quota: int, budget: int) -> Warnings:
+    return Warnings(quota, budget)
 
 
 def _extra_s(batch: list[Item]) -> float:

@@ -51,10 +51,11 @@ class Waiting:
             if batch and events + len(self._items[0].events) > MAX_EVENTS:
                 break
             item = self._items.popleft()
-            if not names.isdisjoint(item.names):
+            own = item.names
+            if not names.isdisjoint(own):
                 later.append(item)
             elif not item.is_dropped:
-                names.update(item.names)
+                names.update(own)
                 batch.append(item)
                 events += len(item.events)
         self._items.extendleft(reversed(later))
