@@ -30,3 +30,10 @@ def test_the_first_request_is_valid_json():
     for page in ("README.md", "README.zh.md"):
         (body,) = re.findall(r"^  -d '(\{.*\})'$", (ROOT / page).read_text(), re.MULTILINE)
         assert json.loads(body)["text"]
+
+
+def test_the_chinese_page_names_all_that_the_english_one_names():
+    english, chinese = ((ROOT / page).read_text() for page in ("README.md", "README.zh.md"))
+    named = set(re.findall(r"(?<!`)`([^`\n]+)`(?!`)", re.sub(r"```.*?```", "", english, flags=re.DOTALL)))
+    assert len(named) > 50
+    assert {name for name in named if name not in chinese} == set()
