@@ -54,6 +54,10 @@ def _inside(value: Any) -> Iterator[Any]:
         yield from _inside(child)
 
 
+def _is_described(said: dict[str, Any]) -> bool:
+    return "$ref" in said or any("description" in part for part in [said, *said.get("anyOf", [])])
+
+
 class TestDocument:
     def test_has_what_openapi_3_1_asks_for(self, document):
         assert re.fullmatch(r"3\.1\.\d+", document["openapi"])
@@ -93,6 +97,17 @@ class TestDocument:
             assert all(operation.said.get(word) for word in ("summary", "description", "tags")), str(
                 operation
             )
+
+    def test_every_member_of_a_body_is_described(self, document):
+        schemas = document["components"]["schemas"]
+        bodies = {
+            name: schema for name, schema in schemas.items() if schema.get("additionalProperties") is False
+        }
+        members = [
+            (name, key, said) for name, body in bodies.items() for key, said in body["properties"].items()
+        ]
+        assert len(members) > 50
+        assert [(name, key) for name, key, said in members if not _is_described(said)] == []
 
     def test_every_route_of_the_product_is_in_it(self, document):
         shown = {(operation.method, operation.path) for operation in operations(document)}

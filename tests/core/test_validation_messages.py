@@ -57,3 +57,8 @@ async def test_the_list_of_problems_leads_to_each_page(product):
     assert page.status_code == 200
     for code in ("quota-exhausted", "concurrency-exceeded", "validation"):
         assert f'href="problems/{code}"' in page.text
+
+
+async def test_a_rule_of_ours_is_told_without_the_name_of_pythons_error(product):
+    error = await refused(await product.tenant(), {"text": "a", "split": {"size": 2, "overlap": 2}})
+    assert (error["type"], error["msg"]) == ("value_error", "overlap must be less than size")

@@ -54,6 +54,14 @@ async def test_the_first_answer_is_replayed_and_nothing_is_called_or_billed_agai
     assert (await tenant.usage())["reserved"] == 0
 
 
+async def test_an_answer_of_failed_chunks_is_replayed_too(product: Product):
+    tenant, key = await product.tenant(), new_key()
+    await tenant.upstream(product.zoo.url("500"), max_attempts=1)
+    first, second = await ask(tenant, key), await ask(tenant, key)
+    assert (first.json()["status"], second.content) == ("failed", first.content)
+    assert (second.headers["idempotent-replayed"], product.zoo.requests["500"]) == ("true", 1)
+
+
 async def test_another_body_is_a_422_and_calls_nobody(product: Product):
     tenant, key = await product.tenant(), new_key()
     await tenant.upstream(product.zoo.url("ok"))

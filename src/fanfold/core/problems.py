@@ -89,7 +89,7 @@ def _members(annotation: Any, loc: Sequence[Any]) -> list[str]:
 def _message(error: Any, body: Any) -> str:
     if error["type"] == "extra_forbidden" and (members := _members(body, error["loc"][1:-1])):
         return f"Unknown member. Known here: {', '.join(members)}."
-    return str(_MESSAGES.get(error["type"], error["msg"]))
+    return str(_MESSAGES.get(error["type"], error["msg"])).removeprefix("Value error, ")
 
 
 def _validation_problem(errors: Sequence[Any], known: frozenset[str], body: Any) -> ValidationFailed:

@@ -24,7 +24,8 @@ IdempotencyKeyHeader = Annotated[
         max_length=255,
         pattern=r"^[ -~]*$",
         description="Repeat a request with the same key and body within 24 hours, and it is not done again: its "
-        "first answer is replayed, with `Idempotent-Replayed: true`. Printable ASCII, for example a UUID.",
+        "first answer is replayed, with `Idempotent-Replayed: true`, also one whose chunks failed. Refusals are not "
+        "kept. Printable ASCII, for example a UUID.",
     ),
 ]
 

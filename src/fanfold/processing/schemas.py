@@ -69,7 +69,10 @@ class ProcessRequest(StrictModel):
         fold={"by": "list"},
     )
 
-    text: Annotated[str, AtLeast(1)] = Field(examples=["A long text. And more of it."])
+    text: Annotated[str, AtLeast(1)] = Field(
+        examples=["A long text. And more of it."],
+        description="The text, in any script; the plan limits its length.",
+    )
     split: SplitOptions = SplitOptions()
     upstreams: list[Slug] | None = Field(
         default=None,
@@ -126,7 +129,10 @@ class TutorialRequest(ProcessRequest):
 
     model_config = with_example(text="A text of ten characters or more.", chunk_size=12)
 
-    text: Annotated[str, AtLeast(10)] = Field(examples=["A text of ten or more."])
+    text: Annotated[str, AtLeast(10)] = Field(
+        examples=["A text of ten or more."],
+        description="The text, in any script; the plan limits its length.",
+    )
 
 
 class CallErrorRead(BaseModel):

@@ -71,7 +71,7 @@ class TenantCreate(StrictModel):
 
     model_config = with_example(slug="acme", name="Acme", plan="pro")
 
-    slug: Slug
+    slug: Slug = Field(description="Its short name, never changed: a-z, 0-9 and `-`.")
     name: Name | None = None
     plan: Slug = Field(default="free", description="`free`, `pro` or `scale`.")
 
@@ -82,7 +82,7 @@ class TenantUpdate(StrictModel):
     model_config = with_example(plan="scale")
 
     name: Name = ""
-    plan: Slug = ""
+    plan: Slug = Field(default="", description="`free`, `pro` or `scale`.")
 
 
 class TenantRead(ReadModel):

@@ -82,8 +82,10 @@ def _under_20000_characters(value: Any) -> Any:
 class AuthOptions(StrictModel):
     """Where the credential goes: `<header>: <scheme> <credential>`; no scheme: the credential alone."""
 
-    header: HeaderName = "Authorization"
-    scheme: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,50}$")] | None = "Bearer"
+    header: HeaderName = Field(default="Authorization", description="The header that carries it.")
+    scheme: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,50}$")] | None = Field(
+        default="Bearer", description="What stands before it; null: nothing."
+    )
 
     @model_validator(mode="after")
     def _not_our_own(self) -> "AuthOptions":
@@ -94,7 +96,7 @@ class AuthOptions(StrictModel):
 class _UpstreamOptions(StrictModel):
     """What may be said of any upstream. `credential` is written, sealed and never shown."""
 
-    method: Literal["POST", "GET"] = "POST"
+    method: Literal["POST", "GET"] = Field(default="POST", description="openai takes POST alone.")
     model: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
         default=None, description="The model to ask; AI kinds need it."
     )
@@ -103,7 +105,9 @@ class _UpstreamOptions(StrictModel):
         max_length=100,
         description="openai: sent with each call. `max_tokens` bounds what an answer may cost, for every kind.",
     )
-    headers: Headers = Field(default={})
+    headers: Headers = Field(
+        default={}, description="Sent with each call; no place for secrets: they are shown."
+    )
     auth: AuthOptions = AuthOptions()
     credential: Annotated[SecretStr, Field(min_length=1, max_length=4000)] | None = Field(
         default=None,
@@ -136,7 +140,7 @@ class _UpstreamOptions(StrictModel):
     units_per_1k_chars: PerChars = 0
     units_per_1k_input_tokens: PerInput = 0
     units_per_1k_output_tokens: PerOutput = 0
-    enabled: Flag = True
+    enabled: Flag = Field(default=True, description="Whether requests may use it.")
     is_default: Flag = Field(default=False, description="Answers where a request names no upstreams.")
 
     @model_validator(mode="after")
@@ -178,8 +182,10 @@ class UpstreamUpdate(_UpstreamOptions):
 
     model_config = with_example(timeout_s=30, max_concurrency=16)
 
-    slug: Slug = ""
-    url: Annotated[str, StringConstraints(min_length=8, max_length=2000)] = ""
+    slug: Slug = Field(default="", description="Its new short name.")
+    url: Annotated[str, StringConstraints(min_length=8, max_length=2000)] = Field(
+        default="", description="Its new address."
+    )
 
 
 class AuthRead(ReadModel):
