@@ -38,7 +38,7 @@ async def grant_units(
 ) -> GrantRead:
     """Grant units for the tenant's present period, or prepaid ones; below 0 takes units back.
 
-    A grant below 0 counts in full: what it takes beyond the unused units, later grants of its kind make up first.
+    At most what was granted, of prepaid units what is not drawn either, can be taken back: more is a 409.
     """
     made = await grants.grant(wanted, granted_by=operator.key_id)
     response.headers["Location"] = f"/v1/admin/tenants/{made.tenant_id}/grants/{made.id}"

@@ -68,9 +68,7 @@ def grant(
     *,
     units: Annotated[
         int,
-        typer.Option(
-            help="Units to add; below 0 to take back. Later grants make up first what was too much."
-        ),
+        typer.Option(help="Units to add; below 0 to take back, of those granted and not drawn."),
     ],
     reason: Annotated[str, typer.Option(help="Why, for the records.")],
     kind: Annotated[

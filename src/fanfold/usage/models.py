@@ -69,7 +69,7 @@ class PrepaidBalance(Base):
 
 
 class Grant(Base):
-    """Units beyond the plan's, for one period or prepaid; a negative one takes back, and counts in full."""
+    """Units beyond the plan's, for one period or prepaid; a negative one takes back of them."""
 
     __tablename__ = "grants"
     __table_args__ = (
