@@ -1,5 +1,9 @@
 """The tutorials' paths."""
 
+import secrets
+
+import httpx
+
 
 async def test_root_names_version_and_links(product):
     answer = (await product.http().get("/")).json()
@@ -12,7 +16,10 @@ async def test_ping_pongs(product):
 
 
 async def test_strangers_are_limited_by_address(product):
-    stranger = product.http()
+    # An address of its own: the limit is one over all applications on the database.
+    address = f"2001:db8:{secrets.token_hex(2)}:{secrets.token_hex(2)}::1"
+    transport = httpx.ASGITransport(app=product.app, client=(address, 1))
+    stranger = httpx.AsyncClient(transport=transport, base_url="http://fanfold.test")
     answers = [await stranger.get("/ping") for _ in range(21)]
     assert [answer.status_code for answer in answers] == [200] * 20 + [429]
     assert answers[0].headers["ratelimit-policy"] == '"address";q=20;w=20'

@@ -89,6 +89,8 @@ class ProductMachine(RuleBasedStateMachine):
         key = self.house.run(self.client.http.get("/v1/api-keys")).json()["data"][0]["id"]
         self.model.keys[UUID(key)] = None
         self.keys.append((UUID(key), self.client.key))
+        # Never limited: a key with limits of its own changes none.
+        self.manager = self.house.run(self.house.product.key(self.tenant, ["keys:write", "process"]))
         for (name, (options, _)), price in zip(UPSTREAMS.items(), prices, strict=True):
             url = self.house.product.zoo.url(name, ms=5)
             made = self.house.run(self.client.upstream(url, units_per_call=price, max_attempts=1, **options))
@@ -111,7 +113,7 @@ class ProductMachine(RuleBasedStateMachine):
     @rule(budget=units)
     def new_key(self, budget: int) -> None:
         body = {"name": "钥匙", "scopes": ["process"], "budget_units": budget}
-        answer = self.house.run(self._http().post("/v1/api-keys", json=body))
+        answer = self.house.run(self._http(self.manager).post("/v1/api-keys", json=body))
         assert answer.status_code == 201, answer.text
         key = UUID(answer.json()["id"])
         self.model.keys[key] = budget
@@ -120,7 +122,8 @@ class ProductMachine(RuleBasedStateMachine):
     @rule(number=picks, budget=st.none() | units)
     def change_budget(self, number: int, budget: int | None) -> None:
         key, _ = pick(number, self.keys)
-        answer = self.house.run(self._http().patch(f"/v1/api-keys/{key}", json={"budget_units": budget}))
+        body = {"budget_units": budget}
+        answer = self.house.run(self._http(self.manager).patch(f"/v1/api-keys/{key}", json=body))
         assert answer.status_code == 200, answer.text
         assert key is not None
         self.model.keys[key] = budget

@@ -126,7 +126,7 @@ async def test_the_worst_case_on_purpose_stays_within_the_bound(
         # Beside the holders, the one that floods may be within the pause that follows a lease that was not full.
         assert max(under) <= published + per_minute / 60 * PAUSE_S, line
         if published == BIG:
-            assert max(over) > BIG / 2, f"hardly anything was held, so this proves nothing: {line}"
+            assert max(over) > BIG / 5, f"hardly anything was held, so this proves nothing: {line}"
             assert count == 1 or max(under) > BIG / 4, (
                 f"hardly anything was held, so this proves nothing: {line}"
             )

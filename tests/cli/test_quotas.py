@@ -17,7 +17,8 @@ class TestGrants:
         )
         assert (made["units"], made["kind"], made["reason"]) == (500, "prepaid", "赠送 🙂")
         assert (made["period_start"], UUID(made["granted_by"]).int) == (None, 0)
-        assert cli.json("tenants", "grant", tenant, "--units", "-5", "--reason", "x")["kind"] == "period"
+        assert cli.json("tenants", "grant", tenant, "--units", "5", "--reason", "x")["kind"] == "period"
+        assert cli.json("tenants", "grant", tenant, "--units", "-5", "--reason", "x")["units"] == -5
 
     def test_what_makes_no_sense_is_refused(self, cli: Cli, tenant: str) -> None:
         assert "Not valid: units" in cli.refused("tenants", "grant", tenant, "--units", "0", "--reason", "x")

@@ -29,7 +29,7 @@ async def _tenant(product: Product, world: dict[str, Any]) -> TenantClient:
     await tenant.upstream("https://echo.example", kind="echo")
     operator = await product.operator()
     for kind, units in (("period", world["granted"]), ("prepaid", world["prepaid"])):
-        if units:
+        if units > 0:
             grant = {"units": units, "kind": kind, "reason": "drawn"}
             assert (await operator.post(f"/v1/admin/tenants/{tenant.id}/grants", json=grant)).is_success
     child = await product.keyed(tenant, budget_units=world["budget"])

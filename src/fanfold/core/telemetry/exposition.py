@@ -4,13 +4,15 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
 from ipaddress import ip_address
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from fanfold.core.errors import NotFound, Overloaded
+from fanfold.core.errors import Overloaded
 from fanfold.core.offload import Offload
 from fanfold.core.telemetry.metrics import Metrics
 
@@ -46,7 +48,7 @@ def metrics_router(exposition: Exposition, *, is_operator: Callable[[Scope], boo
     @router.get("/metrics", include_in_schema=False)
     async def metrics(request: Request) -> Response:
         if not (is_local(request.scope) or is_operator(request.scope)):
-            raise NotFound("There is nothing at this path.")
+            raise HTTPException(HTTPStatus.NOT_FOUND)  # as of any path that is not there
         return Response(await exposition.read(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return router
