@@ -34,10 +34,8 @@ async def test_every_bad_body_is_refused_on_every_route(arena, full, capsys):
     for number, route in enumerate(routes):
         only = slice(None) if full else slice(number % 4, None, 4)
         shape = shape_of(document, route.method, route.path)
-        url = party.url(route)
-        # An operator of its own for each route: they are limited too.
-        client = await arena.operator() if route.for_operators else party.tenant.http
-        key = ("authorization", client.headers["authorization"].encode())
+        party, url = await party.rested(arena), party.url(route)
+        key = ("authorization", party.client(route).headers["authorization"].encode())
         for attack in attacks_on(shape, only=only):
             headers = [(name, value.encode()) for name, value in attack.headers.items()]
             answer = await send_raw(arena.app, route.method, url, [key, *headers], content=attack.content)

@@ -110,12 +110,13 @@ async def test_the_published_bound_holds_at_1_2_and_4_processes(
 @pytest.mark.proof
 @pytest.mark.parametrize("count", COUNTS)
 async def test_the_worst_case_on_purpose_stays_within_the_bound(
-    database_urls: TestDatabase, figures: Figures, count: int, *, full: bool
+    own_database: TestDatabase, figures: Figures, count: int, *, full: bool
 ):
+    # On a database of its own: a process of another test that is still counted would make every lease smaller.
     limits = ((60_000, 1_000), (6_000, 400), (600, 10))
     for per_minute, burst in limits if full else limits[:1]:
         published = count * lease_size(a_bucket(per_minute, burst), count)
-        async with stores(database_urls, count) as opened:
+        async with stores(own_database, count) as opened:
             over = [await _hold_then_flood(opened, a_bucket(per_minute, burst)) for _ in range(ROUNDS)]
             under = [await _flood_beside_holders(opened, a_bucket(per_minute, burst)) for _ in range(ROUNDS)]
         line = (
@@ -126,7 +127,7 @@ async def test_the_worst_case_on_purpose_stays_within_the_bound(
         # Beside the holders, the one that floods may be within the pause that follows a lease that was not full.
         assert max(under) <= published + per_minute / 60 * PAUSE_S, line
         if published == BIG:
-            assert max(over) > BIG / 5, f"hardly anything was held, so this proves nothing: {line}"
+            assert max(over) > BIG / 2, f"hardly anything was held, so this proves nothing: {line}"
             assert count == 1 or max(under) > BIG / 4, (
                 f"hardly anything was held, so this proves nothing: {line}"
             )
