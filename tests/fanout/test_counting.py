@@ -26,6 +26,15 @@ def pool():
     offload.close()
 
 
+async def occupy(pool, free):
+    """Take every thread of the pool until `free` is set; returns what to await then."""
+    blocked = [asyncio.ensure_future(pool.run(free.wait, 20)) for _ in range(pool.threads)]
+    async with asyncio.timeout(20):
+        while pool.running < pool.threads:
+            await asyncio.sleep(0.001)
+    return blocked
+
+
 def counting(offload, slots=None):
     return Counting(work=Work(offload), slots=slots or Slots(), turns=Turns())
 
@@ -168,8 +177,7 @@ class TestRun:
 
     async def test_an_answer_whose_request_ends_while_it_is_counted_is_neither_given_nor_billed(self, pool):
         free = threading.Event()
-        blocked = [asyncio.ensure_future(pool.run(free.wait, 20)) for _ in range(4)]
-        await asyncio.sleep(0)
+        blocked = await occupy(pool, free)
         async with fan_out(ScriptedTransport(chat("long " * LONG)), offload=pool) as fan:
             async with fan.open(await fan.plan(request(1, priced()))) as run:
                 while not pool.waiting:
@@ -194,8 +202,7 @@ class TestRun:
     async def test_while_a_long_answer_is_counted_other_calls_of_its_upstream_go_on(self, pool):
         """The slot is given back before: an upstream of one call at a time answers the next request meanwhile."""
         free = threading.Event()
-        blocked = [asyncio.ensure_future(pool.run(free.wait, 20)) for _ in range(4)]
-        await asyncio.sleep(0)
+        blocked = await occupy(pool, free)
         one = priced(max_concurrency=1)
         async with fan_out(ScriptedTransport(chat("long " * LONG)), offload=pool) as fan:
             first = asyncio.ensure_future(fan.run(request(1, one)))
