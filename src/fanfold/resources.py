@@ -87,7 +87,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def _looping(*loops: Sweeper | Relay | Upkeep) -> AsyncIterator[None]:
+async def _looping(*loops: Sweeper | Relay | Upkeep | Purge) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(loop.run()) for loop in loops]
         yield
@@ -124,8 +124,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         quota_warnings = QuotaWarnings()
         relay = Relay(database.connect, {QUOTA_WARNING: quota_warnings})
         upkeep = Upkeep(database.connect, retention_months=settings.usage.retention_months)
-        await stack.enter_async_context(_looping(sweeper, relay, upkeep))
-        await stack.enter_async_context(Purge(database))
+        await stack.enter_async_context(_looping(sweeper, relay, upkeep, Purge(database)))
         concurrency = await stack.enter_async_context(
             ConcurrencyLimiter(database.connect, workers=_workers(settings))
         )

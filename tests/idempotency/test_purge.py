@@ -74,12 +74,15 @@ async def test_a_round_that_fails_is_tried_again(own_database: TestDatabase):
     try:
         await connection.execute(f"revoke execute on {name} from fanfold_app")
         await _write(connection, uuid7(), "old", 26 * HOUR)
-        async with Database(own_database.app_url) as database, Purge(database, every_s=0.02) as purge:
+        async with Database(own_database.app_url) as database, asyncio.TaskGroup() as group:
+            purge = Purge(database, every_s=0.02)
+            running = group.create_task(purge.run())
             async with asyncio.timeout(30):
                 while not purge.failures:
                     await asyncio.sleep(0.01)
                 await connection.execute(f"grant execute on {name} to fanfold_app")
                 while not purge.purged:
                     await asyncio.sleep(0.01)
+            running.cancel()
     finally:
         await connection.close()
