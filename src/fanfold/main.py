@@ -39,6 +39,7 @@ from fanfold.core.telemetry.metrics import Metrics
 from fanfold.core.telemetry.middleware import TelemetryMiddleware
 from fanfold.core.telemetry.workers import is_worker
 from fanfold.limits.router import router as limits_router
+from fanfold.oauth.router import router as oauth_router
 from fanfold.operation import is_operator, observed, readiness_checks
 from fanfold.processing.router import router as processing_router
 from fanfold.ratelimit.concurrency.middleware import ConcurrencyMiddleware
@@ -49,6 +50,7 @@ from fanfold.usage.events_router import router as usage_events_router
 from fanfold.usage.outcomes_router import router as outcomes_router
 from fanfold.usage.router import router as usage_router
 from fanfold.usage.statement_router import router as usage_statement_router
+from fanfold.users.me_router import router as me_router
 
 ROUTERS: tuple[APIRouter, ...] = (
     processing_router,
@@ -63,6 +65,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     grants_router,
     admin_usage_router,
     admin_outcomes_router,
+    oauth_router,
+    me_router,
     problems_router,
     aliases_router,
 )
@@ -81,6 +85,7 @@ PUBLIC_PATHS = frozenset(
         "/docs/assets",
         "/redoc",
         "/openapi.json",
+        "/v1/auth/token",
     }
 )
 
@@ -131,7 +136,7 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
     app.include_router(metrics_router(exposition, is_operator=is_operator))
     mount_documentation(app, settings)
     install_problem_handlers(app)
-    install_openapi(app)
+    install_openapi(app, public=PUBLIC_PATHS)
     return app
 
 

@@ -19,6 +19,9 @@ from fanfold.fanout.service import FanOut
 from fanfold.fanout.splitters.tokens import load as load_vocabulary
 from fanfold.fanout.transports.registry import transport
 from fanfold.idempotency.purge import Purge
+from fanfold.oauth.authenticator import TokenAuthenticator
+from fanfold.oauth.signing_keys import SigningKeys
+from fanfold.oauth.tokens import AccessTokens
 from fanfold.outbox.relay import Relay
 from fanfold.ratelimit.base import RateLimitStore
 from fanfold.ratelimit.concurrency.limiter import ConcurrencyLimiter
@@ -29,6 +32,7 @@ from fanfold.usage.quota_warnings import TOPIC as QUOTA_WARNING
 from fanfold.usage.quota_warnings import QuotaWarnings
 from fanfold.usage.sweeper import Sweeper
 from fanfold.usage.upkeep import Upkeep
+from fanfold.users.passwords import Passwords
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +54,10 @@ class Resources:
     background: Background
     concurrency: ConcurrencyLimiter
     upstream_directory: UpstreamDirectory
-    authenticators: tuple[KeyAuthenticator, ...]
+    passwords: Passwords
+    signing_keys: SigningKeys
+    access_tokens: AccessTokens
+    authenticators: tuple[KeyAuthenticator, TokenAuthenticator]
 
 
 @contextmanager
@@ -131,6 +138,11 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         rate_limit_store = await stack.enter_async_context(
             open_store(settings.rate_limit, database.connect, workers=_workers(settings))
         )
+        identity, issuer = settings.identity, settings.server.own_url
+        passwords = Passwords(threads=identity.password_threads, queue=identity.password_queue)
+        stack.callback(passwords.close)
+        signing_keys = SigningKeys(database, key_ring, identity)
+        await signing_keys.ensure()
         background = await stack.enter_async_context(Background())
         yield Resources(
             settings=settings,
@@ -148,5 +160,11 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             background=background,
             concurrency=concurrency,
             upstream_directory=UpstreamDirectory(database, key_ring),
-            authenticators=(KeyAuthenticator(database, key_ring),),
+            passwords=passwords,
+            signing_keys=signing_keys,
+            access_tokens=AccessTokens(signing_keys, issuer=issuer, minutes=identity.access_token_minutes),
+            authenticators=(
+                KeyAuthenticator(database, key_ring),
+                TokenAuthenticator(database, signing_keys, issuer=issuer),
+            ),
         )

@@ -15,14 +15,39 @@ SHARED_TABLES = frozenset(
         "rate_buckets", "rate_processes",
     }
 )  # fmt: skip
+# People and their sign-ins: of no tenant, or of several. The identity role has them; the serving role, for its tenant's
+# members, some columns of `users` and nothing else.
+PEOPLE_TABLES = {
+    "users": {("member", "fanfold_app")},
+    "sessions": set(),
+    "refresh_tokens": set(),
+    "signing_keys": set(),
+}
+_PEOPLE_POLICIES = {
+    ("system", "fanfold_system"),
+    ("operator", "fanfold_operator"),
+    ("identity", "fanfold_identity"),
+}
+_NAMES = ("SELECT of a column", "email id is_active name")
+_IS_MEMBER = (
+    "(EXISTS ( SELECT\n   FROM fanfold.memberships m\n  WHERE ((m.user_id = users.id) AND (m.tenant_id = "
+    "(NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid))))"
+)
 # The one table whose rows are the tenants themselves.
 TENANT_COLUMNS = {"tenants": "id"}
 # These attach and detach partitions, which only the tables' owner may.
 OWNERS_FUNCTIONS = frozenset({"usage_partitions", "usage_retention"})
-ROLES = ("fanfold_app", "fanfold_system", "fanfold_operator")
+ROLES = ("fanfold_app", "fanfold_system", "fanfold_operator", "fanfold_identity")
 
 _MINE = "({} = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)"
 _POLICIES = {"tenant": "fanfold_app", "system": "fanfold_system", "operator": "fanfold_operator"}
+# Where the identity role reads or writes a tenant's table as well.
+IDENTITY_TABLES = frozenset(
+    {
+        "tenants", "outbox", "idempotency_keys", "idempotency_answers", "audit_events", "memberships", "invitations",
+        "oauth_clients",
+    }
+)  # fmt: skip
 
 _TABLES = """
 select c.oid, c.relname as name, c.relkind::text as kind, c.relispartition as is_partition, o.rolname as owner,
@@ -41,13 +66,13 @@ select p.polname as name, p.polpermissive as is_permissive, p.polcmd::text as co
   from pg_policy p where p.polrelid = $1
 """
 _GRANTS = """
-select coalesce(g.rolname, 'PUBLIC') as grantee, a.privilege_type as privilege
+select coalesce(g.rolname, 'PUBLIC') as grantee, a.privilege_type as privilege, null as columns
   from pg_class c cross join lateral aclexplode(c.relacl) a left join pg_roles g on g.oid = a.grantee
  where c.oid = $1 and a.grantee <> c.relowner
 union all
-select coalesce(g.rolname, 'PUBLIC'), a.privilege_type || ' of a column'
+select coalesce(g.rolname, 'PUBLIC'), a.privilege_type || ' of a column', string_agg(t.attname, ' ' order by t.attname)
   from pg_attribute t cross join lateral aclexplode(t.attacl) a left join pg_roles g on g.oid = a.grantee
- where t.attrelid = $1
+ where t.attrelid = $1 group by 1, 2
 """
 _FUNCTIONS = """
 select p.proname as name, o.rolname as owner, p.prosecdef as is_definer, coalesce(p.proconfig, '{}') as settings,
@@ -78,6 +103,10 @@ select 'database', coalesce(g.rolname, 'PUBLIC'), a.privilege_type
 """
 
 
+# What the serving role may become, for a transaction.
+_MAY_BE_SET = {("fanfold_operator", "fanfold_app"), ("fanfold_identity", "fanfold_app")}
+
+
 async def faults(connection: Any) -> list[str]:
     """Return everything that would let a tenant see, or the serving role be, more than it may."""
     found = []
@@ -100,10 +129,26 @@ def _of_table(table: Any, policies: list[Any], grants: list[Any]) -> Iterator[st
     if table["owner"] in ROLES:
         yield f"belongs to {table['owner']}"
     yield from _of_grants(table, {(grant["grantee"], grant["privilege"]) for grant in grants})
-    if table["has_tenant_id"] or table["name"] in TENANT_COLUMNS:
+    if table["name"] in PEOPLE_TABLES:
+        yield from _of_people_table(table, policies, grants)
+    elif table["has_tenant_id"] or table["name"] in TENANT_COLUMNS:
         yield from _of_tenant_table(table, policies)
     elif table["name"] not in SHARED_TABLES:
         yield "has no tenant_id and is on no list"
+
+
+def _of_people_table(table: Any, policies: list[Any], grants: list[Any]) -> Iterator[str]:
+    if not (table["is_enabled"] and table["is_forced"]):
+        yield "row-level security is not enabled and forced"
+    found = {(policy["name"], *policy["roles"]) for policy in policies}
+    if found != _PEOPLE_POLICIES | PEOPLE_TABLES[table["name"]]:
+        yield f"policies {sorted(found)}"
+    for policy in policies:
+        if policy["name"] == "member" and (policy["command"], policy["qualifier"]) != ("r", _IS_MEMBER):
+            yield f"policy member says {policy['qualifier']}"
+    for grant in grants:
+        if grant["grantee"] == "fanfold_app" and (grant["privilege"], grant["columns"]) != _NAMES:
+            yield f"fanfold_app has {grant['privilege']} {grant['columns']}"
 
 
 def _of_tenant_table(table: Any, policies: list[Any]) -> Iterator[str]:
@@ -115,10 +160,13 @@ def _of_tenant_table(table: Any, policies: list[Any]) -> Iterator[str]:
         return
     if table["first_of_key"] != column:
         yield f"{column} is not the first of the primary key"
-    yield from _of_policies(policies, _MINE.format(column))
+    wanted = {**_POLICIES, "identity": "fanfold_identity"} if table["name"] in IDENTITY_TABLES else _POLICIES
+    yield from _of_policies(policies, wanted, _MINE.format(column))
 
 
 def _of_grants(table: Any, grants: set[tuple[str, str]]) -> Iterator[str]:
+    if table["name"] == "users":
+        grants = grants - {("fanfold_app", "SELECT of a column")}
     for grantee, privilege in grants:
         if grantee not in ROLES or privilege not in {"SELECT", "INSERT", "UPDATE", "DELETE"}:
             yield f"{grantee} has {privilege}"
@@ -128,14 +176,14 @@ def _of_grants(table: Any, grants: set[tuple[str, str]]) -> Iterator[str]:
             yield "the serving role has operators' keys"
 
 
-def _of_policies(policies: list[Any], mine: str) -> Iterator[str]:
-    if sorted(policy["name"] for policy in policies) != sorted(_POLICIES):
+def _of_policies(policies: list[Any], wanted: dict[str, str], mine: str) -> Iterator[str]:
+    if sorted(policy["name"] for policy in policies) != sorted(wanted):
         yield f"policies {sorted(policy['name'] for policy in policies)}"
         return
     for policy in policies:
         name = policy["name"]
-        if policy["is_public"] or policy["roles"] != [_POLICIES[name]] or not policy["is_permissive"]:
-            yield f"policy {name} is not for {_POLICIES[name]} alone"
+        if policy["is_public"] or policy["roles"] != [wanted[name]] or not policy["is_permissive"]:
+            yield f"policy {name} is not for {wanted[name]} alone"
         if name == "tenant" and (policy["qualifier"], policy["with_check"], policy["command"]) != (
             mine,
             mine,
@@ -165,7 +213,7 @@ def _of_roles(roles: list[Any], members: list[Any]) -> Iterator[str]:
             yield f"{role['name']} may log in"
     for member in members:
         pair = (member["role"], member["member"])
-        if member["member"] in ROLES and pair != ("fanfold_operator", "fanfold_app"):
+        if member["member"] in ROLES and pair not in _MAY_BE_SET:
             yield f"{pair[1]} is a member of {pair[0]}"
         if (
             member["inherits"]

@@ -13,7 +13,7 @@ from fanfold.auth.principal import Scope
 from fanfold.auth.requirements import Requirement
 from fanfold.auth.routes import RouteTable
 from fanfold.main import PUBLIC_PATHS
-from tests.fixtures.app import Product, TenantClient
+from tests.fixtures.app import Person, Product, TenantClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,10 @@ class Route:
     @property
     def for_operators(self) -> bool:
         return self.requirement is not None and self.requirement.scope is Scope.OPERATOR
+
+    @property
+    def for_people(self) -> bool:
+        return self.requirement is not None and self.requirement.for_people
 
     @property
     def parameters(self) -> list[str]:
@@ -85,9 +89,10 @@ async def operators_ids(operator: httpx.AsyncClient, tenant: TenantClient) -> di
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """A tenant and an operator, and something to send requests about."""
+    """A tenant, its owner and an operator, and something to send requests about."""
 
     tenant: TenantClient
+    person: Person
     operator: httpx.AsyncClient
     ids: dict[str, str]
 
@@ -99,13 +104,16 @@ class Party:
         )
         lapsed = await product.lapse(tenant)
         ids = await object_ids(tenant) | await operators_ids(operator, tenant)
-        return cls(tenant, operator, ids | {"request_id": str(lapsed.request_id)})
+        person = await product.signed_in(tenant)
+        return cls(tenant, person, operator, ids | {"request_id": str(lapsed.request_id)})
 
     async def rested(self, product: Product) -> "Party":
-        """Return the party with another operator: one has a rate limit, which hundreds of requests at once meet."""
-        return replace(self, operator=await product.operator())
+        """Return the party with another operator and person: each has a rate limit, which hundreds of requests meet."""
+        return replace(self, operator=await product.operator(), person=await product.signed_in(self.tenant))
 
     def client(self, route: Route) -> httpx.AsyncClient:
+        if route.for_people:
+            return self.person.http
         return self.operator if route.for_operators else self.tenant.http
 
     def url(self, route: Route) -> str:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 
-from fanfold.auth.dependencies import Once, _once, _operator_once
+from fanfold.auth.dependencies import Once, _once, _operator_once, _person_once
 from fanfold.core.requests import StrictRoute
 from fanfold.idempotency.header import NAME
 from fanfold.idempotency.route import IdempotentRoute
@@ -18,6 +18,7 @@ from tests.fixtures.app import Product
 
 # POSTs that neither create nor spend, each with the reason why a repetition does no harm.
 WITHOUT_A_KEY = {
+    "/v1/auth/token": "a sign-in asked for twice is two, and either ends by itself",
     "/v1/process/quote": "calls nothing and bills nothing",
     "/v1/admin/outcomes/{tenant_id}/{request_id}/resolve": "holds for good: the second time is a 409",
     "/v1/admin/tenants/{tenant_id}/suspend": "twice is the same as once",
@@ -39,7 +40,7 @@ def _faults(app: FastAPI) -> Iterator[str]:
         if "POST" not in (context.methods or ()) or dependant is None:
             continue
         path, parts = str(context.path), list(_flat(dependant))
-        creates = any(part.call in (_once, _operator_once) for part in parts)
+        creates = any(part.call in (_once, _operator_once, _person_once) for part in parts)
         takes_key = any(field.alias == NAME for part in parts for field in part.header_params)
         if takes_key == (path in WITHOUT_A_KEY):
             yield f"{path}: takes no key and is on no list, or the other way round"

@@ -19,7 +19,7 @@ def make_app(*, docs: bool = True, title: str = "Fanfold 多语言") -> FastAPI:
     app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url="/openapi.json" if docs else None)
     mount_documentation(app, Settings(server=ServerSettings(docs=docs)))
     install_problem_handlers(app)
-    install_openapi(app)
+    install_openapi(app, public=())
     return app
 
 

@@ -17,7 +17,7 @@ from fanfold.core import migrations
 from fanfold.core.blocking import run_blocking
 from fanfold.core.embedded_postgres import OWNER, SUPERUSER, EmbeddedPostgres
 from fanfold.core.migrations import MigrationRefused, migrate
-from fanfold.core.roles import APP, OPERATOR, SYSTEM
+from fanfold.core.roles import APP, IDENTITY, OPERATOR, SYSTEM
 from tests.core.asking import execute, rows, run_program, schema_of
 from tests.fixtures.database import TestDatabase, connect
 
@@ -60,6 +60,7 @@ class TestRoles:
 
         assert sorted(found) == [
             (APP, True, False, False),
+            (IDENTITY, False, False, False),
             (OPERATOR, False, False, False),
             (OWNER, True, True, False),
             (SYSTEM, False, False, False),

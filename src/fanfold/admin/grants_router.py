@@ -40,7 +40,7 @@ async def grant_units(
 
     At most what was granted, of prepaid units what is not drawn either, can be taken back: more is a 409.
     """
-    made = await grants.grant(wanted, granted_by=operator.key_id)
+    made = await grants.grant(wanted, granted_by=operator.id)
     response.headers["Location"] = f"/v1/admin/tenants/{made.tenant_id}/grants/{made.id}"
     return GrantRead.model_validate(made)
 

@@ -46,7 +46,5 @@ async def resolve_outcome(
 ) -> OperatorOutcomeRead:
     """End an open outcome for good: bill it, or waive it. 409 where somebody, or its own late bill, was faster."""
     # No session of the request's own: the pool's connection is held for one statement, and locks nothing after it.
-    resolved = await OutcomeService(database).resolve(
-        tenant_id, request_id, wanted, resolved_by=operator.key_id
-    )
+    resolved = await OutcomeService(database).resolve(tenant_id, request_id, wanted, resolved_by=operator.id)
     return OperatorOutcomeRead.model_validate(resolved)

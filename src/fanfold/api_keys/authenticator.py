@@ -6,12 +6,10 @@ from typing import Any
 from sqlalchemy import text
 
 from fanfold.api_keys.keys import is_well_formed
-from fanfold.auth.principal import KeyLimits, Principal, PrincipalTenant, Scope
+from fanfold.auth.principal import KeyLimits, Principal, PrincipalKind, PrincipalTenant, Scope
 from fanfold.core.cache import FreshCache
 from fanfold.core.crypto import KeyRing
 from fanfold.core.db import Database
-from fanfold.tenants.limits import Limits
-from fanfold.tenants.periods import Period
 
 # One second from the start of the load: with the load itself, a change holds everywhere within two.
 PRINCIPAL_TTL_S = 1.0
@@ -22,8 +20,8 @@ MAX_LOOK_UPS = 4
 
 # Each column by name: what a later migration adds does not change the result of a statement prepared before it.
 _AUTHENTICATE = text(
-    "select key_id, tenant_id, tenant_slug, tenant_status, scopes, requests_per_minute, burst, max_concurrent_requests,"
-    " limits from fanfold.authenticate(:digests)"
+    "select key_id, kind, tenant_id, tenant_slug, tenant_status, scopes, requests_per_minute, burst,"
+    " max_concurrent_requests, limits from fanfold.authenticate(:digests)"
 )
 
 
@@ -59,16 +57,11 @@ class KeyAuthenticator:
 def _principal(row: Any) -> Principal:
     tenant = None
     if row["tenant_id"] is not None:
-        tenant = PrincipalTenant(
-            id=row["tenant_id"],
-            slug=row["tenant_slug"],
-            is_active=row["tenant_status"] == "active",
-            limits=Limits.of(row["limits"], {}),
-            period=Period(row["limits"]["period"]),
-        )
+        tenant = PrincipalTenant.of(row)
     limited = row["requests_per_minute"] is not None
     return Principal(
-        key_id=row["key_id"],
+        kind=PrincipalKind(row["kind"]),
+        id=row["key_id"],
         scopes=frozenset(map(Scope, row["scopes"])),
         tenant=tenant,
         key_limits=KeyLimits(requests_per_minute=row["requests_per_minute"], burst=row["burst"])

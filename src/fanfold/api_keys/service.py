@@ -82,7 +82,7 @@ class ApiKeyService:
 
     async def _check_unlimited(self, grantor: Principal | None) -> None:
         """Refuse a key that has limits of its own: it could take them off, or make keys without them."""
-        own = await self._keys.find(grantor.key_id) if grantor else None
+        own = await self._keys.find(grantor.api_key_id) if grantor and grantor.api_key_id else None
         if own is not None and any(getattr(own, name) is not None for name in _LIMITS):
             raise ScopeExceedsGrantor(
                 "A key with limits of its own may neither make keys nor change limits. Use one without."

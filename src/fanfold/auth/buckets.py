@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from starlette.types import Scope as AsgiScope
 
-from fanfold.auth.principal import Principal, PrincipalTenant
+from fanfold.auth.principal import Principal, PrincipalTenant, Scope
 from fanfold.core.config import IPNetwork
 from fanfold.core.paths import path_below_root
 from fanfold.ratelimit.base import Bucket
@@ -40,9 +40,11 @@ def tenant_bucket(tenant: PrincipalTenant) -> Bucket:
 
 
 def _of_principal(principal: Principal) -> tuple[Bucket, ...]:
-    key = str(principal.key_id)
-    if principal.tenant is None:
+    key = str(principal.id)
+    if Scope.OPERATOR in principal.scopes:
         return (Bucket("operator", key, OPERATOR_REQUESTS_PER_MINUTE, OPERATOR_BURST),)
+    if principal.tenant is None:
+        return (Bucket("person", key, STRANGER_REQUESTS_PER_MINUTE, STRANGER_BURST),)
     tenant = tenant_bucket(principal.tenant)
     if principal.key_limits is None:
         return (tenant,)

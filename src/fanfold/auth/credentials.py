@@ -8,7 +8,8 @@ from fanfold.auth.principal import Principal
 
 MAX_CREDENTIAL_BYTES = 4096
 NO_CREDENTIAL = (
-    "No API key was sent. Send it as `Authorization: Bearer ff_live_...` or as `X-API-Key: ff_live_...`."
+    "No credential was sent. Send an API key as `Authorization: Bearer ff_live_...` or `X-API-Key: ff_live_...`, or an "
+    "access token of `POST /v1/auth/token` as `Authorization: Bearer ...`."
 )
 
 

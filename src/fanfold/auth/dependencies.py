@@ -9,8 +9,9 @@ from uuid import UUID
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fanfold.audit.types import Actor
 from fanfold.auth.principal import Principal, PrincipalTenant, Scope
-from fanfold.auth.requirements import Require
+from fanfold.auth.requirements import Require, RequirePerson
 from fanfold.core.db import Database
 from fanfold.core.errors import NotAuthenticated
 from fanfold.idempotency.header import IdempotencyKeyHeader
@@ -19,6 +20,7 @@ from fanfold.tenants.periods import Period, period_end, period_of, utc_now
 
 CurrentPrincipal = Annotated[Principal, Require()]
 OperatorPrincipal = Annotated[Principal, Require(Scope.OPERATOR)]
+CurrentPerson = Annotated[Principal, RequirePerson()]
 
 
 async def _tenant(principal: CurrentPrincipal) -> PrincipalTenant:
@@ -28,6 +30,19 @@ async def _tenant(principal: CurrentPrincipal) -> PrincipalTenant:
 
 
 CurrentTenant = Annotated[PrincipalTenant, Depends(_tenant)]
+
+
+async def _actor(request: Request) -> Actor:
+    state = request.scope["state"]
+    principal: Principal | None = state.get("principal")
+    request_id = str(state["server_id"])
+    if principal is None:
+        return Actor(kind="stranger", request_id=request_id)
+    return Actor(kind=principal.kind.value, id=principal.id, request_id=request_id)
+
+
+# Who is written into the audit log.
+CurrentActor = Annotated[Actor, Depends(_actor)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,16 +88,23 @@ async def _operator_session(
         yield session
 
 
+async def _identity_session(database: DatabaseDep) -> AsyncIterator[AsyncSession]:
+    async with database.identity_session() as session, session.begin():
+        yield session
+
+
 # scope="function": committed before the answer is sent, so that a client reads what it has written.
 DbSession = Annotated[AsyncSession, Depends(_session, scope="function")]
 OperatorDbSession = Annotated[AsyncSession, Depends(_operator_session, scope="function")]
+# Of people and sign-ins, before there is a tenant: says nothing of who asks.
+IdentityDbSession = Annotated[AsyncSession, Depends(_identity_session, scope="function")]
 
 
 async def _once(
     request: Request, session: DbSession, principal: CurrentPrincipal, key: IdempotencyKeyHeader = None
 ) -> None:
     if key is not None and principal.tenant is not None:
-        tenant_id, asker = principal.tenant.id, principal.key_id
+        tenant_id, asker = principal.tenant.id, principal.id
         await begin_once(request, session, tenant_id=tenant_id, asker=asker, key=key)
 
 
@@ -93,9 +115,17 @@ async def _operator_once(
     key: IdempotencyKeyHeader = None,
 ) -> None:
     if key is not None:  # an operator has no tenant: its keys are kept under its own credential's id
-        await begin_once(request, session, tenant_id=operator.key_id, asker=operator.key_id, key=key)
+        await begin_once(request, session, tenant_id=operator.id, asker=operator.id, key=key)
+
+
+async def _person_once(
+    request: Request, session: IdentityDbSession, person: CurrentPerson, key: IdempotencyKeyHeader = None
+) -> None:
+    if key is not None:  # a person may have no tenant yet
+        await begin_once(request, session, tenant_id=person.id, asker=person.id, key=key)
 
 
 # Asked for by every endpoint that creates, after its own session: a repeated request is answered without the endpoint.
 Once = Annotated[None, Depends(_once)]
 OperatorOnce = Annotated[None, Depends(_operator_once)]
+PersonOnce = Annotated[None, Depends(_person_once)]

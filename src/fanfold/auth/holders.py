@@ -28,4 +28,4 @@ def holders_of_principal(principal: Principal) -> tuple[Holder, ...]:
     )
     if principal.max_concurrent_requests is None:
         return (tenant,)
-    return (tenant, Holder("key", f"key:{principal.key_id}", principal.max_concurrent_requests))
+    return (tenant, Holder("key", f"key:{principal.id}", principal.max_concurrent_requests))

@@ -64,6 +64,7 @@ def _refusal(credential: str | None) -> NotAuthenticated:
     if credential is None:
         return NotAuthenticated(NO_CREDENTIAL)
     return NotAuthenticated(
-        "The API key does not hold: it is unknown, expired or revoked. Check that it is whole, or have one made.",
+        "The credential does not hold: it is unknown, expired or revoked. Check that it is whole, sign in "
+        "again, or have a key made.",
         headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
     )

@@ -1,7 +1,9 @@
 """Who asks: the value every request carries after authentication."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, Self
 from uuid import UUID
 
 from fanfold.tenants.limits import Limits
@@ -25,6 +27,24 @@ class Scope(StrEnum):
 TENANT_SCOPES = frozenset(Scope) - {Scope.OPERATOR}
 
 
+class Role(StrEnum):
+    """A member's part in a tenant. An owner may, beyond an admin, name owners and delete the tenant."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    DEVELOPER = "developer"
+    VIEWER = "viewer"
+
+
+_VIEWER = frozenset({Scope.USAGE_READ})
+ROLE_SCOPES: Mapping[Role, frozenset[Scope]] = {
+    Role.OWNER: TENANT_SCOPES,
+    Role.ADMIN: TENANT_SCOPES,
+    Role.DEVELOPER: _VIEWER | {Scope.PROCESS, Scope.JOBS, Scope.UPSTREAMS_WRITE},
+    Role.VIEWER: _VIEWER,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrincipalTenant:
     """The tenant a principal acts for, as it was at the last look, at most a second ago."""
@@ -35,6 +55,17 @@ class PrincipalTenant:
     limits: Limits
     period: Period
 
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """Return the tenant of a row of `authenticate` or `authenticate_session`."""
+        return cls(
+            id=row["tenant_id"],
+            slug=row["tenant_slug"],
+            is_active=row["tenant_status"] == "active",
+            limits=Limits.of(row["limits"], {}),
+            period=Period(row["limits"]["period"]),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyLimits:
@@ -44,15 +75,36 @@ class KeyLimits:
     burst: int
 
 
+class PrincipalKind(StrEnum):
+    """What kind of credential was sent, and with it whose `Principal.id` is."""
+
+    API_KEY = "api_key"
+    OPERATOR_KEY = "operator_key"
+    CLIENT = "client"
+    USER = "user"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """A credential that holds. An operator's has no tenant; `max_concurrent_requests` is the key's own limit."""
+    """A credential that holds; `id` is the key's, the OAuth client's or the person's.
 
-    key_id: UUID
+    An operator has no tenant, nor has a person who belongs to none or chose none. `session_id` is the sign-in that an
+    access token rests on, `role` the person's in the tenant; `max_concurrent_requests` is the key's own limit.
+    """
+
+    kind: PrincipalKind
+    id: UUID
     scopes: frozenset[Scope]
     tenant: PrincipalTenant | None
+    session_id: UUID | None = None
+    role: Role | None = None
     key_limits: KeyLimits | None = None
     max_concurrent_requests: int | None = None
+
+    @property
+    def api_key_id(self) -> UUID | None:
+        """The tenant's API key, which has a budget and limits of its own; None for everybody else."""
+        return self.id if self.kind is PrincipalKind.API_KEY else None
 
     @property
     def tenant_id(self) -> UUID | None:

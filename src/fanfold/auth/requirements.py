@@ -6,18 +6,24 @@ from typing import Any
 from fastapi import Depends, Request
 
 from fanfold.auth.credentials import NO_CREDENTIAL
-from fanfold.auth.principal import Principal, Scope
+from fanfold.auth.principal import Principal, PrincipalKind, Scope
 from fanfold.core.errors import InsufficientScope, NotAuthenticated, TenantSuspended
+
+_INSUFFICIENT = {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
 
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """A scope, or None for any credential of a tenant."""
+    """A scope, or None for any credential of a tenant; `for_people`: whoever has signed in, in a tenant or in none."""
 
     scope: Scope | None = None
+    for_people: bool = False
 
     def check(self, principal: Principal) -> None:
         """Let `principal` pass, or raise a 403."""
+        if self.for_people:
+            _check_person(principal)
+            return
         if self.scope is not None and self.scope not in principal.scopes:
             raise InsufficientScope(
                 f"This needs the scope {self.scope}.",
@@ -27,8 +33,8 @@ class Requirement:
             return
         if principal.tenant is None:
             raise InsufficientScope(
-                "This belongs to a tenant, and an operator's key has none.",
-                headers={"WWW-Authenticate": 'Bearer error="insufficient_scope"'},
+                "This belongs to a tenant, and your credential is of none: use a key of the tenant, or sign in to it.",
+                headers=_INSUFFICIENT,
             )
         if not principal.tenant.is_active:
             raise TenantSuspended("The tenant is suspended.")
@@ -42,6 +48,18 @@ class Requirement:
         return principal
 
 
+def _check_person(principal: Principal) -> None:
+    if principal.kind is not PrincipalKind.USER:
+        raise InsufficientScope(
+            "This belongs to a person: sign in, and send the access token.", headers=_INSUFFICIENT
+        )
+
+
 def Require(scope: Scope | None = None) -> Any:  # noqa: N802 (reads as a word of the signature)
     """Return the dependency that lets in who has `scope`."""
     return Depends(Requirement(scope))
+
+
+def RequirePerson() -> Any:  # noqa: N802 (reads as a word of the signature)
+    """Return the dependency that lets in whoever has signed in, also without a tenant."""
+    return Depends(Requirement(for_people=True))

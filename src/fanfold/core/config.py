@@ -74,8 +74,25 @@ class ServerSettings(_Group):
         default_factory=list, validation_alias=_names("TRUSTED_PROXIES")
     )
     docs: bool = Field(default=True, validation_alias=_names("DOCS"))
+    public_url: str | None = Field(
+        None, pattern=r"^https?://[^/]+(/.*)?$", validation_alias=_names("PUBLIC_URL")
+    )
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(
+        default_factory=lambda: ["*"], validation_alias=_names("ALLOWED_HOSTS")
+    )
+    cors_origins: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, validation_alias=_names("CORS_ORIGINS")
+    )
+    cors_credentials: bool = Field(default=False, validation_alias=_names("CORS_CREDENTIALS"))
 
-    _commas = field_validator("trusted_proxies", mode="before")(_split_commas)
+    _commas = field_validator("trusted_proxies", "allowed_hosts", "cors_origins", mode="before")(
+        _split_commas
+    )
+
+    @property
+    def own_url(self) -> str:
+        """Where clients reach this server, without a slash at the end: `public_url`, or where it listens."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
 
 class SecuritySettings(_Group):
@@ -87,6 +104,34 @@ class SecuritySettings(_Group):
     )
 
     _commas = field_validator("secret_keys", mode="before")(_split_commas)
+
+
+class IdentitySettings(_Group):
+    """People and their sign-ins. Rates are slowapi's, by client address; tries by account and address together."""
+
+    registration: Literal["open", "invite", "closed"] = Field("open", validation_alias=_names("REGISTRATION"))
+    jwt_algorithm: Literal["RS256", "ES256", "HS256"] = Field(
+        "RS256", validation_alias=_names("JWT_ALGORITHM")
+    )
+    jwt_key_file: Path | None = Field(None, validation_alias=_names("JWT_KEY_FILE"))
+    access_token_minutes: int = Field(10, ge=1, le=60, validation_alias=_names("ACCESS_TOKEN_MINUTES"))
+    refresh_token_days: int = Field(30, ge=1, le=365, validation_alias=_names("REFRESH_TOKEN_DAYS"))
+    invitation_days: int = Field(7, ge=1, le=90, validation_alias=_names("INVITATION_DAYS"))
+    tenant_grace_days: int = Field(30, ge=0, le=3650, validation_alias=_names("TENANT_GRACE_DAYS"))
+    password_threads: int = Field(2, ge=1, le=64, validation_alias=_names("PASSWORD_THREADS"))
+    password_queue: int = Field(64, ge=1, validation_alias=_names("PASSWORD_QUEUE"))
+    login_rate: str = Field("30/minute", validation_alias=_names("LOGIN_RATE"))
+    register_rate: str = Field("10/minute", validation_alias=_names("REGISTER_RATE"))
+    forgot_password_rate: str = Field("10/minute", validation_alias=_names("FORGOT_PASSWORD_RATE"))
+    account_tries_per_minute: int = Field(6, ge=1, validation_alias=_names("ACCOUNT_TRIES_PER_MINUTE"))
+    account_tries_burst: int = Field(10, ge=1, validation_alias=_names("ACCOUNT_TRIES_BURST"))
+
+
+class MailSettings(_Group):
+    """Where mail goes: `console://`, `file:///folder`, `smtp://`, `smtps://`; and whom it is from."""
+
+    url: SecretStr = Field(SecretStr("console://"), validation_alias=_names("MAIL_URL"))
+    sender: str = Field("Fanfold <fanfold@localhost>", validation_alias=_names("MAIL_FROM"))
 
 
 class FanOutSettings(_Group):
@@ -145,6 +190,8 @@ class Settings(_Group):
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
     security: SecuritySettings = Field(default_factory=SecuritySettings)
+    identity: IdentitySettings = Field(default_factory=IdentitySettings)
+    mail: MailSettings = Field(default_factory=MailSettings)
     fan_out: FanOutSettings = Field(default_factory=FanOutSettings)
     offload: OffloadSettings = Field(default_factory=OffloadSettings)
     usage: UsageSettings = Field(default_factory=UsageSettings)

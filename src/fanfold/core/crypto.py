@@ -41,6 +41,7 @@ class KeyRing:
                 f"FANFOLD_SECRET_KEYS needs at least one key of {MIN_SECRET_CHARACTERS} characters or more. "
                 "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
             )
+        self._secrets = list(secrets)
         self._digest_keys = [_derive(secret, b"digest") for secret in secrets]
         self._seals: dict[bytes, AESGCM] = {}
         for key in (_derive(secret, b"seal") for secret in secrets):
@@ -53,6 +54,10 @@ class KeyRing:
     def digests(self, value: str) -> list[bytes]:
         """Return the keyed digest of `value` under every key, newest first."""
         return [hmac.digest(key, value.encode(), "sha256") for key in self._digest_keys]
+
+    def derived(self, purpose: str) -> list[SecretStr]:
+        """Return a secret of its own for `purpose` from every key, newest first (256 bits as hexadecimal)."""
+        return [SecretStr(_derive(secret, purpose.encode()).hex()) for secret in self._secrets]
 
     def seal(self, secret: SecretStr, *, bound_to: str) -> bytes:
         """Encrypt `secret`; it opens only with the same `bound_to` (key id, nonce, ciphertext)."""

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.orm import DeclarativeBase, Session, SessionTransaction
 
 from fanfold.core.errors import NotReady
+from fanfold.core.roles import IDENTITY, OPERATOR
 
 SCHEMA = "fanfold"
 STATEMENT_TIMEOUT_S = 10.0
@@ -43,7 +44,7 @@ class Base(DeclarativeBase):
 
 
 class TenantSession(Session):
-    """A session whose every transaction is bound to one tenant, or to none, or to the operator's role."""
+    """A session whose every transaction is bound to one tenant, or to none, or to another role than the serving one."""
 
 
 @event.listens_for(TenantSession, "after_begin")
@@ -51,8 +52,8 @@ def _bind(session: Session, _transaction: SessionTransaction, connection: Connec
     # An event, not a dependency: it cannot be forgotten, and it holds for the transaction after a commit too.
     tenant_id = session.info.get("tenant_id")
     connection.exec_driver_sql("select set_config('app.tenant_id', $1, true)", (str(tenant_id or ""),))
-    if session.info.get("operator"):
-        connection.exec_driver_sql("set local role fanfold_operator")
+    if role := session.info.get("role"):
+        connection.exec_driver_sql(f"set local role {role}")
 
 
 class RoleTooStrong(Exception):
@@ -101,7 +102,7 @@ def _is_away(error: exc.DBAPIError) -> bool:
 
 
 class Database:
-    """The engine of one process. `session` is for one tenant, `operator_session` sees all tenants."""
+    """The engine of one process. `session` sees one tenant, `operator_session` all, `identity_session` people."""
 
     def __init__(
         self,
@@ -166,7 +167,14 @@ class Database:
     async def operator_session(self) -> AsyncIterator[AsyncSession]:
         """Open a session under the operator's role, which sees every tenant."""
         with _away_is_not_ready():
-            async with self._sessions(info={"operator": True}) as session:
+            async with self._sessions(info={"role": OPERATOR}) as session:
+                yield session
+
+    @asynccontextmanager
+    async def identity_session(self) -> AsyncIterator[AsyncSession]:
+        """Open a session under the identity role, which sees people and their sign-ins, and no tenant's own things."""
+        with _away_is_not_ready():
+            async with self._sessions(info={"role": IDENTITY}) as session:
                 yield session
 
     async def connect(self, **settings: Any) -> asyncpg.Connection:

@@ -1,5 +1,6 @@
 """The OpenAPI document: FastAPI's own, with how to authenticate and what problems look like."""
 
+from collections.abc import Collection
 from typing import Any
 
 from fastapi import FastAPI
@@ -38,18 +39,18 @@ _NOT_OURS = ("HTTPValidationError", "ValidationError")
 _METHODS = frozenset({"get", "post", "put", "patch", "delete"})
 
 
-def install_openapi(app: FastAPI) -> None:
-    """Let `app.openapi()` return the document, made once."""
+def install_openapi(app: FastAPI, *, public: Collection[str]) -> None:
+    """Let `app.openapi()` return the document, made once; `public` are the paths that need no credential."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _document(app)
+            app.openapi_schema = _document(app, public)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
+def _document(app: FastAPI, public: Collection[str]) -> dict[str, Any]:
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
@@ -59,8 +60,16 @@ def _document(app: FastAPI) -> dict[str, Any]:
         schemas.pop(name, None)
     schemas["Problem"] = PROBLEM
     components["securitySchemes"] = SECURITY_SCHEMES
-    for path in document["paths"].values():
-        for method, operation in path.items():
-            if method in _METHODS and "401" in operation["responses"]:
+    for path, operations in document["paths"].items():
+        for operation in (operations[method] for method in _METHODS & operations.keys()):
+            _drop_fastapis_refusal(operation["responses"])
+            if path not in public:
                 operation["security"] = [{name: []} for name in SECURITY_SCHEMES]
     return document
+
+
+def _drop_fastapis_refusal(responses: dict[str, Any]) -> None:
+    """Take away the 422 that FastAPI adds where a route declares none: routes of forms answer as OAuth has it."""
+    shown = responses.get("422", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    if shown.get("$ref") == "#/components/schemas/HTTPValidationError":
+        del responses["422"]

@@ -67,6 +67,14 @@ class JsonRequest(Request):
 class StrictRoute(APIRoute):
     """A route that reads bodies strictly and refuses query parameters it does not know."""
 
+    ignores_unknown_parameters = False
+
+    async def read(self, request: Request) -> Request:
+        """Return the request with its body read and decoded."""
+        read = JsonRequest(request.scope, request.receive)
+        await read.load(request.app.state.settings.server)
+        return read
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's handler behind our own reading."""
         handle = super().get_route_handler()
@@ -77,10 +85,9 @@ class StrictRoute(APIRoute):
 
         async def strict(request: Request) -> Response:
             if takes_body:
-                read = JsonRequest(request.scope, request.receive)
-                await read.load(request.app.state.settings.server)
-                request = read
-            _check_query(request, known)
+                request = await self.read(request)
+            if not self.ignores_unknown_parameters:
+                _check_query(request, known)
             return await handle(request)
 
         return strict

@@ -10,7 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fanfold.core.scram import scram_verifier
 
-APP, SYSTEM, OPERATOR = "fanfold_app", "fanfold_system", "fanfold_operator"
+APP, SYSTEM = "fanfold_app", "fanfold_system"
+# What the serving role becomes for the time of a transaction: who sees all tenants, and who sees all people.
+OPERATOR, IDENTITY = "fanfold_operator", "fanfold_identity"
 
 _ROUNDS = 20
 _REFUSED = {
@@ -83,7 +85,7 @@ async def ensure_roles(connection: AsyncConnection, login: Login) -> None:
 
 def missing_steps(found: _Found, login: Login) -> Iterator[Step]:
     """Yield what is missing, in the order in which it can be made."""
-    if login.name in {found.owner, SYSTEM, OPERATOR}:
+    if login.name in {found.owner, SYSTEM, OPERATOR, IDENTITY}:
         raise MigrationRefused(
             "FANFOLD_DATABASE_URL must name a login of its own, not the owner's nor a role of the product: row-level "
             f"security binds no owner. Use {APP}, or any other name; it is made where it is missing."
@@ -94,7 +96,7 @@ def missing_steps(found: _Found, login: Login) -> Iterator[Step]:
 
 
 def _missing_roles(found: _Found, login: Login) -> Iterator[Step]:
-    for name in dict.fromkeys((APP, SYSTEM, OPERATOR, login.name)):
+    for name in dict.fromkeys((APP, SYSTEM, OPERATOR, IDENTITY, login.name)):
         may_log_in = name == login.name
         if name not in found.roles:
             kind = "LOGIN" if may_log_in else "NOLOGIN"
@@ -103,7 +105,7 @@ def _missing_roles(found: _Found, login: Login) -> Iterator[Step]:
         wrong = [word for attribute, word in _UNWANTED.items() if found.roles[name][attribute]]
         if may_log_in and not found.roles[name]["rolcanlogin"]:
             wrong.append("LOGIN")
-        if name in {SYSTEM, OPERATOR} and found.roles[name]["rolcanlogin"]:
+        if name in {SYSTEM, OPERATOR, IDENTITY} and found.roles[name]["rolcanlogin"]:
             wrong.append("NOLOGIN")
         if wrong:
             yield _step(f"ALTER ROLE {quoted(name)} {' '.join(wrong)}")
@@ -111,7 +113,7 @@ def _missing_roles(found: _Found, login: Login) -> Iterator[Step]:
 
 def _missing_grants(found: _Found, login: Login) -> Iterator[Step]:
     # Policies look at inherited rights: who inherited one of these roles would see every tenant's rows.
-    wanted = [(OPERATOR, APP, False), (SYSTEM, found.owner, False)]
+    wanted = [(OPERATOR, APP, False), (IDENTITY, APP, False), (SYSTEM, found.owner, False)]
     if login.name != APP:
         wanted.append((APP, login.name, True))
     for role, member, inherits in wanted:
@@ -123,7 +125,7 @@ def _missing_grants(found: _Found, login: Login) -> Iterator[Step]:
             if inherit and not inherits:
                 yield _step(f"GRANT {role} TO {quoted(member)} {options} GRANTED BY {quoted(grantor)}")
     for role, member, grantor, *_ in found.grants:
-        if role == SYSTEM and member in {APP, OPERATOR, login.name}:
+        if role == SYSTEM and member in {APP, OPERATOR, IDENTITY, login.name}:
             yield _step(f"REVOKE {SYSTEM} FROM {quoted(member)} GRANTED BY {quoted(grantor)}")
 
 

@@ -16,6 +16,7 @@ from fanfold.core.dotenv import DotEnvUnreadable
 from fanfold.core.embedded_postgres import EmbeddedPostgresError
 from fanfold.core.errors import FanfoldError
 from fanfold.core.file_locks import HeldElsewhere
+from fanfold.core.jwt import UnfitKey
 from fanfold.core.roles import MigrationRefused
 
 _NOT_MIGRATED = {"3F000", "42P01"}  # invalid_schema_name, undefined_table
@@ -32,6 +33,7 @@ def explain(_error: BaseException) -> str | None:
 @explain.register(DotEnvUnreadable)
 @explain.register(RoleTooStrong)
 @explain.register(WeakSecret)
+@explain.register(UnfitKey)
 @explain.register(SealBroken)
 @explain.register(MigrationRefused)
 @explain.register(EmbeddedPostgresError)

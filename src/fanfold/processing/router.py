@@ -89,5 +89,5 @@ async def quote(
     """Say how the text would be cut and what it would cost at most. Calls nothing, bills nothing."""
     plan, _ = await processing.plan(tenant, body)
     async with database.session(tenant.id) as session:
-        remaining = await QuotaRepository(session, tenant.id).free(principal.key_id, quota.period_start)
+        remaining = await QuotaRepository(session, tenant.id).free(principal.api_key_id, quota.period_start)
     return Response(await encode_quote(plan, remaining), media_type=MEDIA_TYPE)

@@ -85,7 +85,7 @@ class ProcessingService:
                     request_id=request_id,
                     units=plan.units_reserved,
                     lease_s=request.deadline_s + LEASE_MARGIN_S,
-                    api_key_id=principal.key_id,
+                    api_key_id=principal.api_key_id,
                     period=quota.period,
                     claim=_claim(keyed) if keyed else None,
                 )

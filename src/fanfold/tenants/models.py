@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Text, func
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -32,10 +32,20 @@ class Plan(Base):
 
 
 class Tenant(Base):
-    """A customer: everything else belongs to one. `limit_overrides` holds the limits that differ from the plan's."""
+    """A customer: everything else belongs to one. `limit_overrides` holds the limits that differ from the plan's.
+
+    A deleted one can be brought back until `erase_at`; then its own things go, and its usage stays.
+    """
 
     __tablename__ = "tenants"
-    __table_args__ = (CheckConstraint("status in ('active', 'suspended')", name="status"),)
+    __table_args__ = (
+        CheckConstraint("status in ('active', 'suspended', 'deleted')", name="status"),
+        Index(
+            "tenants_erase_at_idx",
+            "erase_at",
+            postgresql_where=text("erase_at is not null and erased_at is null"),
+        ),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     slug: Mapped[str] = mapped_column(Text, unique=True)
@@ -45,3 +55,5 @@ class Tenant(Base):
     limit_overrides: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    erase_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    erased_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

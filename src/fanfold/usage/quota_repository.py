@@ -66,9 +66,10 @@ class QuotaRepository:
         which = {"tenant_id": self._tenant_id, "period_start": period_start}
         return [BudgetState(**row) for row in (await self._session.execute(_LIVE_BUDGETS, which)).mappings()]
 
-    async def free(self, api_key_id: UUID, period_start: date) -> int | None:
+    async def free(self, api_key_id: UUID | None, period_start: date) -> int | None:
         """Return what a request with this key may take now: of the quota, and of the key's budget. None: any number."""
-        quota, budget = await self.quota(period_start), await self.budget(api_key_id, period_start)
+        quota = await self.quota(period_start)
+        budget = await self.budget(api_key_id, period_start) if api_key_id else None
         bounds = [quota.remaining, budget.remaining if budget else None]
         return min((bound for bound in bounds if bound is not None), default=None)
 

@@ -1,0 +1,86 @@
+"""OAuth endpoints: a small form in, JSON out, refusals as RFC 6749 has them."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from starlette.responses import Response
+
+from fanfold.core.errors import FanfoldError, NotReady, Overloaded
+from fanfold.core.requests import StrictRoute
+from fanfold.oauth.errors import InvalidRequest, OAuthError, TemporarilyUnavailable
+
+MAX_FORM_BYTES = 16 * 1024
+MAX_FIELDS = 50
+FORM = "application/x-www-form-urlencoded"
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+class OAuthRoute(StrictRoute):
+    """Reads the form before FastAPI does: bounded, UTF-8, no parameter twice; answers every refusal as OAuth's."""
+
+    ignores_unknown_parameters = True
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return FastAPI's handler between our reading and our refusals."""
+        handle = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except OAuthError as error:
+                return refusal(error)
+            except RequestValidationError:
+                return refusal(InvalidRequest("A parameter is missing or too long."))
+            except (Overloaded, NotReady) as error:
+                return refusal(TemporarilyUnavailable(error.detail, headers=error.headers))
+            except FanfoldError as error:
+                if error.status not in {400, 413, 415, 422}:
+                    raise
+                return refusal(InvalidRequest(error.detail))
+
+        return guarded
+
+    async def read(self, request: Request) -> Request:
+        """Return the request with its form checked and read."""
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+            raise InvalidRequest(f"Send the parameters as {FORM}.")
+        body = bytearray()
+        async for part in request.stream():
+            body += part
+            if len(body) > MAX_FORM_BYTES:
+                raise InvalidRequest(
+                    f"The form is over {MAX_FORM_BYTES} bytes.", headers={"Connection": "close"}
+                )
+        _check(bytes(body))
+        return _Read(request, bytes(body))
+
+
+class _Read(Request):
+    """A request whose body was read already."""
+
+    def __init__(self, request: Request, body: bytes) -> None:
+        super().__init__(request.scope, request.receive)
+        self._body = body
+
+
+def _check(body: bytes) -> None:
+    try:
+        pairs = parse_qsl(
+            body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
+        )
+    except ValueError:
+        raise InvalidRequest("The form is not UTF-8, or has too many parameters.") from None
+    if any("\x00" in name or "\x00" in value for name, value in pairs):
+        raise InvalidRequest("A parameter holds NUL.")
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise InvalidRequest("A parameter is given twice.")
+
+
+def refusal(error: OAuthError) -> Response:
+    """Return a refusal as RFC 6749 has it."""
+    content = {"error": error.code, "error_description": error.description}
+    return Response(orjson.dumps(content), error.status, {**NO_STORE, **error.headers}, "application/json")

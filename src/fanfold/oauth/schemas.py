@@ -1,0 +1,52 @@
+"""OAuth forms and answers on the wire. Unknown parameters of a form are ignored (RFC 6749, section 3.2)."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_PASSWORD = 1024
+
+
+class TokenForm(BaseModel):
+    """A token request. Which members count depends on `grant_type`."""
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+    grant_type: str = Field(
+        default="password",
+        max_length=50,
+        description="`password` (also when missing), `refresh_token` or `client_credentials`.",
+    )
+    username: str = Field(default="", max_length=320, description="password: the mail address.")
+    password: str = Field(
+        default="", max_length=MAX_PASSWORD, repr=False, json_schema_extra={"format": "password"}
+    )
+    otp: str | None = Field(
+        default=None, max_length=10, repr=False, description="password: the code of the second factor."
+    )
+    tenant: str | None = Field(
+        default=None, max_length=63, description="Slug of the tenant to act for; else the oldest membership."
+    )
+    scope: str | None = Field(
+        default=None, max_length=500, description="Space-separated; else all that the role has."
+    )
+    refresh_token: str | None = Field(default=None, max_length=200, repr=False)
+    client_id: str | None = Field(default=None, max_length=100)
+    client_secret: str | None = Field(default=None, max_length=200, repr=False)
+
+
+class TokenAnswer(BaseModel):
+    """Tokens, shown once (RFC 6749, section 5.1)."""
+
+    access_token: str = Field(repr=False)
+    token_type: str = "bearer"  # noqa: S105 (the kind; no secret)
+    expires_in: int = Field(description="Seconds.")
+    refresh_token: str | None = Field(
+        default=None, repr=False, description="For `grant_type=refresh_token`; used once."
+    )
+    scope: str
+
+
+class ErrorAnswer(BaseModel):
+    """A refusal (RFC 6749, section 5.2)."""
+
+    error: str
+    error_description: str

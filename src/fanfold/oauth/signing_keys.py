@@ -1,0 +1,158 @@
+"""The ring of keys that sign access tokens: kept sealed in the database, the same for all processes."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from pydantic import SecretStr
+from sqlalchemy import func, or_, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fanfold.core.cache import FreshCache
+from fanfold.core.config import IdentitySettings
+from fanfold.core.crypto import KeyRing
+from fanfold.core.db import Database
+from fanfold.core.jwt import Algorithm, SigningKey, UnfitKey, new_private, signing_key
+from fanfold.core.secret_keys import new_key
+from fanfold.oauth.models import SigningKeyRecord
+
+RELOAD_S = 60.0
+UNKNOWN_KID_S = 1.0
+_LOCK = text("select pg_advisory_xact_lock(hashtextextended('signing_keys', 0))")
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """Keys by `kid`; the newest one of the wanted algorithm signs."""
+
+    signing: SigningKey
+    by_kid: Mapping[str, SigningKey] = field(repr=False)
+
+
+class SigningKeys:
+    """Read again every minute, and for a `kid` that is unknown here at once, but once a second at most."""
+
+    def __init__(self, database: Database, key_ring: KeyRing, settings: IdentitySettings) -> None:
+        self._database, self._key_ring, self._settings = database, key_ring, settings
+        self._rings: FreshCache[None, Ring] = FreshCache(ttl_s=RELOAD_S, max_entries=1)
+        self._newest: FreshCache[None, Ring] = FreshCache(ttl_s=UNKNOWN_KID_S, max_entries=1)
+
+    async def ensure(self) -> None:
+        """Make the first key, or take the one of `JWT_KEY_FILE` up; raises `UnfitKey`."""
+        given = await asyncio.to_thread(_given, self._settings)
+        async with self._database.identity_session() as session, session.begin():
+            await session.execute(_LOCK)
+            records = await _living(session)
+            known = {record.kid for record in records}
+            if given is not None and not known.intersection(self._kids(given)):
+                await self._add(session, given)
+            elif given is None and self._settings.jwt_algorithm not in {each.algorithm for each in records}:
+                await self._add(session, await _new(self._settings.jwt_algorithm))
+
+    async def rotate(self) -> str:
+        """Make a new key that signs from now on; those before it verify until the last token of theirs is over."""
+        made = await _new(self._settings.jwt_algorithm)
+        lifetime = timedelta(minutes=self._settings.access_token_minutes, seconds=2 * RELOAD_S)
+        async with self._database.identity_session() as session, session.begin():
+            await session.execute(_LOCK)
+            old = update(SigningKeyRecord).where(SigningKeyRecord.retired_at.is_(None))
+            await session.execute(old.values(retired_at=func.now() + lifetime))
+            return await self._add(session, made)
+
+    async def reseal(self) -> int:
+        """Seal every key with the newest secret key; returns how many."""
+        async with self._database.identity_session() as session, session.begin():
+            await session.execute(_LOCK)
+            records = await _living(session)
+            for record in records:
+                private = self._key_ring.unseal(record.private_sealed, bound_to=_bound_to(record.kid))
+                record.private_sealed = self._key_ring.seal(private, bound_to=_bound_to(record.kid))
+            return len(records)
+
+    async def signing(self) -> SigningKey:
+        """Return the key that signs now."""
+        return (await self._ring()).signing
+
+    async def find(self, kid: str) -> SigningKey | None:
+        """Return the key of a token, or None."""
+        if key := (await self._ring()).by_kid.get(kid):
+            return key
+        newest = await self._newest.get(None, self._load)
+        return newest.by_kid.get(kid) if newest else None
+
+    async def public(self) -> list[dict[str, Any]]:
+        """Return the public halves as JWKs, the newest first."""
+        keys = (await self._ring()).by_kid.values()
+        return [shown for key in keys if (shown := key.public_jwk())]
+
+    async def _ring(self) -> Ring:
+        ring = await self._rings.get(None, self._load)
+        if ring is None:
+            raise UnfitKey("The database has no key that signs tokens.")
+        return ring
+
+    async def _load(self) -> Ring:
+        async with self._database.identity_session() as session:
+            records = await _living(session)
+        keys = [self._key(record) for record in records]
+        fit = [key for key in keys if key.algorithm == self._settings.jwt_algorithm]
+        if not fit:
+            raise UnfitKey("The database has no key of FANFOLD_JWT_ALGORITHM: restart the server.")
+        return Ring(fit[0], {key.kid: key for key in keys})
+
+    def _key(self, record: SigningKeyRecord) -> SigningKey:
+        private = self._key_ring.unseal(record.private_sealed, bound_to=_bound_to(record.kid))
+        return signing_key(record.kid, cast("Algorithm", record.algorithm), private)
+
+    def _kids(self, key: SigningKey) -> list[str]:
+        # Keyed: the name of a weak secret must not be a way to guess it.
+        digests = self._key_ring.digests("kid:" + key.public.get_secret_value())
+        return [digest[:12].hex() for digest in digests]
+
+    async def _add(self, session: AsyncSession, key: SigningKey) -> str:
+        kid = self._kids(key)[0]
+        named = signing_key(kid, key.algorithm, key.private)
+        record = SigningKeyRecord(
+            kid=kid,
+            algorithm=key.algorithm,
+            private_sealed=self._key_ring.seal(key.private, bound_to=_bound_to(kid)),
+            public_jwk=named.public_jwk(),
+            created_at=await _now(session),
+        )
+        session.add(record)
+        await session.flush()
+        return kid
+
+
+def _bound_to(kid: str) -> str:
+    return f"signing_keys:{kid}"
+
+
+def _given(settings: IdentitySettings) -> SigningKey | None:
+    if settings.jwt_key_file is None:
+        return None
+    try:
+        content = settings.jwt_key_file.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        raise UnfitKey("FANFOLD_JWT_KEY_FILE cannot be read.") from None
+    return signing_key("given", settings.jwt_algorithm, SecretStr(content))
+
+
+async def _new(algorithm: Algorithm) -> SigningKey:
+    if algorithm == "HS256":
+        return signing_key("new", algorithm, SecretStr(new_key()))
+    return signing_key("new", algorithm, await asyncio.to_thread(new_private, algorithm))
+
+
+async def _living(session: AsyncSession) -> list[SigningKeyRecord]:
+    retired_at = SigningKeyRecord.retired_at
+    found = select(SigningKeyRecord).where(or_(retired_at.is_(None), retired_at > func.now()))
+    newest = (retired_at.is_not(None), SigningKeyRecord.created_at.desc(), SigningKeyRecord.kid)
+    return list(await session.scalars(found.order_by(*newest)))
+
+
+async def _now(session: AsyncSession) -> datetime:
+    now: datetime = (await session.execute(select(func.clock_timestamp()))).scalar_one()
+    return now

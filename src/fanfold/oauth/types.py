@@ -1,0 +1,15 @@
+"""The values of signing in."""
+
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """What a grant gives: shown once. `expires_in` is in seconds; a client gets no refresh token."""
+
+    access_token: SecretStr
+    expires_in: int
+    scope: str
+    refresh_token: SecretStr | None = None
