@@ -1,10 +1,11 @@
 -- A sign-in as it is now: null where it was ended, its user is inactive, has left the tenant, or its client is revoked.
+-- Without a second factor nobody is an operator.
 create function fanfold.authenticate_session(p_session uuid)
 returns table (user_id uuid, client_id uuid, role text, is_operator boolean, tenant_id uuid, tenant_slug text,
                tenant_status text, scopes text[], limits jsonb)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $f$
-    select s.user_id, s.client_id, m.role, coalesce(u.is_operator, false), s.tenant_id, t.slug, t.status, s.scopes,
-           to_jsonb(p) - 'code' || t.limit_overrides
+    select s.user_id, s.client_id, m.role, coalesce(u.is_operator and u.totp_sealed is not null, false),
+           s.tenant_id, t.slug, t.status, s.scopes, to_jsonb(p) - 'code' || t.limit_overrides
       from fanfold.sessions s
       left join fanfold.users u on u.id = s.user_id and u.is_active
       left join fanfold.oauth_clients c

@@ -80,6 +80,7 @@ def _create_people() -> None:
         _column("is_verified", sa.Boolean(), default="false"),
         _column("is_operator", sa.Boolean(), default="false"),
         _column("wanted_tenant", words, null=True),
+        _column("totp_wanted_sealed", sa.LargeBinary(), null=True),
         _column("totp_sealed", sa.LargeBinary(), null=True),
         _column("totp_step", sa.BigInteger(), null=True),
         _moment("password_changed_at", null=False),

@@ -11,7 +11,8 @@ from fanfold.oauth.models import RefreshToken, SignIn
 
 _RIGHTS = text(
     """
-    select s.user_id, s.client_id, m.role, coalesce(u.is_operator, false) as is_operator, s.tenant_id, s.scopes
+    select s.user_id, s.client_id, m.role, s.tenant_id, s.scopes,
+           coalesce(u.is_operator and u.totp_sealed is not null, false) as is_operator
       from fanfold.sessions s
       left join fanfold.users u on u.id = s.user_id
       left join fanfold.memberships m on m.tenant_id = s.tenant_id and m.user_id = s.user_id

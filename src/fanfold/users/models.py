@@ -14,7 +14,8 @@ _ROLES = "role in ('owner', 'admin', 'developer', 'viewer')"
 class User(Base):
     """A person. `email_key` is the address as it is compared; `wanted_tenant` is made once the address is verified.
 
-    `totp_step` is the newest step whose code was taken: no code counts twice (RFC 6238, section 5.2).
+    `totp_wanted_sealed` becomes `totp_sealed` with its first code. `totp_step` is the newest step whose code was taken:
+    no code counts twice (RFC 6238, section 5.2).
     """
 
     __tablename__ = "users"
@@ -29,6 +30,7 @@ class User(Base):
     is_operator: Mapped[bool] = mapped_column(server_default="false")
     is_superuser: Mapped[bool] = synonym("is_operator")  # the name that fastapi-users has for it
     wanted_tenant: Mapped[str | None] = mapped_column(Text)
+    totp_wanted_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
     totp_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
     totp_step: Mapped[int | None] = mapped_column(BigInteger)
     password_changed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
