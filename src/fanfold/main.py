@@ -39,6 +39,7 @@ from fanfold.core.telemetry.metrics import Metrics
 from fanfold.core.telemetry.middleware import TelemetryMiddleware
 from fanfold.core.telemetry.workers import is_worker
 from fanfold.limits.router import router as limits_router
+from fanfold.members.tenants_router import router as tenants_router
 from fanfold.oauth.router import router as oauth_router
 from fanfold.operation import is_operator, observed, readiness_checks
 from fanfold.processing.router import router as processing_router
@@ -67,6 +68,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     admin_outcomes_router,
     oauth_router,
     me_router,
+    tenants_router,
     problems_router,
     aliases_router,
 )

@@ -105,6 +105,7 @@ class Party:
         lapsed = await product.lapse(tenant)
         ids = await object_ids(tenant) | await operators_ids(operator, tenant)
         person = await product.signed_in(tenant)
+        await product.person(tenant)  # another owner, so that neither is the last
         return cls(tenant, person, operator, ids | {"request_id": str(lapsed.request_id)})
 
     async def rested(self, product: Product) -> "Party":
