@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanfold.api_keys.keys import ALPHABET, is_well_formed, issue
+from fanfold.api_keys.keys import is_well_formed, issue
 
 
 def test_an_issued_key_has_the_contract_s_form():
@@ -19,15 +19,6 @@ def test_keys_are_never_alike_and_never_shown_by_accident():
     keys = [issue() for _ in range(1000)]
     assert len({key.key.get_secret_value() for key in keys}) == len({key.public_id for key in keys}) == 1000
     assert keys[0].key.get_secret_value() not in repr(keys[0])
-
-
-@given(st.data())
-def test_any_single_edit_breaks_the_checksum(data):
-    key = issue().key.get_secret_value()
-    at = data.draw(st.integers(0, len(key) - 1))
-    letter = data.draw(st.sampled_from(ALPHABET + "_"))
-    edited = key[:at] + letter + key[at + 1 :]
-    assert is_well_formed(edited) == (edited == key)
 
 
 @given(st.text())

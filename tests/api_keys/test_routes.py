@@ -164,7 +164,7 @@ class TestLimits:
 async def test_a_plan_s_period_is_what_a_key_s_principal_carries(product):
     tenant = await product.tenant()
     key = (await make(tenant, max_concurrent_requests=7)).json()["key"]
-    [authenticator] = product.app.state.authenticators
+    authenticator, *_ = product.app.state.authenticators
     principal = await authenticator.authenticate(key)
     assert (principal.tenant.period, principal.max_concurrent_requests) == (Period.MONTH, 7)
 

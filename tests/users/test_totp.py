@@ -51,7 +51,7 @@ class Desk:
 
     async def user(self) -> User:
         async with self.product.app.state.database.identity_session() as session:
-            user = await session.scalar(select(User).where(User.id == self.user_id))
+            user: User | None = await session.scalar(select(User).where(User.id == self.user_id))
             assert user is not None
             return user
 

@@ -4,6 +4,7 @@ A typed prefix lets secret scanners find a leaked key, and the checksum lets the
 without a query (the form of GitHub's tokens, April 2021).
 """
 
+import re
 import secrets
 import string
 import zlib
@@ -16,7 +17,9 @@ ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 PUBLIC_ID_LENGTH = 12
 SECRET_LENGTH = 32  # 190 bits: no slow hash is needed for a key that nobody chose.
 CHECKSUM_LENGTH = 6
-_PARTS = 5
+_FORM = re.compile(
+    rf"({PREFIX}_[0-9A-Za-z]{{{PUBLIC_ID_LENGTH}}}_[0-9A-Za-z]{{{SECRET_LENGTH}}})_([0-9A-Za-z]{{{CHECKSUM_LENGTH}}})"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,5 @@ def issue() -> IssuedKey:
 
 def is_well_formed(credential: str) -> bool:
     """Whether `credential` has the form and the checksum of a key; says nothing of whether it holds."""
-    if not credential.isascii() or not credential.startswith(PREFIX + "_"):
-        return False
-    parts = credential.split("_")
-    body, _, checksum = credential.rpartition("_")
-    return len(parts) == _PARTS and secrets.compare_digest(checksum, _checksum(body))
+    found = _FORM.fullmatch(credential)
+    return found is not None and secrets.compare_digest(found[2], _checksum(found[1]))
