@@ -24,6 +24,7 @@ from fanfold.auth.holders import holders_of
 from fanfold.auth.middleware import AuthenticationMiddleware
 from fanfold.auth.routes import RouteTable
 from fanfold.core.config import Settings
+from fanfold.core.cors import CorsMiddleware
 from fanfold.core.documentation import mount_documentation
 from fanfold.core.dotenv import DotEnvUnreadable
 from fanfold.core.drain import Drain, DrainMiddleware
@@ -31,6 +32,7 @@ from fanfold.core.health import health_router
 from fanfold.core.openapi import install_openapi
 from fanfold.core.problems import install_problem_handlers
 from fanfold.core.problems import router as problems_router
+from fanfold.core.security_headers import SecurityHeadersMiddleware
 from fanfold.core.startup import StartupErrors, explain
 from fanfold.core.stopping import stopping_gently
 from fanfold.core.telemetry.exposition import Exposition, metrics_router
@@ -38,6 +40,7 @@ from fanfold.core.telemetry.logging import configure_logging
 from fanfold.core.telemetry.metrics import Metrics
 from fanfold.core.telemetry.middleware import TelemetryMiddleware
 from fanfold.core.telemetry.workers import is_worker
+from fanfold.core.trusted_hosts import TrustedHostMiddleware
 from fanfold.limits.router import router as limits_router
 from fanfold.members.tenants_router import router as tenants_router
 from fanfold.oauth.router import router as oauth_router
@@ -144,15 +147,21 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
 
 def _middleware(settings: Settings, metrics: Metrics, drain: Drain) -> list[Middleware]:
     """Return what a request passes through, the outermost first."""
+    server = settings.server
+    # Outside authentication and limits, so that a browser may read a 401 and a 429 too.
+    cors = Middleware(CorsMiddleware, origins=server.cors_origins, credentials=server.cors_credentials)
     return [
         Middleware(StartupErrors),
+        Middleware(SecurityHeadersMiddleware, https=server.own_url.startswith("https://")),
         Middleware(TelemetryMiddleware, metrics=metrics),
+        Middleware(TrustedHostMiddleware, allowed=server.allowed_hosts),
+        *([cors] if server.cors_origins else []),
         Middleware(DrainMiddleware, drain=drain),
         Middleware(AuthenticationMiddleware),
         Middleware(
             RateLimitMiddleware,
             store_of=lambda scope: scope["app"].state.rate_limit_store,
-            buckets_of=buckets_of(settings.server.trusted_proxies),
+            buckets_of=buckets_of(server.trusted_proxies),
             on_refusal=partial(metrics.count, "fanfold_rate_limited_total"),
         ),
         Middleware(

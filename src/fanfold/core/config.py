@@ -8,10 +8,11 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, Field, SecretStr, field_validator
+from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from fanfold.core.dotenv import DotEnv
+from fanfold.core.hosts import ANY, host_pattern, origin
 
 IPNetwork = IPv4Network | IPv6Network
 
@@ -88,6 +89,25 @@ class ServerSettings(_Group):
     _commas = field_validator("trusted_proxies", "allowed_hosts", "cors_origins", mode="before")(
         _split_commas
     )
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, value: list[str]) -> list[str]:
+        return [host_pattern(each) for each in value]
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: list[str]) -> list[str]:
+        return [origin(each) for each in value]
+
+    @field_validator("cors_credentials")
+    @classmethod
+    def _are_for_named_origins(cls, value: bool, others: ValidationInfo) -> bool:  # noqa: FBT001 (pydantic's call)
+        if value and ANY in others.data.get("cors_origins", ()):
+            raise ValueError(
+                "true goes with named origins alone: any web page could act for whoever reads it"
+            )
+        return value
 
     @property
     def own_url(self) -> str:

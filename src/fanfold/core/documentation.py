@@ -23,12 +23,7 @@ POLICY = (
     "font-src 'self' data:; connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
-_SHARED = {"X-Content-Type-Options": "nosniff", "Cache-Control": "public, max-age=3600"}
+_SHARED = {"Cache-Control": "public, max-age=3600"}
 
 _HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -83,7 +78,7 @@ def mount_documentation(app: FastAPI, settings: Settings) -> None:
 
 def _page(content: str) -> Callable[[], Awaitable[HTMLResponse]]:
     async def page() -> HTMLResponse:
-        return HTMLResponse(content, headers=HEADERS)
+        return HTMLResponse(content, headers={"Content-Security-Policy": POLICY})
 
     return page
 

@@ -155,6 +155,8 @@ _LIST = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Problems<
 <body style="font-family:system-ui;max-width:40em;margin:4em auto;line-height:1.5">
 <h1>Problems</h1><ul>{rows}</ul></body></html>"""
 
+_STYLED = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
+
 router = APIRouter(tags=["Operation"], include_in_schema=False)
 
 
@@ -165,7 +167,7 @@ async def problem_list() -> HTMLResponse:
         f'<li><a href="problems/{code}">{code}</a>, HTTP status {error.status}: {error.title}</li>'
         for code, error in sorted(_catalogue().items(), key=lambda item: (item[1].status, item[0]))
     ]
-    return HTMLResponse(_LIST.format(rows="".join(rows)))
+    return HTMLResponse(_LIST.format(rows="".join(rows)), headers=_STYLED)
 
 
 @router.get("/problems/{code}")
@@ -175,6 +177,7 @@ async def problem_page(code: str) -> HTMLResponse:
     if error is None:
         raise NotFound("There is no such problem. `GET /problems` lists them.")
     meaning = (error.__doc__ or "").split("\n\n")[0]
-    return HTMLResponse(
-        _PAGE.format(title=error.title, code=code, status=error.status, meaning=meaning, advice=error.advice)
+    page = _PAGE.format(
+        title=error.title, code=code, status=error.status, meaning=meaning, advice=error.advice
     )
+    return HTMLResponse(page, headers=_STYLED)

@@ -53,8 +53,9 @@ def _not_valid(error: ValidationError) -> str:
     problems: dict[str, list[str]] = {}
     for each in error.errors(include_input=False, include_url=False):
         reasons = problems.setdefault(_what(each["loc"]), [])
-        if each["msg"] not in reasons:
-            reasons.append(each["msg"])
+        reason = each["msg"].removeprefix("Value error, ")
+        if reason not in reasons:
+            reasons.append(reason)
     said = "; ".join(f"{what}: {', or '.join(reasons)}" for what, reasons in problems.items())
     return f"Not valid: {said}."
 
