@@ -19,6 +19,8 @@ from fanfold.fanout.service import FanOut
 from fanfold.fanout.splitters.tokens import load as load_vocabulary
 from fanfold.fanout.transports.registry import transport
 from fanfold.idempotency.purge import Purge
+from fanfold.mail.base import Mailer
+from fanfold.mail.opening import open_mailer
 from fanfold.oauth.authenticator import TokenAuthenticator
 from fanfold.oauth.signing_keys import SigningKeys
 from fanfold.oauth.tokens import AccessTokens
@@ -49,6 +51,7 @@ class Resources:
     sweeper: Sweeper
     relay: Relay
     quota_warnings: QuotaWarnings
+    mailer: Mailer
     upkeep: Upkeep
     rate_limit_store: RateLimitStore
     background: Background
@@ -128,7 +131,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         )
         ledger = await stack.enter_async_context(Ledger(database.connect))
         sweeper = Sweeper(database.connect)
-        quota_warnings = QuotaWarnings()
+        quota_warnings, mailer = QuotaWarnings(), open_mailer(settings.mail)
         relay = Relay(database.connect, {QUOTA_WARNING: quota_warnings})
         upkeep = Upkeep(database.connect, retention_months=settings.usage.retention_months)
         await stack.enter_async_context(_looping(sweeper, relay, upkeep, Purge(database)))
@@ -155,6 +158,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             sweeper=sweeper,
             relay=relay,
             quota_warnings=quota_warnings,
+            mailer=mailer,
             upkeep=upkeep,
             rate_limit_store=rate_limit_store,
             background=background,

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from fanfold.core.dotenv import DotEnv
 from fanfold.core.hosts import ANY, host_pattern, origin
+from fanfold.core.mail_urls import parse_mail_url, parse_sender
 
 IPNetwork = IPv4Network | IPv6Network
 
@@ -152,6 +153,18 @@ class MailSettings(_Group):
 
     url: SecretStr = Field(SecretStr("console://"), validation_alias=_names("MAIL_URL"))
     sender: str = Field("Fanfold <fanfold@localhost>", validation_alias=_names("MAIL_FROM"))
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_mail_url(cls, value: SecretStr) -> SecretStr:
+        parse_mail_url(value.get_secret_value())
+        return value
+
+    @field_validator("sender")
+    @classmethod
+    def _is_a_sender(cls, value: str) -> str:
+        parse_sender(value)
+        return value
 
 
 class FanOutSettings(_Group):

@@ -17,7 +17,7 @@ class Mail:
 
 
 class Mailer(Protocol):
-    """Sends mails; raises where one could not be handed on, and is then asked again later."""
+    """Sends mails; raises where one could not be handed on yet, and is then asked again later."""
 
     async def send(self, mail: Mail) -> None:
         """Hand `mail` on."""

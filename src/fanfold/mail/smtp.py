@@ -1,0 +1,61 @@
+"""Mail by SMTP: TLS from the first byte (smtps), or STARTTLS before anything is said (smtp)."""
+
+import asyncio
+from email.headerregistry import Address
+
+from aiosmtplib import SMTP, SMTPDataError, SMTPRecipientsRefused
+
+from fanfold.core.mail_urls import MailUrl
+from fanfold.core.telemetry.logging import get_logger
+from fanfold.mail.base import Mail
+from fanfold.mail.message import compose
+
+# Within the time that the outbox gives a handler: it is this refusal that is logged, not its cancellation.
+DEADLINE_S = 20.0
+_PERMANENT = 500
+
+_log = get_logger("fanfold.mail")
+
+
+class SmtpMailer:
+    """Hands a mail to a server on a connection of its own.
+
+    To a server that is not on this machine nothing is said without TLS. What the server refuses for good (5xx for the
+    mailbox or the mail, RFC 5321, 4.2.1) is logged and not tried again; all else is raised: OSError, TimeoutError,
+    `aiosmtplib.SMTPException`.
+    """
+
+    def __init__(self, url: MailUrl, sender: Address, *, deadline_s: float = DEADLINE_S) -> None:
+        self._url, self._sender, self._deadline_s = url, sender, deadline_s
+
+    async def send(self, mail: Mail) -> None:
+        """Hand `mail` on within the deadline."""
+        message = compose(mail, self._sender)
+        async with asyncio.timeout(self._deadline_s):
+            try:
+                async with self._connection() as connection:
+                    await connection.send_message(message)
+            except (SMTPRecipientsRefused, SMTPDataError) as error:
+                code = _code(error)
+                if code < _PERMANENT:
+                    raise
+                _log.error("A mail is refused for good.", message_id=mail.id, status=code)
+
+    def _connection(self) -> SMTP:
+        url, is_tls = self._url, self._url.scheme == "smtps"
+        return SMTP(
+            hostname=url.host,
+            port=url.port,
+            username=url.user,
+            password=url.password.get_secret_value() if url.password else None,
+            local_hostname=self._sender.domain,
+            use_tls=is_tls,
+            start_tls=not is_tls and not url.is_loopback,
+            timeout=self._deadline_s,
+        )
+
+
+def _code(error: SMTPRecipientsRefused | SMTPDataError) -> int:
+    if isinstance(error, SMTPDataError):
+        return error.code
+    return min(each.code for each in error.recipients)
