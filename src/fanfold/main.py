@@ -42,6 +42,8 @@ from fanfold.core.telemetry.middleware import TelemetryMiddleware
 from fanfold.core.telemetry.workers import is_worker
 from fanfold.core.trusted_hosts import TrustedHostMiddleware
 from fanfold.limits.router import router as limits_router
+from fanfold.members.router import router as members_router
+from fanfold.members.tenant_router import router as tenant_router
 from fanfold.members.tenants_router import router as tenants_router
 from fanfold.oauth.router import router as oauth_router
 from fanfold.operation import is_operator, observed, readiness_checks
@@ -72,6 +74,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     oauth_router,
     me_router,
     tenants_router,
+    tenant_router,
+    members_router,
     problems_router,
     aliases_router,
 )

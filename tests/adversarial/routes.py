@@ -9,7 +9,7 @@ import httpx
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
-from fanfold.auth.principal import Scope
+from fanfold.auth.principal import Role, Scope
 from fanfold.auth.requirements import Requirement
 from fanfold.auth.routes import RouteTable
 from fanfold.main import PUBLIC_PATHS
@@ -62,7 +62,7 @@ def body_routes(app: FastAPI) -> list[Route]:
     return [route for route in routes_of(app) if route.takes_body]
 
 
-async def object_ids(owner: TenantClient) -> dict[str, str]:
+async def object_ids(product: Product, owner: TenantClient) -> dict[str, str]:
     """Return an id of the owner's for each parameter there is in a path; a new parameter needs a line here."""
     upstream = await owner.upstream("https://upstream.example/one")
     name = f"key {secrets.token_hex(8)}"
@@ -75,6 +75,7 @@ async def object_ids(owner: TenantClient) -> dict[str, str]:
         "upstream_id": upstream["id"],
         "price_id": price.json()["id"],
         "key_id": key.json()["id"],
+        "user_id": str((await product.person(owner, Role.VIEWER)).id),
         "tenant_id": str(owner.id),
     }
 
@@ -103,7 +104,7 @@ class Party:
             await product.operator(),
         )
         lapsed = await product.lapse(tenant)
-        ids = await object_ids(tenant) | await operators_ids(operator, tenant)
+        ids = await object_ids(product, tenant) | await operators_ids(operator, tenant)
         person = await product.signed_in(tenant)
         await product.person(tenant)  # another owner, so that neither is the last
         return cls(tenant, person, operator, ids | {"request_id": str(lapsed.request_id)})

@@ -35,7 +35,7 @@ def _body(arena, route: Route):
 
 async def test_every_route_with_an_id_answers_for_another_s_object_as_for_none(arena):
     owner, thief = await arena.tenant(), await arena.tenant()
-    ids = await object_ids(owner)
+    ids = await object_ids(arena, owner)
     routes = _tenant_routes_with_an_id(arena)
     assert len(routes) >= 6
     for route in routes:
@@ -52,13 +52,13 @@ async def test_every_route_with_an_id_answers_for_another_s_object_as_for_none(a
         answer = await owner.http.request(route.method, route.url(**ids), **_body(arena, route))
         assert answer.is_success, f"{route}: {answer.text}"
         if route.method == "DELETE":
-            ids |= await object_ids(owner)
+            ids |= await object_ids(arena, owner)
 
 
 async def test_a_body_that_is_refused_is_refused_the_same_for_another_s_object(arena):
     """A 409 or 422 that depends on the object would tell that there is one."""
     owner, thief = await arena.tenant(), await arena.tenant()
-    ids = await object_ids(owner)
+    ids = await object_ids(arena, owner)
     upstream = (await owner.http.get(f"/v1/upstreams/{ids['upstream_id']}")).json()
     await owner.http.delete(f"/v1/api-keys/{ids['key_id']}")  # a revoked key is a 409 for its owner
     bodies = [
@@ -79,8 +79,8 @@ async def test_lists_hold_nothing_of_another_tenant(arena):
     owner, thief = await arena.tenant(), await arena.tenant()
     await owner.upstream(arena.zoo.url("ok"), slug="secret-upstream")
     await owner.process("a text of the owner's")
-    ids = await object_ids(owner)
-    mine = await object_ids(thief)
+    ids = await object_ids(arena, owner)
+    mine = await object_ids(arena, thief)
     lists = [route for route in _tenant_routes(arena) if route.method == "GET" and not route.parameters]
     assert len(lists) >= 3
     for route in lists:

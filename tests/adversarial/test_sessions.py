@@ -43,7 +43,7 @@ _SEEN = text("select array_agg(distinct tenant_id) from fanfold.upstreams")
 
 async def _with_a_row_in_every_table(product: Product) -> TenantClient:
     tenant = await product.tenant()
-    await object_ids(tenant)
+    await object_ids(product, tenant)
     await product.lapse(tenant)
     prepaid = {"units": 1, "kind": "prepaid", "reason": "one row"}
     granted = await (await product.operator()).post(f"/v1/admin/tenants/{tenant.id}/grants", json=prepaid)
@@ -85,8 +85,8 @@ async def test_without_a_tenant_no_row_and_with_one_its_own_alone_in_every_table
 
 async def test_a_row_of_another_tenant_is_neither_written_nor_moved_there(arena):
     owner, other = await arena.tenant(), await arena.tenant()
-    ids = await object_ids(owner)
-    await object_ids(other)
+    ids = await object_ids(arena, owner)
+    await object_ids(arena, other)
     database: Database = arena.app.state.database
     for statement in (
         "update fanfold.upstreams set tenant_id = :other",

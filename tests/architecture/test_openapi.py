@@ -180,9 +180,14 @@ async def _do_all(party: Party, document: dict[str, Any]) -> Iterator[tuple[Oper
         url = operation.path.format(**party.ids)
         body = operation.said.get("requestBody")
         for example in _examples(body, document) if body else [None]:
-            more = {} if example is None else {"json": example}
+            more: dict[str, Any] = {} if example is None else {"json": example}
+            more |= {"params": {"confirm": party.tenant.slug}} if "confirm" in _required(operation) else {}
             done.append((operation, await client.request(operation.method, url, **more)))
     return iter(done)
+
+
+def _required(operation: Operation) -> set[str]:
+    return {p["name"] for p in operation.said.get("parameters", ()) if p["in"] == "query" and p["required"]}
 
 
 def _value(answer: httpx.Response) -> Any:

@@ -88,13 +88,13 @@ async def override_tenant_limits(
     return _read(await tenants.override_limits(tenant_id, wanted))
 
 
-@router.post("/{tenant_id}/suspend", responses=problem_responses(404))
+@router.post("/{tenant_id}/suspend", responses=problem_responses(404, 409))
 async def suspend_tenant(tenant_id: UUID, tenants: TenantServiceDep) -> TenantRead:
     """Suspend a tenant: 403 on every process within 2 s; what runs is finished and settled."""
     return _read(await tenants.suspend(tenant_id))
 
 
-@router.post("/{tenant_id}/resume", responses=problem_responses(404))
+@router.post("/{tenant_id}/resume", responses=problem_responses(404, 409))
 async def resume_tenant(tenant_id: UUID, tenants: TenantServiceDep) -> TenantRead:
-    """Let a suspended tenant in again."""
+    """Let a suspended tenant in again, or bring back a deleted one that is not erased yet."""
     return _read(await tenants.resume(tenant_id))

@@ -51,9 +51,14 @@ class PrincipalTenant:
 
     id: UUID
     slug: str
-    is_active: bool
+    status: str
     limits: Limits
     period: Period
+
+    @property
+    def is_active(self) -> bool:
+        """Whether its requests are let in: it is neither suspended nor deleted."""
+        return self.status == "active"
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
@@ -61,7 +66,7 @@ class PrincipalTenant:
         return cls(
             id=row["tenant_id"],
             slug=row["tenant_slug"],
-            is_active=row["tenant_status"] == "active",
+            status=row["tenant_status"],
             limits=Limits.of(row["limits"], {}),
             period=Period(row["limits"]["period"]),
         )

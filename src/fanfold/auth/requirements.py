@@ -10,6 +10,7 @@ from fanfold.auth.principal import Principal, PrincipalKind, Scope
 from fanfold.core.errors import InsufficientScope, NotAuthenticated, TenantSuspended
 
 _INSUFFICIENT = {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
+_REFUSED = {"deleted": "The tenant is deleted. Until it is erased, an operator can bring it back."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Requirement:
                 headers=_INSUFFICIENT,
             )
         if not principal.tenant.is_active:
-            raise TenantSuspended("The tenant is suspended.")
+            raise TenantSuspended(_REFUSED.get(principal.tenant.status, "The tenant is suspended."))
 
     async def __call__(self, request: Request) -> Principal:
         """Return the request's principal; the middleware has already refused those who may not."""

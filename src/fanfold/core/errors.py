@@ -62,7 +62,7 @@ class InsufficientScope(FanfoldError):
 
 
 class TenantSuspended(FanfoldError):
-    """The tenant is suspended; only an operator can resume it."""
+    """The tenant is suspended, or deleted and not erased yet; only an operator can resume it."""
 
     status, code, title = 403, "tenant-suspended", "Tenant suspended"
     advice = "Ask the operator of this server to resume the tenant."

@@ -1,11 +1,14 @@
 """Tenants as their members see them, on the wire."""
 
 import datetime as dt
+from typing import Literal
 from uuid import UUID
 
 from pydantic import Field
 
 from fanfold.core.schemas import Name, ReadModel, Slug, StrictModel, with_example
+
+MemberRole = Literal["viewer", "developer", "admin", "owner"]
 
 
 class TenantFound(StrictModel):
@@ -34,3 +37,21 @@ class OwnTenantRead(ReadModel):
     status: str = Field(description="`active`, `suspended` or `deleted`.")
     plan: str
     created_at: dt.datetime
+
+
+class MemberUpdate(StrictModel):
+    """A member's new role."""
+
+    model_config = with_example(role="developer")
+
+    role: MemberRole = Field(description="At most your own.")
+
+
+class MemberRead(ReadModel):
+    """A person of the tenant."""
+
+    user_id: UUID
+    email: str
+    name: str
+    role: MemberRole
+    joined_at: dt.datetime

@@ -31,7 +31,7 @@ def _limit(name: str, **default: Any) -> Any:
     return Field(description=_LIMITS[name], **default)
 
 
-TenantStatus = Literal["active", "suspended"]
+TenantStatus = Literal["active", "suspended", "deleted"]
 
 
 class LimitsRead(ReadModel):

@@ -25,7 +25,7 @@ class TenantFilter:
 
 
 class TenantService:
-    """Creates, changes, suspends and resumes tenants. Changes hold in every process within 2 s."""
+    """Creates, changes, suspends, resumes and deletes tenants. Changes hold in every process within 2 s."""
 
     def __init__(self, tenants: TenantRepository) -> None:
         self._tenants = tenants
@@ -74,15 +74,26 @@ class TenantService:
 
     async def suspend(self, tenant_id: UUID) -> tuple[Tenant, Limits]:
         """Refuse the tenant's requests with 403; what runs already is finished and settled."""
-        return await self._set_status(tenant_id, "suspended")
+        tenant = await self._find(tenant_id)
+        if tenant.status == "deleted":
+            raise Conflict("The tenant is deleted. Resume it first.")
+        tenant.status = "suspended"
+        return await self._touched(tenant)
 
     async def resume(self, tenant_id: UUID) -> tuple[Tenant, Limits]:
-        """Let the tenant in again."""
-        return await self._set_status(tenant_id, "active")
-
-    async def _set_status(self, tenant_id: UUID, status: str) -> tuple[Tenant, Limits]:
+        """Let the tenant in again; of a deleted one nothing is lost until it is erased, then it is a 409."""
         tenant = await self._find(tenant_id)
-        tenant.status = status
+        if tenant.erased_at is not None:
+            raise Conflict("The tenant is erased: there is nothing to bring back.")
+        tenant.status, tenant.erase_at = "active", None
+        return await self._touched(tenant)
+
+    async def delete(self, tenant_id: UUID, *, grace: dt.timedelta) -> tuple[Tenant, Limits]:
+        """Refuse all that the tenant asks, and have it erased after `grace`. Deleting twice is the same as once."""
+        tenant = await self._find(tenant_id)
+        if tenant.status == "deleted":
+            return await self._with_limits(tenant)
+        tenant.status, tenant.erase_at = "deleted", dt.datetime.now(dt.UTC) + grace
         return await self._touched(tenant)
 
     async def _touched(self, tenant: Tenant) -> tuple[Tenant, Limits]:
