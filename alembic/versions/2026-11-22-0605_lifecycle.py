@@ -18,6 +18,7 @@ depends_on: None = None
 SQL = Path(__file__).parents[1] / "sql"
 AUTHENTICATE = "fanfold.authenticate(bytea[])"
 SESSION = "fanfold.authenticate_session(uuid)"
+KEYS_USED = "fanfold.api_keys_used(uuid[], uuid[], timestamptz[])"
 # As 0004 left it.
 BEFORE = """
 create function fanfold.authenticate(p_digests bytea[])
@@ -75,12 +76,21 @@ def upgrade() -> None:
         postgresql_where=sa.text("previous_digest is not null"),
     )  # fmt: skip
     op.execute(f"drop function {AUTHENTICATE}")
-    for name, function in (("authenticate", AUTHENTICATE), ("authenticate_session", SESSION)):
+    # When a key was used last is written by a function of the system role's, for keys of all tenants at once.
+    op.execute("drop policy system on fanfold.api_keys")
+    op.execute("create policy system on fanfold.api_keys to fanfold_system using (true) with check (true)")
+    op.execute("grant update on fanfold.api_keys to fanfold_system")
+    functions = {"authenticate": AUTHENTICATE, "authenticate_session": SESSION, "api_keys_used": KEYS_USED}
+    for name, function in functions.items():
         _run_file(name)
         _give_to_system(function)
 
 
 def downgrade() -> None:
+    op.execute(f"drop function {KEYS_USED}")
+    op.execute("revoke update on fanfold.api_keys from fanfold_system")
+    op.execute("drop policy system on fanfold.api_keys")
+    op.execute("create policy system on fanfold.api_keys for select to fanfold_system using (true)")
     op.execute(f"drop function {SESSION}")
     op.execute(f"drop function {AUTHENTICATE}")
     op.execute(BEFORE)

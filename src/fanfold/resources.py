@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from fanfold.api_keys.authenticator import KeyAuthenticator
+from fanfold.api_keys.last_use import LastUse
 from fanfold.core.background import Background
 from fanfold.core.config import Settings
 from fanfold.core.crypto import KeyRing
@@ -97,7 +98,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def _looping(*loops: Sweeper | Relay | Upkeep | Purge) -> AsyncIterator[None]:
+async def _looping(*loops: Sweeper | Relay | Upkeep | Purge | LastUse) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(loop.run()) for loop in loops]
         yield
@@ -134,7 +135,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         quota_warnings, mailer = QuotaWarnings(), open_mailer(settings.mail)
         relay = Relay(database.connect, {QUOTA_WARNING: quota_warnings})
         upkeep = Upkeep(database.connect, retention_months=settings.usage.retention_months)
-        await stack.enter_async_context(_looping(sweeper, relay, upkeep, Purge(database)))
+        last_use = LastUse(database)
+        await stack.enter_async_context(_looping(sweeper, relay, upkeep, Purge(database), last_use))
         concurrency = await stack.enter_async_context(
             ConcurrencyLimiter(database.connect, workers=_workers(settings))
         )
@@ -168,7 +170,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             signing_keys=signing_keys,
             access_tokens=AccessTokens(signing_keys, issuer=issuer, minutes=identity.access_token_minutes),
             authenticators=(
-                KeyAuthenticator(database, key_ring),
+                KeyAuthenticator(database, key_ring, on_use=last_use.note),
                 TokenAuthenticator(database, signing_keys, issuer=issuer),
             ),
         )

@@ -1,6 +1,7 @@
 """API keys as credentials: checksum, then digest, then at most one look-up a second."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import text
@@ -28,8 +29,10 @@ _AUTHENTICATE = text(
 class KeyAuthenticator:
     """Judges API keys of tenants and of operators."""
 
-    def __init__(self, database: Database, key_ring: KeyRing) -> None:
-        self._database, self._key_ring = database, key_ring
+    def __init__(
+        self, database: Database, key_ring: KeyRing, *, on_use: Callable[[Principal], None] | None = None
+    ) -> None:
+        self._database, self._key_ring, self._on_use = database, key_ring, on_use
         self._may_look_up = asyncio.Semaphore(MAX_LOOK_UPS)
         # Every look-up passes the small cache, which answers for keys that nobody has; only principals reach the large.
         self._look_ups: FreshCache[bytes, Principal] = FreshCache(
@@ -51,7 +54,10 @@ class KeyAuthenticator:
             return _principal(row) if row else None
 
         digest = digests[0]
-        return await self._principals.get(digest, lambda: self._look_ups.get(digest, load))
+        principal = await self._principals.get(digest, lambda: self._look_ups.get(digest, load))
+        if principal is not None and self._on_use is not None:
+            self._on_use(principal)
+        return principal
 
 
 def _principal(row: Any) -> Principal:

@@ -1,12 +1,15 @@
 """A tenant's API keys in Postgres."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fanfold.api_keys.models import ApiKey
+from fanfold.audit import writer as audit
+from fanfold.audit.types import Actor
 from fanfold.core.repository import page
 
 
@@ -20,6 +23,23 @@ class ApiKeyRepository:
     async def find(self, key_id: UUID) -> ApiKey | None:
         """Return the key, or None."""
         return await self._session.scalar(self._mine.where(ApiKey.id == key_id))
+
+    async def lock(self, key_id: UUID) -> ApiKey | None:
+        """Return the key, which nobody else changes until the transaction ends, or None."""
+        held = self._mine.where(ApiKey.id == key_id).with_for_update()
+        return await self._session.scalar(held.execution_options(populate_existing=True))
+
+    async def record(self, actor: Actor, action: str, key_id: UUID, **change: Any) -> None:
+        """Write a change of a key into the audit log: its members `before` and `after`."""
+        await audit.record(
+            self._session,
+            actor,
+            tenant_id=self._tenant_id,
+            action=action,
+            object_kind="api_key",
+            object_id=key_id,
+            **change,
+        )
 
     async def list(self, *, limit: int, cursor: str | None) -> tuple[Sequence[ApiKey], str | None]:
         """Return a page of keys, newest first."""

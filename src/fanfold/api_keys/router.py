@@ -5,10 +5,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from fanfold.api_keys.keys import IssuedKey
+from fanfold.api_keys.models import ApiKey
 from fanfold.api_keys.repository import ApiKeyRepository
-from fanfold.api_keys.schemas import ApiKeyCreate, ApiKeyIssued, ApiKeyRead, ApiKeyUpdate
+from fanfold.api_keys.schemas import ApiKeyCreate, ApiKeyIssued, ApiKeyRead, ApiKeyRotate, ApiKeyUpdate
 from fanfold.api_keys.service import ApiKeyService
-from fanfold.auth.dependencies import CurrentTenant, DbSession, Once
+from fanfold.auth.dependencies import CurrentActor, CurrentTenant, DbSession, Once
 from fanfold.auth.principal import Principal, Scope
 from fanfold.auth.requirements import Require
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
@@ -24,11 +26,19 @@ router = APIRouter(
 )
 
 
-async def _service(request: Request, session: DbSession, tenant: CurrentTenant) -> ApiKeyService:
-    return ApiKeyService(ApiKeyRepository(session, tenant.id), request.app.state.key_ring)
+async def _service(
+    request: Request, session: DbSession, tenant: CurrentTenant, actor: CurrentActor
+) -> ApiKeyService:
+    return ApiKeyService(ApiKeyRepository(session, tenant.id), request.app.state.key_ring, actor=actor)
 
 
 ApiKeyServiceDep = Annotated[ApiKeyService, Depends(_service)]
+
+
+def _shown_once(record: ApiKey, issued: IssuedKey, response: Response) -> ApiKeyIssued:
+    response.headers["Cache-Control"] = "no-store"
+    shown = ApiKeyRead.model_validate(record).model_dump()
+    return ApiKeyIssued(**shown, key=issued.key.get_secret_value())
 
 
 @router.post("", status_code=201, responses=problem_responses(400, 409, 413, 415))
@@ -44,10 +54,8 @@ async def create_api_key(
     record, issued = await keys.issue(
         tenant.id, wanted, max_api_keys=tenant.limits.max_api_keys, grantor=principal
     )
-    response.headers["Cache-Control"] = "no-store"
     response.headers["Location"] = f"/v1/api-keys/{record.id}"
-    shown = ApiKeyRead.model_validate(record).model_dump()
-    return ApiKeyIssued(**shown, key=issued.key.get_secret_value())
+    return _shown_once(record, issued, response)
 
 
 @router.get("")
@@ -71,6 +79,23 @@ async def update_api_key(
 ) -> ApiKeyRead:
     """Change a key's name, scopes, expiry or limits."""
     return ApiKeyRead.model_validate(await keys.update(key_id, wanted, grantor=principal))
+
+
+@router.post("/{key_id}/rotate", responses=problem_responses(400, 404, 409, 413, 415))
+async def rotate_api_key(
+    key_id: UUID,
+    wanted: ApiKeyRotate,
+    keys: ApiKeyServiceDep,
+    principal: KeysWriter,
+    response: Response,
+    _once: Once,
+) -> ApiKeyIssued:
+    """Give a key a new secret, shown in this answer and never again; the one before it holds for `grace_s` seconds.
+
+    Its id, its limits and what it has used stay.
+    """
+    record, issued = await keys.rotate(key_id, grace_s=wanted.grace_s, grantor=principal)
+    return _shown_once(record, issued, response)
 
 
 @router.delete("/{key_id}", status_code=204, responses=problem_responses(404))

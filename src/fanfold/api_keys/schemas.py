@@ -10,6 +10,8 @@ from fanfold.auth.principal import TENANT_SCOPES, Scope
 from fanfold.core.schemas import INT32_MAX, Moment, Name, OneOf, ReadModel, StrictModel, Whole, with_example
 from fanfold.tenants.schemas import Units
 
+MAX_GRACE_S = 7 * 24 * 3600
+
 TenantScope = Annotated[str, OneOf(sorted(scope.value for scope in TENANT_SCOPES))]
 Rate = Annotated[Whole, Field(ge=1, le=INT32_MAX)]
 Budget = Annotated[
@@ -79,6 +81,16 @@ class ApiKeyUpdate(StrictModel):
     _future = field_validator("expires_at")(_in_the_future)
 
 
+class ApiKeyRotate(StrictModel):
+    """A new secret for a key that stays the same otherwise."""
+
+    model_config = with_example(grace_s=86_400)
+
+    grace_s: Annotated[Whole, Field(ge=0, le=MAX_GRACE_S)] = Field(
+        default=0, description="Seconds for which the secret before it still holds, at most a week."
+    )
+
+
 class ApiKeyRead(ReadModel):
     """A key without its secret."""
 
@@ -93,6 +105,13 @@ class ApiKeyRead(ReadModel):
     created_at: dt.datetime
     expires_at: dt.datetime | None
     revoked_at: dt.datetime | None
+    previous_until: dt.datetime | None = Field(
+        description="Until then the secret before the last rotation holds too."
+    )
+    last_used_at: dt.datetime | None = Field(description="To the minute; shown a little later.")
+    created_by: UUID | None = Field(
+        description="The person who made it; null: another key, or the command line."
+    )
 
 
 class ApiKeyIssued(ApiKeyRead):

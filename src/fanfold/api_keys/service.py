@@ -9,19 +9,28 @@ from fanfold.api_keys.keys import IssuedKey, issue
 from fanfold.api_keys.models import ApiKey
 from fanfold.api_keys.repository import ApiKeyRepository
 from fanfold.api_keys.schemas import ApiKeyCreate, ApiKeyUpdate
-from fanfold.auth.principal import Principal
+from fanfold.audit.types import COMMAND_LINE, Actor
+from fanfold.auth.principal import Principal, PrincipalKind
 from fanfold.core.crypto import KeyRing
 from fanfold.core.errors import Conflict, NotFound, ScopeExceedsGrantor, ValidationFailed
 from fanfold.core.identifiers import uuid7
 
+_RECORDED = (
+    "name", "scopes", "requests_per_minute", "burst", "max_concurrent_requests", "budget_units", "expires_at",
+    "revoked_at",
+)  # fmt: skip
+_NO_KEY = "There is no such API key."
 _LIMITS = frozenset({"requests_per_minute", "burst", "max_concurrent_requests", "budget_units"})
 
 
 class ApiKeyService:
-    """The keys of one tenant. `grantor` is who asks: a key's scopes are never wider than its maker's."""
+    """The keys of one tenant. `grantor` is who asks: a key's scopes are never wider than its maker's.
 
-    def __init__(self, keys: ApiKeyRepository, key_ring: KeyRing) -> None:
-        self._keys, self._key_ring = keys, key_ring
+    Every change is in the audit log, as `actor`'s.
+    """
+
+    def __init__(self, keys: ApiKeyRepository, key_ring: KeyRing, *, actor: Actor = COMMAND_LINE) -> None:
+        self._keys, self._key_ring, self._actor = keys, key_ring, actor
 
     async def issue(
         self, tenant_id: UUID, wanted: ApiKeyCreate, *, max_api_keys: int, grantor: Principal | None = None
@@ -44,14 +53,17 @@ class ApiKeyService:
             max_concurrent_requests=wanted.max_concurrent_requests,
             budget_units=wanted.budget_units,
             expires_at=wanted.expires_at,
+            created_by=grantor.id if grantor and grantor.kind is PrincipalKind.USER else None,
         )
-        return await self._keys.add(key), issued
+        await self._keys.add(key)
+        await self._keys.record(self._actor, "api_key.created", key.id, after=_recorded(key))
+        return key, issued
 
     async def get(self, key_id: UUID) -> ApiKey:
         """Return the key, or a 404."""
         key = await self._keys.find(key_id)
         if key is None:
-            raise NotFound("There is no such API key.")
+            raise NotFound(_NO_KEY)
         return key
 
     async def update(self, key_id: UUID, wanted: ApiKeyUpdate, *, grantor: Principal) -> ApiKey:
@@ -60,9 +72,8 @@ class ApiKeyService:
         _check_scopes(changes.get("scopes", ()), grantor)
         if _LIMITS.intersection(changes):
             await self._check_unlimited(grantor)
-        key = await self.get(key_id)
-        if key.revoked_at is not None or _has_expired(key):  # its place may be taken by a new one
-            raise Conflict("The API key is revoked or has expired. Make a new one.")
+        key = await self._live(key_id)
+        before = _recorded(key)
         for name, value in changes.items():
             setattr(key, name, value)
         if key.requests_per_minute is None:
@@ -73,12 +84,55 @@ class ApiKeyService:
             key.burst = None
         elif key.burst is None:
             key.burst = key.requests_per_minute
+        await self._record_change("api_key.updated", key, before)
         return key
+
+    async def rotate(
+        self, key_id: UUID, *, grace_s: int, grantor: Principal | None = None
+    ) -> tuple[ApiKey, IssuedKey]:
+        """Give the key a new secret. The one before it holds for `grace_s` seconds more, one before that no longer.
+
+        Whoever asks gets all that the key may do: so it may do no more than they, or be their own.
+        """
+        if grantor is None or grantor.api_key_id != key_id:
+            await self._check_unlimited(grantor)
+        key = await self._live(key_id)
+        _check_scopes(key.scopes, grantor)
+        before = {"public_id": key.public_id}
+        issued = issue()
+        key.previous_digest = key.digest if grace_s else None
+        key.previous_until = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=grace_s) if grace_s else None
+        key.public_id, key.digest = issued.public_id, self._key_ring.digest(issued.key.get_secret_value())
+        after = {"public_id": key.public_id, "grace_s": grace_s}
+        await self._keys.record(self._actor, "api_key.rotated", key.id, before=before, after=after)
+        return key, issued
 
     async def revoke(self, key_id: UUID) -> None:
         """End the key for good; takes effect in every process within 2 s. Revoking twice is the same as once."""
-        key = await self.get(key_id)
+        key = await self._locked(key_id)
+        before = _recorded(key)
         key.revoked_at = key.revoked_at or dt.datetime.now(dt.UTC)
+        await self._record_change("api_key.revoked", key, before)
+
+    async def _locked(self, key_id: UUID) -> ApiKey:
+        key = await self._keys.lock(key_id)
+        if key is None:
+            raise NotFound(_NO_KEY)
+        return key
+
+    async def _live(self, key_id: UUID) -> ApiKey:
+        """Return a key that holds, locked: the place of one that does not may be taken by a new one."""
+        key = await self._locked(key_id)
+        if key.revoked_at is not None or _has_expired(key):
+            raise Conflict("The API key is revoked or has expired. Make a new one.")
+        return key
+
+    async def _record_change(self, action: str, key: ApiKey, before: dict[str, Any]) -> None:
+        after = _recorded(key)
+        changed = [name for name in _RECORDED if before[name] != after[name]]
+        if changed:
+            was, now = ({name: members[name] for name in changed} for members in (before, after))
+            await self._keys.record(self._actor, action, key.id, before=was, after=now)
 
     async def _check_unlimited(self, grantor: Principal | None) -> None:
         """Refuse a key that has limits of its own: it could take them off, or make keys without them."""
@@ -87,6 +141,15 @@ class ApiKeyService:
             raise ScopeExceedsGrantor(
                 "A key with limits of its own may neither make keys nor change limits. Use one without."
             )
+
+
+def _recorded(key: ApiKey) -> dict[str, Any]:
+    """Return what the audit log shows of a key: plain JSON, and no secret."""
+    return {name: _plain(getattr(key, name)) for name in _RECORDED}
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, dt.datetime) else value
 
 
 def _has_expired(key: ApiKey) -> bool:

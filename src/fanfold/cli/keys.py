@@ -13,6 +13,8 @@ from fanfold.api_keys.models import ApiKey, OperatorKey
 from fanfold.api_keys.repository import ApiKeyRepository
 from fanfold.api_keys.schemas import ApiKeyCreate
 from fanfold.api_keys.service import ApiKeyService
+from fanfold.audit import writer as audit
+from fanfold.audit.types import COMMAND_LINE
 from fanfold.auth.principal import Scope
 from fanfold.cli.database import acting_for, find_tenant, in_database, operating
 from fanfold.cli.output import Refused, show_members, show_rows
@@ -121,7 +123,15 @@ async def _issue_to_operator(session: AsyncSession, ring: KeyRing, name: str) ->
     key = issued.key.get_secret_value()
     record = OperatorKey(id=uuid7(), name=name, public_id=issued.public_id, digest=ring.digest(key))
     session.add(record)
+    await _record(session, "operator_key.created", record)
     return _issued(record.id, key, [Scope.OPERATOR.value])
+
+
+async def _record(session: AsyncSession, action: str, key: OperatorKey) -> None:
+    shown = {"name": key.name, "public_id": key.public_id}
+    await audit.record(
+        session, COMMAND_LINE, action=action, object_kind="operator_key", object_id=key.id, after=shown
+    )
 
 
 async def _revoke_operators(session: AsyncSession, key_id: UUID) -> None:
@@ -130,7 +140,9 @@ async def _revoke_operators(session: AsyncSession, key_id: UUID) -> None:
         raise Refused(
             "There is no such operator's key. `fanfold keys list --operator` shows which there are."
         )
-    key.revoked_at = key.revoked_at or dt.datetime.now(dt.UTC)
+    if key.revoked_at is None:
+        key.revoked_at = dt.datetime.now(dt.UTC)
+        await _record(session, "operator_key.revoked", key)
 
 
 def _issued(key_id: UUID, key: str, scopes: list[str]) -> dict[str, Any]:
