@@ -10,7 +10,9 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $f
       left join fanfold.users u on u.id = s.user_id and u.is_active
       left join fanfold.oauth_clients c
         on c.tenant_id = s.tenant_id and c.id = s.client_id and c.revoked_at is null
-      left join fanfold.memberships m on m.tenant_id = s.tenant_id and m.user_id = s.user_id
+      -- Who left and came back signs in anew: what was signed in before does not come back to life.
+      left join fanfold.memberships m
+        on m.tenant_id = s.tenant_id and m.user_id = s.user_id and m.created_at <= s.created_at
       left join fanfold.tenants t on t.id = s.tenant_id
       left join fanfold.plans p on p.code = t.plan
      where s.id = p_session and s.revoked_at is null and s.expires_at > now()

@@ -90,8 +90,8 @@ def _of_algorithm(forge: Forge) -> Iterator[tuple[str, str]]:
         yield f"HS256 with {name} as its secret", forge.with_secret(secret)
     other = signing_key(forge.key.kid, "ES256", new_private("ES256"))
     yield "another key under our kid", forge.signed(key=other)
-    secret = signing_key(forge.key.kid, "HS256", SecretStr("x" * 40))
-    yield "another algorithm under our kid", forge.signed(key=secret)
+    symmetric = signing_key(forge.key.kid, "HS256", SecretStr("x" * 40))
+    yield "another algorithm under our kid", forge.signed(key=symmetric)
     _header, payload, signature = forge.token.split(".")
     yield (
         "alg of another family over our signature",
@@ -110,7 +110,7 @@ def _of_header(forge: Forge) -> Iterator[tuple[str, str]]:
         forge.signed(key=mine, jwk={**(jwk or {}), "kid": forge.key.kid}, kid=forge.key.kid),
     )
     for name in ("jku", "x5u"):
-        yield name, forge.signed(key=mine, **{name: "https://attacker.example/keys.json"})
+        yield name, forge.signed(None, key=mine, **{name: "https://attacker.example/keys.json"})
     yield "x5c", forge.signed(key=mine, x5c=[_base64(forge.public_der)])
     yield "crit", forge.signed(crit=["exp"], exp=1)
     for kind in ("JWT", "", None, "rt+jwt", "at+jwt "):

@@ -16,6 +16,7 @@ _RIGHTS = text(
       from fanfold.sessions s
       left join fanfold.users u on u.id = s.user_id
       left join fanfold.memberships m on m.tenant_id = s.tenant_id and m.user_id = s.user_id
+       and m.created_at <= s.created_at
      where s.id = :session_id
     """
 )
