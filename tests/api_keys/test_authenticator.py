@@ -3,11 +3,10 @@
 import asyncio
 from contextlib import asynccontextmanager
 
-from pydantic import SecretStr
-
 from fanfold.api_keys.authenticator import MAX_LOOK_UPS, KeyAuthenticator
 from fanfold.api_keys.keys import issue
 from fanfold.core.crypto import KeyRing
+from tests.fixtures.app import SECRET
 
 
 class Busy:
@@ -38,7 +37,7 @@ class Busy:
 
 async def test_a_flood_of_made_up_keys_leaves_connections_to_others():
     database = Busy()
-    authenticator = KeyAuthenticator(database, KeyRing([SecretStr("s" * 40)]))  # type: ignore[arg-type]  # a fake
+    authenticator = KeyAuthenticator(database, KeyRing([SECRET]))  # type: ignore[arg-type]  # a fake
     keys = [issue().key.get_secret_value() for _ in range(100)]
     assert await asyncio.gather(*map(authenticator.authenticate, keys)) == [None] * 100
     assert database.most == MAX_LOOK_UPS

@@ -3,6 +3,7 @@
 import json
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,10 +36,21 @@ class TestStartUpErrors:
         assert port in said
         assert "FANFOLD_PORT" in said
 
-    def test_a_weak_secret(self, cli: Cli) -> None:
-        said = cli.refused("keys", "create", "--operator", FANFOLD_SECRET_KEYS="short")
-        assert "32 characters" in said
-        assert "short" not in said.replace("shorter", "")
+    @pytest.mark.parametrize(
+        "command",
+        [("keys", "create", "--operator"), ("serve",), ("serve", "--workers", "2")],
+    )
+    @pytest.mark.parametrize("secret", ["short", "changeme-changeme-changeme-changeme"])
+    def test_a_weak_secret(self, cli: Cli, command: tuple[str, ...], secret: str) -> None:
+        said = cli.refused(*command, FANFOLD_SECRET_KEYS=secret, FANFOLD_PORT="0")
+        assert "FANFOLD_SECRET_KEYS" in said
+        assert "token_urlsafe" in said
+        assert secret not in said.replace("shorter", "")
+
+    @pytest.mark.parametrize("command", [("keys", "create", "--operator"), ("serve",)])
+    def test_no_secret_with_a_database_of_ones_own(self, cli: Cli, command: tuple[str, ...]) -> None:
+        said = cli.refused(*command, FANFOLD_SECRET_KEYS="", FANFOLD_PORT="0")
+        assert said.startswith("FANFOLD_SECRET_KEYS needs at least one key of 32 characters or more.")
 
     def test_a_setting_that_does_not_hold_is_named_without_its_value(self, cli: Cli) -> None:
         assert cli.refused("tenants", "list", FANFOLD_PORT="many") == (
@@ -140,6 +152,16 @@ class TestDoctor:
         [ring] = [each for each in found["settings"] if each["name"] == "FANFOLD_SECRET_KEYS"]
         assert ring["source"] == str(tmp_path / "secret.key")
         assert ring["value"] == ["********"]
+
+    def test_an_address_that_nobody_set_is_a_warning_with_a_database_of_ones_own(self, cli: Cli) -> None:
+        def found(**env: str) -> dict[str, Any]:
+            checks = cli.json("doctor", FANFOLD_PORT="0", **env)["checks"]
+            [check] = [check for check in checks if check["name"] == "public address"]
+            return dict(check)
+
+        missing, set_ = found(), found(FANFOLD_PUBLIC_URL="https://api.example.com/")
+        assert (missing["ok"], "FANFOLD_PUBLIC_URL" in missing["remedy"]) == (True, True)
+        assert (set_["detail"], set_["remedy"]) == ("https://api.example.com", None)
 
     def test_every_fault_comes_with_its_remedy_and_exit_code_1(self, cli: Cli) -> None:
         env = {"FANFOLD_DATABASE_URL": "postgresql://me:pw@127.0.0.1:1/x", "FANFOLD_SECRET_KEYS": "short"}

@@ -2,10 +2,12 @@ import stat
 import subprocess
 import sys
 
+import pytest
 from pydantic import SecretStr
 
 from fanfold.core.config import DatabaseSettings, SecuritySettings, Settings
-from fanfold.core.secret_keys import secret_keys
+from fanfold.core.crypto import WeakSecret
+from fanfold.core.secret_keys import close_to_others, key_file, secret_keys
 
 
 def embedded(tmp_path, *keys):
@@ -21,6 +23,28 @@ def test_embedded_mode_makes_a_key_once_and_keeps_it_to_itself(tmp_path):
     assert len(first[0]) >= 32
     (file,) = (tmp_path / "data").iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o660, 0o666, 0o604, 0o601])
+def test_a_file_that_others_may_read_is_closed(tmp_path, mode):
+    settings = embedded(tmp_path)
+    ring = secret_keys(settings)
+    key_file(settings).chmod(mode)
+    assert secret_keys(settings) == ring
+    assert stat.S_IMODE(key_file(settings).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("answer", [None, PermissionError])
+def test_one_that_cannot_be_closed_is_refused_in_words(tmp_path, answer):
+    (file := tmp_path / "secret.key").touch(0o644)
+
+    def chmod(_path, _mode):  # it is somebody else's, or its file system keeps no modes
+        if answer is not None:
+            raise answer
+
+    with pytest.raises(WeakSecret, match="FANFOLD_DATA_DIR"):
+        close_to_others(file, chmod)
 
 
 def test_a_key_of_the_settings_wins_and_no_file_is_made(tmp_path):

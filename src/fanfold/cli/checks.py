@@ -39,6 +39,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     if is_embedded:
         yield _judged("embedded Postgres", lambda: _programs(settings))
     yield _judged("secret keys", lambda: _ring(settings))
+    yield _address(settings, is_embedded=is_embedded)
     yield _judged("database", lambda: asyncio.run(_database(settings)))
     yield _judged("port", lambda: _port(settings))
     yield _judged("speed", _loop)
@@ -75,7 +76,17 @@ def _programs(settings: Settings) -> str:
 def _ring(settings: Settings) -> str:
     ring = secret_keys(settings)
     KeyRing(ring)
-    return f"{len(ring)}, of sufficient length"
+    return f"{len(ring)}, none of which could be guessed"
+
+
+def _address(settings: Settings, *, is_embedded: bool) -> Finding:
+    if settings.server.public_url or is_embedded:
+        return Finding("public address", ok=True, detail=settings.server.own_url)
+    remedy = (
+        "Set FANFOLD_PUBLIC_URL, the same on every server: links in mails lead there, and it is the issuer of access "
+        "tokens."
+    )
+    return Finding("public address", ok=True, detail=f"not set, so {settings.server.own_url}", remedy=remedy)
 
 
 async def _database(settings: Settings) -> str:

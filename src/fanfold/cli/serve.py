@@ -40,6 +40,7 @@ def serve(
     settings = Settings()
     server = settings.server
     check_port(server.host, server.port)
+    KeyRing(secret_keys(settings))
     count = worker_count(server.workers)
     export(WORKERS=count)
     is_embedded = settings.database.url is None and settings.database.owner_url is None
@@ -49,7 +50,6 @@ def serve(
     # This process holds the embedded Postgres for its workers: it starts once, and ends after the last of them. And it
     # finds out what would keep them from starting, since uvicorn's parent ends with 0 whatever its workers say.
     with database_urls(settings.database) if is_embedded else nullcontext():
-        KeyRing(secret_keys(settings))
         asyncio.run(_prepare(settings))
         _run(settings, count, is_embedded=is_embedded)
 

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import SecretStr
 
-MIN_SECRET_CHARACTERS = 32
+from fanfold.core.weak_secrets import HOW_TO_MAKE_ONE, MIN_SECRET_CHARACTERS, weakness
+
 _KEY_ID_BYTES = 4
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
@@ -19,7 +20,7 @@ SEAL_BYTES = _KEY_ID_BYTES + _NONCE_BYTES + _TAG_BYTES
 
 
 class WeakSecret(Exception):
-    """A secret key is missing or too short; the message says how to make one."""
+    """A secret key is missing, or could be guessed; the message says how to make one."""
 
 
 class SealBroken(Exception):
@@ -32,15 +33,22 @@ def _derive(secret: SecretStr, purpose: bytes) -> bytes:
     )
 
 
+def _check(secrets: Sequence[SecretStr]) -> None:
+    if not secrets:
+        raise WeakSecret(
+            f"FANFOLD_SECRET_KEYS needs at least one key of {MIN_SECRET_CHARACTERS} characters or more. "
+            f"{HOW_TO_MAKE_ONE}"
+        )
+    for number, secret in enumerate(secrets, 1):
+        if found := weakness(secret.get_secret_value()):
+            raise WeakSecret(f"Key {number} of FANFOLD_SECRET_KEYS {found}. {HOW_TO_MAKE_ONE}")
+
+
 class KeyRing:
     """Digests and seals with the newest key; knows the older ones (HMAC-SHA256, AES-256-GCM, HKDF RFC 5869)."""
 
     def __init__(self, secrets: Sequence[SecretStr]) -> None:
-        if not secrets or any(len(secret) < MIN_SECRET_CHARACTERS for secret in secrets):
-            raise WeakSecret(
-                f"FANFOLD_SECRET_KEYS needs at least one key of {MIN_SECRET_CHARACTERS} characters or more. "
-                "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
-            )
+        _check(secrets)
         self._secrets = list(secrets)
         self._digest_keys = [_derive(secret, b"digest") for secret in secrets]
         self._seals: dict[bytes, AESGCM] = {}

@@ -16,10 +16,11 @@ from cryptography.hazmat.primitives.serialization import (
 from jose import JOSEError, jwk, jwt
 from pydantic import SecretStr
 
+from fanfold.core.weak_secrets import HOW_TO_MAKE_ONE, weakness
+
 Algorithm = Literal["RS256", "ES256", "HS256"]
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 ACCESS_TOKEN_TYPE = "at+jwt"  # noqa: S105 (RFC 9068, section 2.1; no secret)
-MIN_SECRET_CHARACTERS = 32
 MIN_RSA_BITS = 2048
 _PARTS = 3
 _DEMANDED = ("iss", "aud", "exp", "iat", "jti", "sub")
@@ -55,8 +56,8 @@ class SigningKey:
 def signing_key(kid: str, algorithm: Algorithm, private: SecretStr) -> SigningKey:
     """Return the key made of PEM, or of the secret of HS256; raises `UnfitKey`."""
     if algorithm == "HS256":
-        if len(private) < MIN_SECRET_CHARACTERS:
-            raise UnfitKey(f"The secret of HS256 needs {MIN_SECRET_CHARACTERS} characters or more.")
+        if found := weakness(private.get_secret_value()):
+            raise UnfitKey(f"The secret of HS256 {found}. {HOW_TO_MAKE_ONE}")
         return SigningKey(kid, algorithm, private, private)
     try:
         loaded = load_pem_private_key(private.get_secret_value().encode(), password=None)

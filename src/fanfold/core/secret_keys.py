@@ -2,23 +2,27 @@
 
 import os
 import secrets
-from collections.abc import Sequence
+import stat
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from fanfold.core.config import Settings
+from fanfold.core.crypto import WeakSecret
 from fanfold.core.file_locks import locked
 
 FILE_NAME = "secret.key"
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def secret_keys(settings: Settings) -> list[SecretStr]:
     """Return the ring, newest first.
 
-    With the embedded Postgres a missing key is made once and kept under the data directory with mode 0600; with a
-    database of its own a server must be given one, since every server of it needs the same.
+    With the embedded Postgres a missing key is made once and kept under the data directory with mode 0600, which is
+    mended where it is wider; with a database of its own a server must be given one, since every server of it needs the
+    same.
     """
     if not are_kept_in_file(settings):
         return list(settings.security.secret_keys)
@@ -57,7 +61,21 @@ def _kept(path: Path) -> list[SecretStr]:
         with suppress(FileExistsError):
             os.link(mine, path)
         mine.unlink()
+    close_to_others(path)
     return [SecretStr(key) for key in path.read_text().strip().split(",")]
+
+
+def close_to_others(path: Path, chmod: Callable[[Path, int], None] = Path.chmod) -> None:
+    """Let nobody but the owner read a ring that was copied, or unpacked, with a wider mode; raises `WeakSecret`."""
+    if not stat.S_IMODE(path.stat().st_mode) & _OTHERS:
+        return
+    with suppress(OSError):
+        chmod(path, 0o600)
+    if stat.S_IMODE(path.stat().st_mode) & _OTHERS:
+        raise WeakSecret(
+            f"{path} can be read by others, and its mode cannot be changed: `chmod 600` it as its owner, set "
+            "FANFOLD_DATA_DIR to a folder of your own, or set FANFOLD_SECRET_KEYS."
+        )
 
 
 def _write_beside(path: Path, ring: Sequence[SecretStr]) -> Path:
