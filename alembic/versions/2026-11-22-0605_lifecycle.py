@@ -75,6 +75,7 @@ def upgrade() -> None:
         "api_keys_previous_digest_idx", "api_keys", ["previous_digest"], unique=True, schema="fanfold",
         postgresql_where=sa.text("previous_digest is not null"),
     )  # fmt: skip
+    op.execute("grant insert, update, delete on fanfold.plans to fanfold_operator")
     op.execute(f"drop function {AUTHENTICATE}")
     # When a key was used last is written by a function of the system role's, for keys of all tenants at once.
     op.execute("drop policy system on fanfold.api_keys")
@@ -87,6 +88,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("revoke insert, update, delete on fanfold.plans from fanfold_operator")
     op.execute(f"drop function {KEYS_USED}")
     op.execute("revoke update on fanfold.api_keys from fanfold_system")
     op.execute("drop policy system on fanfold.api_keys")

@@ -13,10 +13,13 @@ from fastapi.routing import APIRoute
 from pydantic import ValidationError
 
 import fanfold
+from fanfold.admin.audit_router import router as admin_audit_router
 from fanfold.admin.grants_router import router as grants_router
 from fanfold.admin.outcomes_router import router as admin_outcomes_router
+from fanfold.admin.plans_router import router as plans_router
 from fanfold.admin.router import router as admin_router
 from fanfold.admin.usage_router import router as admin_usage_router
+from fanfold.admin.users_router import router as users_router
 from fanfold.aliases.router import router as aliases_router
 from fanfold.api_keys.router import router as api_keys_router
 from fanfold.auth.buckets import buckets_of
@@ -71,6 +74,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     grants_router,
     admin_usage_router,
     admin_outcomes_router,
+    plans_router,
+    users_router,
+    admin_audit_router,
     oauth_router,
     me_router,
     tenants_router,

@@ -14,6 +14,7 @@ from fanfold.auth.requirements import Requirement
 from fanfold.auth.routes import RouteTable
 from fanfold.main import PUBLIC_PATHS
 from tests.fixtures.app import Person, Product, TenantClient
+from tests.fixtures.plans import new_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,10 @@ async def operators_ids(operator: httpx.AsyncClient, tenant: TenantClient) -> di
     grants = f"/v1/admin/tenants/{tenant.id}/grants"
     grant = await operator.post(grants, json={"units": 1, "reason": "a test"})
     assert grant.status_code == 201, grant.text
-    return {"grant_id": grant.json()["id"]}
+    plan = new_plan()
+    made = await operator.post("/v1/admin/plans", json=plan)
+    assert made.status_code == 201, made.text
+    return {"grant_id": grant.json()["id"], "plan_code": plan["code"]}
 
 
 @dataclass(frozen=True, slots=True)

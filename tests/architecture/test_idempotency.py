@@ -23,6 +23,7 @@ WITHOUT_A_KEY = {
     "/v1/admin/outcomes/{tenant_id}/{request_id}/resolve": "holds for good: the second time is a 409",
     "/v1/admin/tenants/{tenant_id}/suspend": "twice is the same as once",
     "/v1/admin/tenants/{tenant_id}/resume": "twice is the same as once",
+    "/v1/admin/users/{user_id}/end-sessions": "twice is the same as once",
 }
 # These spend: the claim and the answer ride on the ledger's commits, not on a session.
 SPENDING = frozenset({"/v1/process", "/process/"})
@@ -83,8 +84,13 @@ def _with_key(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _own(path: str) -> dict[str, str]:
-    # The one name that is unique over all tenants, and so over all tests.
-    return {"slug": f"t{secrets.token_hex(6)}"} if path in {"/v1/admin/tenants", "/v1/tenants"} else {}
+    # The names that are unique over all tenants, and so over all tests.
+    name = f"t{secrets.token_hex(6)}"
+    return {
+        "/v1/admin/tenants": {"slug": name},
+        "/v1/tenants": {"slug": name},
+        "/v1/admin/plans": {"code": name},
+    }.get(path, {})
 
 
 async def test_each_of_them_replays_its_example_and_refuses_another_body(product: Product):

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from fanfold.audit.types import Actor
 from fanfold.core.db import Database
 from fanfold.core.identifiers import uuid7
 from fanfold.usage.ledger import Ledger
@@ -117,7 +118,10 @@ async def test_a_word_that_is_in_a_deadlock_is_given_again(books: Books, ledger:
     wanted = OutcomeResolve(resolution=Resolution.BILLED, units=5, reason="核对过")
     async with Database(books.database.app_url) as database, _deadlocked(books, reservation):
         resolved = await OutcomeService(database).resolve(
-            reservation.tenant_id, reservation.request_id, wanted, resolved_by=uuid7()
+            reservation.tenant_id,
+            reservation.request_id,
+            wanted,
+            actor=Actor(kind="operator_key", id=uuid7()),
         )
     assert (resolved.resolution, resolved.resolved_units) == ("billed", 5)
     await books.check_truths(reservation.tenant_id)

@@ -5,7 +5,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response
 
-from fanfold.auth.dependencies import OperatorDbSession, OperatorOnce, OperatorPrincipal
+from fanfold.admin.granting import grant
+from fanfold.auth.dependencies import CurrentActor, OperatorDbSession, OperatorOnce
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
 from fanfold.idempotency.route import IdempotentRoute
 from fanfold.tenants.repository import TenantRepository
@@ -30,9 +31,10 @@ GrantServiceDep = Annotated[GrantService, Depends(_service)]
 
 @router.post("", status_code=201, responses=problem_responses(400, 409, 413, 415))
 async def grant_units(
+    tenant_id: UUID,
     wanted: GrantCreate,
-    grants: GrantServiceDep,
-    operator: OperatorPrincipal,
+    session: OperatorDbSession,
+    actor: CurrentActor,
     response: Response,
     _once: OperatorOnce,
 ) -> GrantRead:
@@ -40,7 +42,7 @@ async def grant_units(
 
     At most what was granted, of prepaid units what is not drawn either, can be taken back: more is a 409.
     """
-    made = await grants.grant(wanted, granted_by=operator.id)
+    made = await grant(session, actor, tenant_id, wanted)
     response.headers["Location"] = f"/v1/admin/tenants/{made.tenant_id}/grants/{made.id}"
     return GrantRead.model_validate(made)
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from fanfold.auth.dependencies import DatabaseDep, OperatorDbSession, OperatorPrincipal
+from fanfold.auth.dependencies import CurrentActor, DatabaseDep, OperatorDbSession, OperatorPrincipal
 from fanfold.core.requests import StrictRoute
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
 from fanfold.usage.outcome_repository import OutcomeFilter, OutcomeRepository
@@ -42,9 +42,10 @@ async def resolve_outcome(
     request_id: UUID,
     wanted: OutcomeResolve,
     database: DatabaseDep,
-    operator: OperatorPrincipal,
+    actor: CurrentActor,
+    _operator: OperatorPrincipal,
 ) -> OperatorOutcomeRead:
     """End an open outcome for good: bill it, or waive it. 409 where somebody, or its own late bill, was faster."""
     # No session of the request's own: the pool's connection is held for one statement, and locks nothing after it.
-    resolved = await OutcomeService(database).resolve(tenant_id, request_id, wanted, resolved_by=operator.id)
+    resolved = await OutcomeService(database).resolve(tenant_id, request_id, wanted, actor=actor)
     return OperatorOutcomeRead.model_validate(resolved)

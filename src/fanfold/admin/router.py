@@ -1,16 +1,18 @@
 """`/v1/admin/tenants`: what operators do."""
 
+from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
-from fanfold.auth.dependencies import OperatorDbSession, OperatorOnce
+from fanfold.admin.reasons import Why
+from fanfold.admin.tenant_service import AuditedTenants
+from fanfold.auth.dependencies import CurrentActor, OperatorDbSession, OperatorOnce
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
 from fanfold.idempotency.route import IdempotentRoute
 from fanfold.tenants.limits import Limits
 from fanfold.tenants.models import Tenant
-from fanfold.tenants.repository import TenantRepository
 from fanfold.tenants.schemas import (
     LimitsRead,
     LimitsUpdate,
@@ -19,7 +21,7 @@ from fanfold.tenants.schemas import (
     TenantStatus,
     TenantUpdate,
 )
-from fanfold.tenants.service import TenantFilter, TenantService
+from fanfold.tenants.service import TenantFilter
 
 router = APIRouter(
     prefix="/v1/admin/tenants",
@@ -31,11 +33,11 @@ router = APIRouter(
 _BODY = problem_responses(400, 404, 413, 415)
 
 
-async def _service(session: OperatorDbSession) -> TenantService:
-    return TenantService(TenantRepository(session))
+async def _service(session: OperatorDbSession, actor: CurrentActor) -> AuditedTenants:
+    return AuditedTenants(session, actor)
 
 
-TenantServiceDep = Annotated[TenantService, Depends(_service)]
+TenantServiceDep = Annotated[AuditedTenants, Depends(_service)]
 
 
 def _read(found: tuple[Tenant, Limits]) -> TenantRead:
@@ -64,37 +66,53 @@ async def list_tenants(
     cursor: Cursor = None,
 ) -> Page[TenantRead]:
     """List tenants, newest first."""
-    rows, next_cursor = await tenants.list(TenantFilter(search, status, plan), limit=limit, cursor=cursor)
+    rows, next_cursor = await tenants.service.list(
+        TenantFilter(search, status, plan), limit=limit, cursor=cursor
+    )
     return Page(data=[_read(row) for row in rows], next_cursor=next_cursor)
 
 
 @router.get("/{tenant_id}", responses=problem_responses(404))
 async def get_tenant(tenant_id: UUID, tenants: TenantServiceDep) -> TenantRead:
     """Show one tenant."""
-    return _read(await tenants.get(tenant_id))
+    return _read(await tenants.service.get(tenant_id))
 
 
 @router.patch("/{tenant_id}", responses=_BODY)
-async def update_tenant(tenant_id: UUID, wanted: TenantUpdate, tenants: TenantServiceDep) -> TenantRead:
+async def update_tenant(
+    tenant_id: UUID, wanted: TenantUpdate, tenants: TenantServiceDep, reason: Why = None
+) -> TenantRead:
     """Change a tenant's name or plan."""
-    return _read(await tenants.update(tenant_id, wanted))
+    return _read(await tenants.update(tenant_id, wanted, reason=reason))
 
 
 @router.patch("/{tenant_id}/limits", responses=_BODY)
 async def override_tenant_limits(
-    tenant_id: UUID, wanted: LimitsUpdate, tenants: TenantServiceDep
+    tenant_id: UUID, wanted: LimitsUpdate, tenants: TenantServiceDep, reason: Why = None
 ) -> TenantRead:
     """Override single limits of a tenant; null takes an override away."""
-    return _read(await tenants.override_limits(tenant_id, wanted))
+    return _read(await tenants.override_limits(tenant_id, wanted, reason=reason))
 
 
 @router.post("/{tenant_id}/suspend", responses=problem_responses(404, 409))
-async def suspend_tenant(tenant_id: UUID, tenants: TenantServiceDep) -> TenantRead:
+async def suspend_tenant(tenant_id: UUID, tenants: TenantServiceDep, reason: Why = None) -> TenantRead:
     """Suspend a tenant: 403 on every process within 2 s; what runs is finished and settled."""
-    return _read(await tenants.suspend(tenant_id))
+    return _read(await tenants.suspend(tenant_id, reason=reason))
 
 
 @router.post("/{tenant_id}/resume", responses=problem_responses(404, 409))
-async def resume_tenant(tenant_id: UUID, tenants: TenantServiceDep) -> TenantRead:
+async def resume_tenant(tenant_id: UUID, tenants: TenantServiceDep, reason: Why = None) -> TenantRead:
     """Let a suspended tenant in again, or bring back a deleted one that is not erased yet."""
-    return _read(await tenants.resume(tenant_id))
+    return _read(await tenants.resume(tenant_id, reason=reason))
+
+
+@router.delete("/{tenant_id}", responses=problem_responses(404))
+async def delete_tenant(
+    tenant_id: UUID, tenants: TenantServiceDep, request: Request, reason: Why = None
+) -> TenantRead:
+    """Delete a tenant: 403 on every process within 2 s, erased after the days of `TENANT_GRACE_DAYS`.
+
+    Until then `resume` brings it back. Of an erased one its usage stays, and its lines in the audit log.
+    """
+    grace = timedelta(days=request.app.state.settings.identity.tenant_grace_days)
+    return _read(await tenants.delete(tenant_id, grace=grace, reason=reason))

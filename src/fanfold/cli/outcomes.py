@@ -5,12 +5,12 @@ from uuid import UUID
 
 import typer
 
+from fanfold.audit.types import COMMAND_LINE
 from fanfold.cli.database import find_tenant, in_database, operating
 from fanfold.cli.output import show_members, show_rows
 from fanfold.core.config import Settings
 from fanfold.core.db import Database
 from fanfold.core.schemas import MAX_LIMIT
-from fanfold.usage.grant_service import BY_COMMAND_LINE
 from fanfold.usage.models import OpenOutcome
 from fanfold.usage.outcome_repository import OutcomeFilter, OutcomeRepository
 from fanfold.usage.outcome_schemas import (
@@ -60,7 +60,7 @@ def resolve(
 
     async def work(database: Database) -> dict[str, Any]:
         service = OutcomeService(database)
-        return _shown(await service.resolve(tenant_id, request_id, wanted, resolved_by=BY_COMMAND_LINE))
+        return _shown(await service.resolve(tenant_id, request_id, wanted, actor=COMMAND_LINE))
 
     show_members(in_database(work, Settings()))
 

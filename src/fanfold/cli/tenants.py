@@ -4,6 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
+from fanfold.admin import granting
+from fanfold.admin.tenant_service import AuditedTenants
+from fanfold.audit.types import COMMAND_LINE
 from fanfold.cli.database import find_tenant, in_database, operating
 from fanfold.cli.output import show_members, show_rows
 from fanfold.core.config import Settings
@@ -12,9 +15,7 @@ from fanfold.core.schemas import MAX_LIMIT
 from fanfold.tenants.repository import TenantRepository
 from fanfold.tenants.schemas import TenantCreate
 from fanfold.tenants.service import TenantFilter, TenantService
-from fanfold.usage.grant_repository import GrantRepository
 from fanfold.usage.grant_schemas import GrantCreate, GrantKind, GrantRead
-from fanfold.usage.grant_service import BY_COMMAND_LINE, GrantService
 
 commands = typer.Typer(help="Make and list tenants, grant them units.")
 
@@ -22,7 +23,7 @@ commands = typer.Typer(help="Make and list tenants, grant them units.")
 @commands.command()
 def create(
     slug: Annotated[str, typer.Argument(help="The tenant's short name: a-z, 0-9 and `-`.")],
-    plan: Annotated[str, typer.Option(help="free, pro or scale.")] = "free",
+    plan: Annotated[str, typer.Option(help="A plan's code: free, pro, scale, or one of your own.")] = "free",
     name: Annotated[str | None, typer.Option(help="The full name; the slug by default.")] = None,
 ) -> None:
     """Make a tenant."""
@@ -30,7 +31,7 @@ def create(
 
     async def work(database: Database) -> dict[str, Any]:
         async with operating(database) as session:
-            tenant, _ = await TenantService(TenantRepository(session)).create(wanted)
+            tenant, _ = await AuditedTenants(session, COMMAND_LINE).create(wanted)
             return {"id": str(tenant.id), "slug": tenant.slug, "plan": tenant.plan}
 
     show_members(in_database(work, Settings()))
@@ -81,8 +82,7 @@ def grant(
     async def work(database: Database) -> dict[str, Any]:
         tenant, _ = await find_tenant(database, slug)
         async with operating(database) as session:
-            grants = GrantService(TenantRepository(session), GrantRepository(session, tenant.id), tenant.id)
-            made = await grants.grant(wanted, granted_by=BY_COMMAND_LINE)
+            made = await granting.grant(session, COMMAND_LINE, tenant.id, wanted)
             return GrantRead.model_validate(made).model_dump(mode="json")
 
     show_members(in_database(work, Settings()))

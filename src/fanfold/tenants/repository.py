@@ -28,6 +28,20 @@ class TenantRepository:
         """Return the plan, or None."""
         return await self._session.get(Plan, code)
 
+    async def lock_plan(self, code: str) -> Plan | None:
+        """Return the plan, which nobody else changes until the transaction ends, or None."""
+        return await self._session.get(Plan, code, with_for_update=True)
+
+    async def add_plan(self, plan: Plan) -> None:
+        """Insert a plan; raises IntegrityError where its code is taken."""
+        self._session.add(plan)
+        await self._session.flush()
+
+    async def delete_plan(self, plan: Plan) -> None:
+        """Delete a plan; raises IntegrityError where a tenant is on it."""
+        await self._session.delete(plan)
+        await self._session.flush()
+
     async def plans(self) -> dict[str, Plan]:
         """Return every plan by its code."""
         return {plan.code: plan for plan in await self._session.scalars(select(Plan))}

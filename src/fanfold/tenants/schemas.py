@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from fanfold.core.schemas import INT32_MAX, Flag, Name, ReadModel, Slug, StrictModel, Whole, with_example
+from fanfold.tenants.periods import Period
 
 UNITS_MAX = 10**15
 
@@ -27,8 +28,59 @@ _LIMITS = {
 }
 
 
+_PERIOD = "What `monthly_units` are for: a `day`, a `week` from Monday on, or a calendar `month`, UTC."
+
+
 def _limit(name: str, **default: Any) -> Any:
     return Field(description=_LIMITS[name], **default)
+
+
+class PlanCreate(StrictModel):
+    """A plan to be made: limits that its tenants share, and the period that its units are for."""
+
+    model_config = with_example(
+        code="team",
+        monthly_units=25_000,
+        requests_per_minute=300,
+        burst=60,
+        max_concurrent_requests=20,
+        max_text_chars=1_000_000,
+        max_chunks=2_000,
+        max_upstreams=20,
+        max_api_keys=20,
+        retention_days=30,
+    )
+
+    code: Slug = Field(description="Its name, never changed: a-z, 0-9 and `-`.")
+    monthly_units: Units = _limit("monthly_units")
+    requests_per_minute: Positive = _limit("requests_per_minute")
+    burst: Positive = _limit("burst")
+    max_concurrent_requests: Positive = _limit("max_concurrent_requests")
+    max_text_chars: Positive = _limit("max_text_chars")
+    max_chunks: Positive = _limit("max_chunks")
+    max_upstreams: Count = _limit("max_upstreams")
+    max_api_keys: Count = _limit("max_api_keys")
+    overage_allowed: Flag = _limit("overage_allowed", default=False)
+    retention_days: Positive = _limit("retention_days")
+    period: Period = Field(default=Period.MONTH, description=_PERIOD)
+
+
+class PlanUpdate(StrictModel):
+    """What may change of a plan, for all its tenants; members left out stay as they are."""
+
+    model_config = with_example(monthly_units=30_000)
+
+    monthly_units: Units = _limit("monthly_units", default=0)
+    requests_per_minute: Positive = _limit("requests_per_minute", default=1)
+    burst: Positive = _limit("burst", default=1)
+    max_concurrent_requests: Positive = _limit("max_concurrent_requests", default=1)
+    max_text_chars: Positive = _limit("max_text_chars", default=1)
+    max_chunks: Positive = _limit("max_chunks", default=1)
+    max_upstreams: Count = _limit("max_upstreams", default=0)
+    max_api_keys: Count = _limit("max_api_keys", default=0)
+    overage_allowed: Flag = _limit("overage_allowed", default=False)
+    retention_days: Positive = _limit("retention_days", default=1)
+    period: Period = Field(default=Period.MONTH, description=_PERIOD)
 
 
 TenantStatus = Literal["active", "suspended", "deleted"]
@@ -66,6 +118,13 @@ class LimitsUpdate(StrictModel):
     retention_days: Positive | None = _limit("retention_days", default=None)
 
 
+class PlanRead(LimitsRead):
+    """A plan: its limits hold for all its tenants, but for their overrides."""
+
+    code: str
+    period: Period
+
+
 class TenantCreate(StrictModel):
     """A tenant to be made; `name` defaults to the slug."""
 
@@ -73,7 +132,9 @@ class TenantCreate(StrictModel):
 
     slug: Slug = Field(description="Its short name, never changed: a-z, 0-9 and `-`.")
     name: Name | None = None
-    plan: Slug = Field(default="free", description="`free`, `pro` or `scale`.")
+    plan: Slug = Field(
+        default="free", description="A plan's code: `free`, `pro`, `scale`, or one of your own."
+    )
 
 
 class TenantUpdate(StrictModel):
@@ -82,7 +143,7 @@ class TenantUpdate(StrictModel):
     model_config = with_example(plan="scale")
 
     name: Name = ""
-    plan: Slug = Field(default="", description="`free`, `pro` or `scale`.")
+    plan: Slug = Field(default="", description="A plan's code: `free`, `pro`, `scale`, or one of your own.")
 
 
 class TenantRead(ReadModel):
@@ -97,3 +158,7 @@ class TenantRead(ReadModel):
     limit_overrides: dict[str, Any]
     created_at: dt.datetime
     updated_at: dt.datetime
+    erase_at: dt.datetime | None = Field(
+        description="When a deleted one will be erased; until then it can be resumed."
+    )
+    erased_at: dt.datetime | None

@@ -6,14 +6,18 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from fanfold.audit.types import Actor
 from fanfold.core.db import Database
 from fanfold.core.errors import Conflict, NotFound, NotReady, ValidationFailed
+from fanfold.core.identifiers import uuid7
+from fanfold.usage.grant_service import BY_COMMAND_LINE
 from fanfold.usage.models import OpenOutcome
 from fanfold.usage.outcome_repository import OutcomeRepository
 from fanfold.usage.outcome_schemas import OutcomeResolve
 
 _RESOLVE = text(
-    "select fanfold.outcome_resolve(:tenant_id, :request_id, :resolution, :units, :reason, :resolved_by)"
+    "select fanfold.outcome_resolve_audited(:tenant_id, :request_id, :resolution, :units, :reason, :resolved_by,"
+    " :event, :actor_kind, :asked)"
 )
 _ATTEMPTS = 3
 _DEADLOCK = "40P01"
@@ -33,10 +37,20 @@ class OutcomeService:
         self._database = database
 
     async def resolve(
-        self, tenant_id: UUID, request_id: UUID, wanted: OutcomeResolve, *, resolved_by: UUID
+        self, tenant_id: UUID, request_id: UUID, wanted: OutcomeResolve, *, actor: Actor
     ) -> OpenOutcome:
-        """End the outcome and return it; raises 422 for too many units, 404, and 409 where it is no longer open."""
-        values = {"tenant_id": tenant_id, "request_id": request_id, "resolved_by": resolved_by}
+        """End the outcome, say so in the audit log, and return it.
+
+        Raises 422 for too many units, 404, and 409 where it is no longer open.
+        """
+        values = {
+            "tenant_id": tenant_id,
+            "request_id": request_id,
+            "resolved_by": actor.id or BY_COMMAND_LINE,
+            "event": uuid7(),
+            "actor_kind": actor.kind,
+            "asked": actor.request_id,
+        }
         word = await self._call(values | wanted.model_dump(include={"resolution", "units", "reason"}))
         if word != "ok":
             _refuse(word)
