@@ -22,10 +22,13 @@ from fanfold.fanout.transports.registry import transport
 from fanfold.idempotency.purge import Purge
 from fanfold.mail.base import Mailer
 from fanfold.mail.opening import open_mailer
+from fanfold.members.invitation_mails import InvitationMails
+from fanfold.members.invitation_service import TOPIC as INVITATION
 from fanfold.oauth.authenticator import TokenAuthenticator
 from fanfold.oauth.signing_keys import SigningKeys
 from fanfold.oauth.tokens import AccessTokens
 from fanfold.outbox.relay import Relay
+from fanfold.outbox.types import Handler
 from fanfold.ratelimit.base import RateLimitStore
 from fanfold.ratelimit.concurrency.limiter import ConcurrencyLimiter
 from fanfold.ratelimit.stores.opening import open_store
@@ -35,6 +38,7 @@ from fanfold.usage.quota_warnings import TOPIC as QUOTA_WARNING
 from fanfold.usage.quota_warnings import QuotaWarnings
 from fanfold.usage.sweeper import Sweeper
 from fanfold.usage.upkeep import Upkeep
+from fanfold.users.mailed_tokens import MailedTokens
 from fanfold.users.passwords import Passwords
 
 
@@ -133,7 +137,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         ledger = await stack.enter_async_context(Ledger(database.connect))
         sweeper = Sweeper(database.connect)
         quota_warnings, mailer = QuotaWarnings(), open_mailer(settings.mail)
-        relay = Relay(database.connect, {QUOTA_WARNING: quota_warnings})
+        invitation_mails = InvitationMails(database, MailedTokens(key_ring), mailer, settings.server.own_url)
+        handlers: dict[str, Handler] = {QUOTA_WARNING: quota_warnings, INVITATION: invitation_mails}
+        relay = Relay(database.connect, handlers)
         upkeep = Upkeep(database.connect, retention_months=settings.usage.retention_months)
         last_use = LastUse(database)
         await stack.enter_async_context(_looping(sweeper, relay, upkeep, Purge(database), last_use))

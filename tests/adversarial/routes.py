@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 import httpx
 from fastapi import FastAPI
@@ -13,6 +14,8 @@ from fanfold.auth.principal import Role, Scope
 from fanfold.auth.requirements import Requirement
 from fanfold.auth.routes import RouteTable
 from fanfold.main import PUBLIC_PATHS
+from fanfold.members.invitation_mails import make_token
+from fanfold.users.mailed_tokens import MailedTokens
 from tests.fixtures.app import Person, Product, TenantClient
 from tests.fixtures.plans import new_plan
 
@@ -72,10 +75,14 @@ async def object_ids(product: Product, owner: TenantClient) -> dict[str, str]:
     begins = {"effective_from": "2999-01-01T00:00:00Z"}
     price = await owner.http.post(f"/v1/upstreams/{upstream['id']}/prices", json=begins)
     assert price.status_code == 201, price.text
+    address = f"{secrets.token_hex(6)}@example.com"
+    invited = await owner.http.post("/v1/tenant/invitations", json={"email": address, "role": "viewer"})
+    assert invited.status_code == 201, invited.text
     return {
         "upstream_id": upstream["id"],
         "price_id": price.json()["id"],
         "key_id": key.json()["id"],
+        "invitation_id": invited.json()["id"],
         "user_id": str((await product.person(owner, Role.VIEWER)).id),
         "tenant_id": str(owner.id),
     }
@@ -92,6 +99,14 @@ async def operators_ids(operator: httpx.AsyncClient, tenant: TenantClient) -> di
     return {"grant_id": grant.json()["id"], "plan_code": plan["code"]}
 
 
+async def _invited(product: Product, person: Person) -> str:
+    """Return the token of another tenant's invitation to this person."""
+    other, body = await product.tenant(), {"email": person.email, "role": "viewer"}
+    invited = await other.http.post("/v1/tenant/invitations", json=body)
+    tokens = MailedTokens(product.app.state.key_ring)
+    return make_token(tokens, other.id, UUID(invited.json()["id"]), lifetime_s=600)
+
+
 @dataclass(frozen=True, slots=True)
 class Party:
     """A tenant, its owner and an operator, and something to send requests about."""
@@ -100,6 +115,8 @@ class Party:
     person: Person
     operator: httpx.AsyncClient
     ids: dict[str, str]
+    # What a body's example cannot know, by path.
+    known: dict[str, dict[str, Any]]
 
     @classmethod
     async def invite(cls, product: Product) -> "Party":
@@ -111,7 +128,8 @@ class Party:
         ids = await object_ids(product, tenant) | await operators_ids(operator, tenant)
         person = await product.signed_in(tenant)
         await product.person(tenant)  # another owner, so that neither is the last
-        return cls(tenant, person, operator, ids | {"request_id": str(lapsed.request_id)})
+        known = {"/v1/invitations/accept": {"token": await _invited(product, person)}}
+        return cls(tenant, person, operator, ids | {"request_id": str(lapsed.request_id)}, known)
 
     async def rested(self, product: Product) -> "Party":
         """Return the party with another operator and person: each has a rate limit, which hundreds of requests meet."""

@@ -18,6 +18,8 @@ from tests.fixtures.app import Product
 
 # POSTs that neither create nor spend, each with the reason why a repetition does no harm.
 WITHOUT_A_KEY = {
+    "/v1/invitations/accept": "an invitation is accepted once: the second time is a 422",
+    "/v1/tenant/invitations/{invitation_id}/resend": "within a minute nothing is sent again",
     "/v1/auth/token": "a sign-in asked for twice is two, and either ends by itself",
     "/v1/process/quote": "calls nothing and bills nothing",
     "/v1/admin/outcomes/{tenant_id}/{request_id}/resolve": "holds for good: the second time is a 409",

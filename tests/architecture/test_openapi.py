@@ -180,7 +180,9 @@ async def _do_all(party: Party, document: dict[str, Any]) -> Iterator[tuple[Oper
         url = operation.path.format(**party.ids)
         body = operation.said.get("requestBody")
         for example in _examples(body, document) if body else [None]:
-            more: dict[str, Any] = {} if example is None else {"json": example}
+            more: dict[str, Any] = (
+                {} if example is None else {"json": example | party.known.get(operation.path, {})}
+            )
             more |= {"params": {"confirm": party.tenant.slug}} if "confirm" in _required(operation) else {}
             done.append((operation, await client.request(operation.method, url, **more)))
     return iter(done)

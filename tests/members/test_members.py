@@ -7,7 +7,7 @@ import pytest
 from fanfold.auth.principal import Role
 from fanfold.core.identifiers import uuid7
 from tests.fixtures.app import Person, Product, TenantClient
-from tests.members.audited import audited
+from tests.fixtures.audited import of_tenant
 
 
 async def refused(person: Person, path: str, *, status: int, code: str) -> None:
@@ -47,9 +47,9 @@ async def test_a_role_is_changed_and_holds_within_two_seconds(product: Product):
     async with asyncio.timeout(2):
         while (await other.http.patch("/v1/tenant", json={})).status_code != 403:
             await asyncio.sleep(0.1)
-    [row] = await audited(product, tenant.id)
-    assert (row["action"], row["actor_id"], row["object_id"]) == ("member.changed", owner.id, str(other.id))
-    assert (row["before"], row["after"]) == ({"role": "admin"}, {"role": "viewer"})
+    [row] = await of_tenant(product, tenant.id, "member")
+    assert (row.action, row.actor_id, row.object_id) == ("member.changed", owner.id, str(other.id))
+    assert (row.before, row.after) == ({"role": "admin"}, {"role": "viewer"})
 
 
 async def test_a_removed_member_is_refused_within_two_seconds(product: Product):
@@ -58,7 +58,7 @@ async def test_a_removed_member_is_refused_within_two_seconds(product: Product):
     assert (await other.http.get("/v1/tenant")).status_code == 200
     assert (await owner.http.delete(_url(other))).status_code == 204
     await refused(other, "/v1/tenant", status=401, code="not-authenticated")
-    assert [row["action"] for row in await audited(product, tenant.id)] == ["member.removed"]
+    assert [row.action for row in await of_tenant(product, tenant.id, "member")] == ["member.removed"]
     assert (await owner.http.delete(_url(other))).status_code == 404
 
 
@@ -86,7 +86,7 @@ async def test_an_admin_neither_makes_changes_nor_removes_an_owner(product: Prod
         (403, "scope-exceeds-grantor")
     ] * 3
     assert (await http.patch(_url(viewer), json={"role": "admin"})).status_code == 200
-    assert [row["action"] for row in await audited(product, tenant.id)] == ["member.changed"]
+    assert [row.action for row in await of_tenant(product, tenant.id, "member")] == ["member.changed"]
 
 
 @pytest.mark.parametrize("role", [Role.DEVELOPER, Role.VIEWER])
@@ -111,7 +111,7 @@ async def test_the_last_owner_stays_an_owner(product: Product):
     ]
     assert [answer.status_code for answer in answers] == [409] * 3
     assert (await owner.http.patch(_url(owner), json={"role": "owner"})).status_code == 200
-    assert await audited(product, tenant.id) == []
+    assert await of_tenant(product, tenant.id, "member") == []
 
 
 async def _go(way: str, tenant: TenantClient, who: Person, other: Person) -> int:
@@ -145,8 +145,8 @@ async def test_leaving_ends_the_membership_and_is_told(product: Product):
     person = await product.signed_in(tenant)
     assert (await person.http.delete(f"/v1/me/tenants/{tenant.id}")).status_code == 204
     await refused(person, "/v1/tenant", status=401, code="not-authenticated")
-    [row] = await audited(product, tenant.id)
-    assert (row["action"], row["object_id"]) == ("member.left", str(person.id))
+    [row] = await of_tenant(product, tenant.id, "member")
+    assert (row.action, row.object_id) == ("member.left", str(person.id))
 
 
 async def test_a_tenant_of_others_is_no_tenant_to_leave(product: Product):

@@ -6,7 +6,7 @@ import pytest
 
 from fanfold.auth.principal import Role
 from tests.fixtures.app import Product
-from tests.members.audited import audited
+from tests.fixtures.audited import of_tenant
 from tests.members.test_members import refused
 
 
@@ -22,8 +22,8 @@ async def test_a_tenant_is_shown_and_renamed(product: Product):
     assert renamed.json() == before | {"name": "织云科技 🐟"}
     assert (await admin.http.get("/v1/tenant")).json() == renamed.json()
     assert (await admin.http.patch("/v1/tenant", json={})).json() == renamed.json()
-    [row] = await audited(product, tenant.id)
-    assert (row["action"], row["before"], row["after"]) == (
+    row = (await of_tenant(product, tenant.id, "tenant"))[-1]
+    assert (row.action, row.before, row.after) == (
         "tenant.updated", {"name": before["name"]}, {"name": "织云科技 🐟"}
     )  # fmt: skip
 
@@ -60,7 +60,7 @@ async def test_a_deleted_tenant_is_refused_within_two_seconds_until_an_operator_
     async with asyncio.timeout(2):
         while (await tenant.http.get("/v1/usage")).status_code != 200:
             await asyncio.sleep(0.1)
-    assert [row["action"] for row in await audited(product, tenant.id)].count("tenant.deleted") == 1
+    assert [row.action for row in await of_tenant(product, tenant.id, "tenant")].count("tenant.deleted") == 1
 
 
 @pytest.mark.parametrize("query", [{}, {"confirm": ""}, {"confirm": "another"}])
