@@ -32,6 +32,7 @@ from fanfold.outbox.types import Handler
 from fanfold.ratelimit.base import RateLimitStore
 from fanfold.ratelimit.concurrency.limiter import ConcurrencyLimiter
 from fanfold.ratelimit.stores.opening import open_store
+from fanfold.tenants.eraser import Eraser
 from fanfold.upstreams.directory import UpstreamDirectory
 from fanfold.usage.ledger import Ledger
 from fanfold.usage.quota_warnings import TOPIC as QUOTA_WARNING
@@ -102,7 +103,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def _looping(*loops: Sweeper | Relay | Upkeep | Purge | LastUse) -> AsyncIterator[None]:
+async def _looping(*loops: Sweeper | Relay | Upkeep | Purge | LastUse | Eraser) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(loop.run()) for loop in loops]
         yield
@@ -142,7 +143,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         relay = Relay(database.connect, handlers)
         upkeep = Upkeep(database.connect, retention_months=settings.usage.retention_months)
         last_use = LastUse(database)
-        await stack.enter_async_context(_looping(sweeper, relay, upkeep, Purge(database), last_use))
+        await stack.enter_async_context(
+            _looping(sweeper, relay, upkeep, Purge(database), Eraser(database), last_use)
+        )
         concurrency = await stack.enter_async_context(
             ConcurrencyLimiter(database.connect, workers=_workers(settings))
         )

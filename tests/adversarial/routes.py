@@ -8,6 +8,7 @@ from uuid import UUID
 
 import httpx
 from fastapi import FastAPI
+from fastapi.params import Form
 from fastapi.routing import iter_route_contexts
 
 from fanfold.auth.principal import Role, Scope
@@ -53,7 +54,8 @@ def routes_of(app: FastAPI) -> Iterator[Route]:
     for context in iter_route_contexts(app.routes):
         for method in sorted(context.methods or ()):
             guarded = table.match({"type": "http", "method": method, "path": context.path})
-            takes_body = getattr(context, "body_field", None) is not None
+            body = getattr(context, "body_field", None)
+            takes_body = body is not None and not isinstance(body.field_info, Form)
             assert context.path
             yield Route(method, context.path, guarded.requirement if guarded else None, takes_body)
 

@@ -14,71 +14,40 @@ from sqlalchemy.exc import DBAPIError
 from fanfold.core.db import Database
 from fanfold.core.identifiers import uuid7
 from tests.adversarial.routes import object_ids
-from tests.fixtures.app import Product, TenantClient
+from tests.adversarial.rows import tables_of_tenants, with_a_row_in_every_table
 from tests.fixtures.database import connect
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CONNECTIONS = 4
 # The serving role writes here and reads nothing, not even its own.
-UNREADABLE = frozenset({"outbox"})
-_TABLES = """
-select c.relname as name,
-       exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id') as owned
-  from pg_class c where c.relnamespace = 'fanfold'::regnamespace and c.relkind in ('r', 'p') and c.relrowsecurity
-   and not c.relispartition
-"""
+UNREADABLE = frozenset({"outbox", "sessions"})
 _FOREIGN_KEY = """
 insert into fanfold.api_keys (tenant_id, id, name, public_id, digest, scopes)
 values (:other, gen_random_uuid(), 'x', 'x', 'x', '{process}')
-"""
-_ROLLED = """
-insert into fanfold.usage_days
-       (tenant_id, dimension, day, period_start, member, units, events, unbilled, counted, quantity, due_units)
-values ($1, 'day', '2020-01-01', '2020-01-01', '', 0, 0, 0, 0, 0, 0)
 """
 _STATE = text("select coalesce(current_setting('app.tenant_id', true), ''), current_user, pg_backend_pid()")
 _SEEN = text("select array_agg(distinct tenant_id) from fanfold.upstreams")
 
 
-async def _with_a_row_in_every_table(product: Product) -> TenantClient:
-    tenant = await product.tenant()
-    await object_ids(product, tenant)
-    await product.lapse(tenant)
-    prepaid = {"units": 1, "kind": "prepaid", "reason": "one row"}
-    granted = await (await product.operator()).post(f"/v1/admin/tenants/{tenant.id}/grants", json=prepaid)
-    assert granted.status_code == 201, granted.text
-    superuser = await connect(product.database.superuser_url)
-    try:
-        await superuser.execute(_ROLLED, tenant.id)
-    finally:
-        await superuser.close()
-    echo = await tenant.upstream("https://echo.example/", kind="echo")
-    await tenant.process("billed", upstreams=[echo["slug"]])
-    await tenant.http.post("/v1/api-keys", json={"name": "once"}, headers={"Idempotency-Key": "k"})
-    await product.app.state.ledger.reserve(tenant_id=tenant.id, request_id=uuid7(), units=1, lease_s=600)
-    return tenant
-
-
 async def test_without_a_tenant_no_row_and_with_one_its_own_alone_in_every_table(arena):
-    owner, other = await _with_a_row_in_every_table(arena), await _with_a_row_in_every_table(arena)
+    owner, other = await with_a_row_in_every_table(arena), await with_a_row_in_every_table(arena)
     app = await connect(arena.database.app_url)
     try:
-        tables = await app.fetch(_TABLES)
+        tables = await tables_of_tenants(app)
         assert len(tables) >= 6
-        for table in tables:
-            if table["name"] in UNREADABLE:
+        for table, column in tables.items():
+            if table in UNREADABLE:
                 with pytest.raises(InsufficientPrivilegeError):
-                    await app.fetch(f"select from fanfold.{table['name']}")
+                    await app.fetch(f"select from fanfold.{table}")
                 continue
-            column = "tenant_id" if table["owned"] else "id"
-            seen = f"select distinct {column} as tenant from fanfold.{table['name']}"
+            seen = f"select distinct {column} as tenant from fanfold.{table}"
             for nobody in ("", str(uuid7())):
                 await app.execute("select set_config('app.tenant_id', $1, false)", nobody)
-                assert await app.fetch(seen) == [], table["name"]
+                assert await app.fetch(seen) == [], table
             for tenant in (owner, other):
                 await app.execute("select set_config('app.tenant_id', $1, false)", str(tenant.id))
-                assert [row["tenant"] for row in await app.fetch(seen)] == [tenant.id], table["name"]
+                assert [row["tenant"] for row in await app.fetch(seen)] == [tenant.id], table
     finally:
         await app.close()
 

@@ -6,17 +6,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, select, text
+from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fanfold.core.repository import decode_cursor, encode_cursor, page
 from fanfold.tenants.models import Tenant
 from fanfold.users.models import Membership, User
-
-_END_SIGN_INS = text(
-    "update fanfold.sessions set revoked_at = now()"
-    " where tenant_id = :tenant_id and user_id = :user_id and revoked_at is null"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +100,3 @@ class PersonsTenants:
         found = await self._session.execute(mine.order_by(Tenant.id.desc()).limit(limit + 1))
         rows = found.mappings().all()
         return rows[:limit], encode_cursor(rows[limit - 1]["id"]) if len(rows) > limit else None
-
-
-async def end_sign_ins(session: AsyncSession, tenant_id: UUID, user_id: UUID) -> None:
-    """End what a person signed in to the tenant with; give it an identity session."""
-    await session.execute(_END_SIGN_INS, {"tenant_id": tenant_id, "user_id": user_id})

@@ -8,7 +8,7 @@ from fanfold.audit import writer as audit
 from fanfold.audit.types import Actor
 from fanfold.auth.principal import Principal, PrincipalKind, Role
 from fanfold.core.errors import Conflict, NotFound, ScopeExceedsGrantor
-from fanfold.members.membership_repository import Member, MembershipRepository, end_sign_ins
+from fanfold.members.membership_repository import Member, MembershipRepository
 from fanfold.users.models import Membership
 
 _RANKS = {Role.VIEWER: 0, Role.DEVELOPER: 1, Role.ADMIN: 2, Role.OWNER: 3}
@@ -87,7 +87,6 @@ async def leave(session: AsyncSession, tenant_id: UUID, user_id: UUID, actor: Ac
     if owners == {user_id}:
         raise Conflict(f"{_LAST} Or delete the tenant.")
     await members.remove(membership)
-    await end_sign_ins(session, tenant_id, user_id)
     await audit.record(
         session,
         actor,
