@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import select
 
 from fanfold.core.crypto import KeyRing, SealBroken
-from fanfold.core.errors import Conflict, RateLimited, ValidationFailed
+from fanfold.core.errors import Conflict, NotReady, RateLimited, ValidationFailed
 from fanfold.core.identifiers import uuid7
+from fanfold.ratelimit.errors import StoreUnavailable
 from fanfold.ratelimit.stores.memory import MemoryStore
 from fanfold.users.models import User
 from fanfold.users.repository import UserRepository
@@ -152,6 +153,12 @@ class TestCodes:
         desk.tries = MemoryStore()
         assert await desk.call("check", desk.code())
 
+    async def test_uncounted_none_is_looked_at(self, desk: Desk):
+        await desk.on()
+        desk.tries = _Away()
+        with pytest.raises(NotReady):
+            await desk.call("check", desk.code())
+
 
 class TestRemoving:
     async def test_takes_a_code(self, desk: Desk):
@@ -174,3 +181,8 @@ class TestRemoving:
 class _Unlimited(MemoryStore):
     async def take(self, buckets):
         return await MemoryStore().take(buckets)
+
+
+class _Away(MemoryStore):
+    async def take(self, _buckets):
+        raise StoreUnavailable

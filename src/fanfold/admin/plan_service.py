@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fanfold.admin.changes import difference, members_of
 from fanfold.audit import writer as audit
+from fanfold.audit.changes import difference, members_of
 from fanfold.audit.types import Actor
 from fanfold.core.errors import Conflict, NotFound
 from fanfold.tenants.models import Plan

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fanfold.admin.changes import difference, members_of
 from fanfold.audit import writer as audit
+from fanfold.audit.changes import difference, members_of
 from fanfold.audit.types import Actor
 from fanfold.tenants.limits import Limits
 from fanfold.tenants.models import Tenant

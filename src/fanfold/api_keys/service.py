@@ -9,6 +9,7 @@ from fanfold.api_keys.keys import IssuedKey, issue
 from fanfold.api_keys.models import ApiKey
 from fanfold.api_keys.repository import ApiKeyRepository
 from fanfold.api_keys.schemas import ApiKeyCreate, ApiKeyUpdate
+from fanfold.audit.changes import difference, members_of
 from fanfold.audit.types import COMMAND_LINE, Actor
 from fanfold.auth.principal import Principal, PrincipalKind
 from fanfold.core.crypto import KeyRing
@@ -56,7 +57,7 @@ class ApiKeyService:
             created_by=grantor.id if grantor and grantor.kind is PrincipalKind.USER else None,
         )
         await self._keys.add(key)
-        await self._keys.record(self._actor, "api_key.created", key.id, after=_recorded(key))
+        await self._keys.record(self._actor, "api_key.created", key.id, after=members_of(key, _RECORDED))
         return key, issued
 
     async def get(self, key_id: UUID) -> ApiKey:
@@ -73,7 +74,7 @@ class ApiKeyService:
         if _LIMITS.intersection(changes):
             await self._check_unlimited(grantor)
         key = await self._live(key_id)
-        before = _recorded(key)
+        before = members_of(key, _RECORDED)
         for name, value in changes.items():
             setattr(key, name, value)
         if key.requests_per_minute is None:
@@ -110,7 +111,7 @@ class ApiKeyService:
     async def revoke(self, key_id: UUID) -> None:
         """End the key for good; takes effect in every process within 2 s. Revoking twice is the same as once."""
         key = await self._locked(key_id)
-        before = _recorded(key)
+        before = members_of(key, _RECORDED)
         key.revoked_at = key.revoked_at or dt.datetime.now(dt.UTC)
         await self._record_change("api_key.revoked", key, before)
 
@@ -128,11 +129,8 @@ class ApiKeyService:
         return key
 
     async def _record_change(self, action: str, key: ApiKey, before: dict[str, Any]) -> None:
-        after = _recorded(key)
-        changed = [name for name in _RECORDED if before[name] != after[name]]
-        if changed:
-            was, now = ({name: members[name] for name in changed} for members in (before, after))
-            await self._keys.record(self._actor, action, key.id, before=was, after=now)
+        if change := difference(before, members_of(key, _RECORDED)):
+            await self._keys.record(self._actor, action, key.id, **change)
 
     async def _check_unlimited(self, grantor: Principal | None) -> None:
         """Refuse a key that has limits of its own: it could take them off, or make keys without them."""
@@ -141,15 +139,6 @@ class ApiKeyService:
             raise ScopeExceedsGrantor(
                 "A key with limits of its own may neither make keys nor change limits. Use one without."
             )
-
-
-def _recorded(key: ApiKey) -> dict[str, Any]:
-    """Return what the audit log shows of a key: plain JSON, and no secret."""
-    return {name: _plain(getattr(key, name)) for name in _RECORDED}
-
-
-def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, dt.datetime) else value
 
 
 def _has_expired(key: ApiKey) -> bool:

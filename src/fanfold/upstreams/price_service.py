@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
+from fanfold.audit.types import COMMAND_LINE, Actor
 from fanfold.core.errors import Conflict, NotFound, ValidationFailed
 from fanfold.upstreams.mapping import PRICE_MEMBERS, price_of
 from fanfold.upstreams.models import UpstreamPriceRecord, UpstreamRecord
@@ -26,8 +27,9 @@ class PriceSpan:
 class PriceService:
     """The prices of one tenant's upstreams. What has begun stays as it is: it is what usage was billed at."""
 
-    def __init__(self, upstreams: UpstreamRepository) -> None:
+    def __init__(self, upstreams: UpstreamRepository, *, actor: Actor = COMMAND_LINE) -> None:
         self._upstreams, self._prices = upstreams, upstreams.prices
+        self._recorder = upstreams.recorder(actor)
 
     async def list(
         self, upstream_id: UUID, *, limit: int, cursor: str | None
@@ -60,18 +62,20 @@ class PriceService:
         if begins > now and len(await self._prices.upcoming(upstream_id)) >= MAX_UPCOMING:
             raise Conflict(f"An upstream has at most {MAX_UPCOMING} prices to come. Withdraw one first.")
         row = await self._prices.add(upstream_id, price, effective_from=begins)
+        await self._recorder.price_added(record, row)
         later = await self._prices.next(upstream_id, begins)
         return PriceSpan(row, later.effective_from if later else None)
 
     async def withdraw(self, upstream_id: UUID, price_id: UUID) -> None:
         """Delete a price that has not begun; a 409 for one that has."""
         await self._upstreams.lock()
-        await self._upstream(upstream_id)
+        record = await self._upstream(upstream_id)
         row = await self._prices.find(upstream_id, price_id)
         if row is None:
             raise NotFound("There is no such price.")
         if row.effective_from <= await self._prices.now():
             raise Conflict("This price has begun, and stays. Add another one that holds from now on.")
+        await self._recorder.price_withdrawn(record, row)
         await self._prices.delete(row)
 
     async def _upstream(self, upstream_id: UUID) -> UpstreamRecord:

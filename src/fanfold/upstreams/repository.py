@@ -8,10 +8,12 @@ from uuid import UUID
 from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fanfold.audit.types import Actor
 from fanfold.core.identifiers import uuid7
 from fanfold.core.repository import decode_moment_cursor, encode_moment_cursor, page
 from fanfold.fanout.types import Price
 from fanfold.upstreams.models import UpstreamPriceRecord, UpstreamRecord
+from fanfold.upstreams.recording import UpstreamRecorder
 
 
 class UpstreamRepository:
@@ -21,6 +23,10 @@ class UpstreamRepository:
         self._session, self._tenant_id = session, tenant_id
         self.prices = PriceRepository(session, tenant_id)
         self._mine = select(UpstreamRecord).where(UpstreamRecord.tenant_id == tenant_id)
+
+    def recorder(self, actor: Actor) -> UpstreamRecorder:
+        """Return what writes changes into the audit log, in the transaction of this repository's session."""
+        return UpstreamRecorder(self._session, actor)
 
     async def find(self, upstream_id: UUID) -> UpstreamRecord | None:
         """Return the upstream, or None."""

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from fanfold.auth.dependencies import CurrentTenant, DbSession, Once
+from fanfold.auth.dependencies import CurrentActor, CurrentTenant, DbSession, Once
 from fanfold.auth.principal import Principal, Scope
 from fanfold.auth.requirements import Require
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
@@ -38,16 +38,21 @@ Changed = Annotated[None, Depends(_changed, scope="function")]
 
 
 async def _service(
-    request: Request, _changed: Changed, session: DbSession, tenant: CurrentTenant
+    request: Request, _changed: Changed, session: DbSession, tenant: CurrentTenant, actor: CurrentActor
 ) -> UpstreamService:
     state = request.app.state
     return UpstreamService(
-        UpstreamRepository(session, tenant.id), key_ring=state.key_ring, guard=state.address_guard
+        UpstreamRepository(session, tenant.id),
+        key_ring=state.key_ring,
+        guard=state.address_guard,
+        actor=actor,
     )
 
 
-async def _price_service(_changed: Changed, session: DbSession, tenant: CurrentTenant) -> PriceService:
-    return PriceService(UpstreamRepository(session, tenant.id))
+async def _price_service(
+    _changed: Changed, session: DbSession, tenant: CurrentTenant, actor: CurrentActor
+) -> PriceService:
+    return PriceService(UpstreamRepository(session, tenant.id), actor=actor)
 
 
 UpstreamServiceDep = Annotated[UpstreamService, Depends(_service)]

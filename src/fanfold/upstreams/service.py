@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import SecretStr
 from sqlalchemy.exc import IntegrityError
 
+from fanfold.audit.types import COMMAND_LINE, Actor
 from fanfold.core.crypto import KeyRing
 from fanfold.core.errors import Conflict, NotFound, ValidationFailed
 from fanfold.core.identifiers import uuid7
@@ -19,6 +20,7 @@ from fanfold.fanout.types import Price
 from fanfold.upstreams.address import origin
 from fanfold.upstreams.mapping import PRICE_MEMBERS, bound_to, engine_upstream, price_of
 from fanfold.upstreams.models import UpstreamRecord
+from fanfold.upstreams.recording import upstream_members
 from fanfold.upstreams.repository import UpstreamRepository
 from fanfold.upstreams.schemas import UpstreamCreate, UpstreamUpdate
 
@@ -26,10 +28,18 @@ AI_TIMEOUT_S = 60.0
 
 
 class UpstreamService:
-    """The upstreams of one tenant. Changes hold in every process within 2 s."""
+    """The upstreams of one tenant. Changes hold in every process within 2 s, and are in the audit log as `actor`'s."""
 
-    def __init__(self, upstreams: UpstreamRepository, *, key_ring: KeyRing, guard: AddressGuard) -> None:
+    def __init__(
+        self,
+        upstreams: UpstreamRepository,
+        *,
+        key_ring: KeyRing,
+        guard: AddressGuard,
+        actor: Actor = COMMAND_LINE,
+    ) -> None:
         self._upstreams, self._key_ring, self._guard = upstreams, key_ring, guard
+        self._recorder = upstreams.recorder(actor)
 
     async def create(self, tenant_id: UUID, wanted: UpstreamCreate, *, max_upstreams: int) -> UpstreamRecord:
         """Register an upstream; the first one becomes the default."""
@@ -47,7 +57,9 @@ class UpstreamService:
         if wanted.is_default or count == 0:
             await self._upstreams.clear_default()
             record.is_default = True
-        return await self._save(record, price)
+        await self._save(record, price)
+        await self._recorder.created(record)
+        return record
 
     async def get(self, upstream_id: UUID) -> UpstreamRecord:
         """Return the upstream, or a 404."""
@@ -63,6 +75,7 @@ class UpstreamService:
         """
         await self._upstreams.lock()
         record = await self.get(upstream_id)
+        before, sealed = upstream_members(record), record.credential_sealed
         upcoming = await self._upstreams.prices.upcoming(upstream_id)
         values: dict[str, Any] = {name: getattr(wanted, name) for name in wanted.model_fields_set}
         if "url" in values:
@@ -78,12 +91,16 @@ class UpstreamService:
             values | {"updated_at": dt.datetime.now(dt.UTC)},
             [price, *map(price_of, upcoming)],
         )
-        return await self._save(record, price if price != present else None)
+        await self._save(record, price if price != present else None)
+        await self._recorder.changed(record, before, sealed)
+        return record
 
     async def delete(self, upstream_id: UUID) -> None:
         """Delete the upstream. Requests that run go on with it."""
         await self._upstreams.lock()  # an update that has read the row would find it gone
-        await self._upstreams.delete(await self.get(upstream_id))
+        record = await self.get(upstream_id)
+        await self._recorder.deleted(record)
+        await self._upstreams.delete(record)
 
     def _change(self, record: UpstreamRecord, values: dict[str, Any], prices: Sequence[Price]) -> None:
         """Set members, and check what comes of them with the price in force and those to come."""

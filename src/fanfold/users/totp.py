@@ -11,8 +11,9 @@ import pyotp
 from pydantic import SecretStr
 
 from fanfold.core.crypto import KeyRing
-from fanfold.core.errors import Conflict, NotAuthenticated, RateLimited, ValidationFailed
+from fanfold.core.errors import Conflict, NotAuthenticated, NotReady, RateLimited, ValidationFailed
 from fanfold.ratelimit.base import Bucket, RateLimitStore
+from fanfold.ratelimit.errors import StoreUnavailable
 from fanfold.users.models import User
 from fanfold.users.repository import UserRepository
 
@@ -80,7 +81,9 @@ class SecondFactor:
         )
 
     async def check(self, user: User, code: str) -> bool:
-        """Tell whether the code holds, which then never holds again; raises `RateLimited` after too many tries."""
+        """Tell whether the code holds, which then never holds again; raises `RateLimited` after too many tries,
+        and `NotReady` where they cannot be counted.
+        """
         await self._count_try(user.id)
         return await self._take(await self._lock(user.id), code)
 
@@ -104,7 +107,10 @@ class SecondFactor:
 
     async def _count_try(self, user_id: UUID) -> None:
         """Take a try of whoever knows the password already; before any lock, since the store may keep us waiting."""
-        decision = await self._tries.take((Bucket("totp", str(user_id), TRIES_PER_MINUTE, TRIES_BURST),))
+        try:
+            decision = await self._tries.take((Bucket("totp", str(user_id), TRIES_PER_MINUTE, TRIES_BURST),))
+        except StoreUnavailable:  # uncounted, a million codes are soon tried
+            raise NotReady("Codes cannot be counted now. Try again.", headers={"Retry-After": "1"}) from None
         if not decision.admitted:
             raise RateLimited(
                 "Too many codes were tried. Wait for `Retry-After` seconds.",
