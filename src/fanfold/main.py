@@ -26,6 +26,7 @@ from fanfold.auth.buckets import buckets_of
 from fanfold.auth.holders import holders_of
 from fanfold.auth.middleware import AuthenticationMiddleware
 from fanfold.auth.routes import RouteTable
+from fanfold.auth.schemes import SECURITY_SCHEMES, security_of
 from fanfold.core.config import Settings
 from fanfold.core.cors import CorsMiddleware
 from fanfold.core.documentation import mount_documentation
@@ -136,7 +137,7 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
     app = FastAPI(
         title="Fanfold",
         version=fanfold.__version__,
-        description=f"{fanfold.__doc__} Authorize with an API key (`ff_live_...`), then try `POST /v1/process`.",
+        description=f"{fanfold.__doc__} Authorize with an API key or sign in, then try `POST /v1/process`.",
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -153,7 +154,8 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
     app.include_router(metrics_router(exposition, is_operator=is_operator))
     mount_documentation(app, settings)
     install_problem_handlers(app)
-    install_openapi(app, public=PUBLIC_PATHS)
+    security = security_of(app.routes, public=PUBLIC_PATHS)
+    install_openapi(app, schemes=SECURITY_SCHEMES, security=security)
     return app
 
 

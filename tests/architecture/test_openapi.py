@@ -9,12 +9,14 @@ from typing import Any
 import httpx
 import pytest
 
+from fanfold.auth.principal import TENANT_SCOPES, Scope
 from fanfold.main import PUBLIC_PATHS, create_app
 from tests.adversarial.json_schema import KNOWN_WORDS, mismatches
 from tests.adversarial.routes import Party, routes_of
 
 METHODS = frozenset({"get", "post", "put", "patch", "delete", "head", "options", "trace"})
 PROBLEM = {"schema": {"$ref": "#/components/schemas/Problem"}}
+_LIMITED = {"RateLimit", "RateLimit-Policy"}
 REFUSAL = {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}
 # Forms in, and refusals as RFC 6749 has them: tests/oauth sends what each takes.
 OAUTH_PATHS = frozenset({"/v1/auth/token"})
@@ -88,8 +90,8 @@ class TestDocument:
         targets = {
             value["$ref"] for value in _inside(document) if isinstance(value, dict) and "$ref" in value
         }
-        schemas = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
-        assert targets == schemas
+        kinds = {kind: document["components"][kind] for kind in ("schemas", "headers")}
+        assert targets == {f"#/components/{kind}/{name}" for kind, named in kinds.items() for name in named}
 
     def test_schemas_use_the_words_that_the_tests_check(self, document):
         for schema in document["components"]["schemas"].values():
@@ -122,12 +124,39 @@ class TestDocument:
         routes = {(route.method.lower(), route.path) for route in routes_of(create_app())}
         assert shown == {(method, path) for method, path in routes if path not in hidden}
 
-    def test_what_needs_a_key_says_so_and_nothing_else_does(self, document):
+    def test_every_operation_says_what_may_be_sent(self, document):
         schemes = document["components"]["securitySchemes"]
+        assert {name: scheme["type"] for name, scheme in schemes.items()} == {
+            "OAuth2": "oauth2",
+            "ApiKey": "apiKey",
+            "Bearer": "http",
+        }
+        known = {name: flow["scopes"] for name, flow in schemes["OAuth2"]["flows"].items()}
+        assert known["password"].keys() == {scope.value for scope in Scope}
+        assert known["clientCredentials"].keys() == {scope.value for scope in TENANT_SCOPES}
         for operation in operations(document):
             security = operation.said.get("security", [])
             assert bool(security) == (operation.path not in PUBLIC_PATHS), str(operation)
-            assert {name for choice in security for name in choice} <= schemes.keys()
+            assert all(
+                scope in known["password"] for choice in security for scope in choice.get("OAuth2", ())
+            )
+
+    @pytest.mark.parametrize(
+        ("method", "path", "scopes", "takes_keys"),
+        [
+            ("post", "/v1/process", ["process"], True),
+            ("post", "/v1/api-keys", ["keys:write"], True),
+            ("get", "/v1/api-keys", [], True),
+            ("get", "/v1/usage", ["usage:read"], True),
+            ("get", "/v1/admin/tenants", ["operator"], True),
+            ("get", "/v1/me", [], False),
+            ("post", "/v1/tenants", [], False),
+        ],
+    )
+    def test_which_scope_and_whether_a_key_will_do(self, document, method, path, scopes, takes_keys):
+        said = document["paths"][path][method]["security"]
+        assert said[0] == {"OAuth2": scopes}
+        assert said[1:] == ([{"ApiKey": []}, {"Bearer": []}] if takes_keys else [])
 
 
 def _expected(operation: Operation) -> set[str]:
@@ -147,6 +176,7 @@ class TestErrors:
             assert errors >= _expected(operation), f"{operation}: {_expected(operation) - errors}"
             kind = "application/json" if operation.is_oauth else "application/problem+json"
             for status in errors:
+                assert ("headers" in responses[status]) == (status in {"429", "503"})
                 content = {kind: REFUSAL if operation.is_oauth else PROBLEM}
                 assert responses[status]["content"] == content, f"{operation} {status}"
             assert any(status.startswith("2") for status in responses)
@@ -215,6 +245,9 @@ class TestAnswers:
         seen: Counter[int] = Counter()
         for operation, answer in await _do_all(party, document):
             assert answer.is_success, f"{operation}: {answer.text}"
+            declared = operation.said["responses"][str(answer.status_code)]["headers"]
+            assert declared.keys() & _LIMITED == (set() if operation.path in PUBLIC_PATHS else _LIMITED)
+            assert [name for name in declared if name not in answer.headers] == [], str(operation)
             value = _value(answer)
             found = mismatches(value, operation.schema_of(answer), document["components"]["schemas"])
             assert found == [], f"{operation}: {found}"

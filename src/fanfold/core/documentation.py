@@ -55,6 +55,7 @@ _START = """window.ui = SwaggerUIBundle({
   presets: [SwaggerUIBundle.presets.apis],
   layout: "BaseLayout"
 });
+window.ui.initOAuth({ clientId: "", appName: "Fanfold", scopes: "" });
 """
 _FILES = ("favicon.png", "redoc.standalone.js", "swagger-ui-bundle.js", "swagger-ui.css")
 

@@ -1,15 +1,11 @@
-"""The OpenAPI document: FastAPI's own, with how to authenticate and what problems look like."""
+"""The OpenAPI document: FastAPI's own, with how to authenticate, what problems look like, and answers' headers."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-SECURITY_SCHEMES: dict[str, Any] = {
-    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "`ff_live_...`"},
-    "Bearer": {"type": "http", "scheme": "bearer", "description": "An API key, as a bearer token."},
-}
 PROBLEM: dict[str, Any] = {
     "type": "object",
     "title": "Problem",
@@ -39,18 +35,39 @@ _NOT_OURS = ("HTTPValidationError", "ValidationError")
 _METHODS = frozenset({"get", "post", "put", "patch", "delete"})
 
 
-def install_openapi(app: FastAPI, *, public: Collection[str]) -> None:
-    """Let `app.openapi()` return the document, made once; `public` are the paths that need no credential."""
+Security = Callable[[str, str], list[dict[str, list[str]]]]
+
+
+def _header(description: str, kind: str = "string") -> dict[str, Any]:
+    return {"description": description, "schema": {"type": kind}}
+
+
+HEADERS: dict[str, Any] = {
+    "X-Request-ID": _header("The request's id: yours where you sent one, else ours."),
+    "RateLimit": _header('What is left of each limit, as `"tenant";r=19;t=1` (IETF draft).'),
+    "RateLimit-Policy": _header('The limits, as `"tenant";q=20;w=20`.'),
+    "Location": _header("Where the new object is."),
+    "Retry-After": _header("Seconds until it is worth another try.", "integer"),
+}
+_RETRIED = frozenset({"429", "503"})
+
+
+def install_openapi(app: FastAPI, *, schemes: Mapping[str, Any], security: Security) -> None:
+    """Let `app.openapi()` return the document, made once.
+
+    `schemes` are the ways to authenticate; `security` says which of them a method of a path takes, none where it is
+    open to anybody.
+    """
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _document(app, public)
+            app.openapi_schema = _document(app, schemes, security)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
 
 
-def _document(app: FastAPI, public: Collection[str]) -> dict[str, Any]:
+def _document(app: FastAPI, schemes: Mapping[str, Any], security: Security) -> dict[str, Any]:
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
@@ -59,13 +76,33 @@ def _document(app: FastAPI, public: Collection[str]) -> dict[str, Any]:
     for name in _NOT_OURS:
         schemas.pop(name, None)
     schemas["Problem"] = PROBLEM
-    components["securitySchemes"] = SECURITY_SCHEMES
+    components["securitySchemes"] = dict(schemes)
+    components["headers"] = HEADERS
     for path, operations in document["paths"].items():
-        for operation in (operations[method] for method in _METHODS & operations.keys()):
+        for method in _METHODS & operations.keys():
+            operation = operations[method]
             _drop_fastapis_refusal(operation["responses"])
-            if path not in public:
-                operation["security"] = [{name: []} for name in SECURITY_SCHEMES]
+            if choices := security(method, path):
+                operation["security"] = choices
+            has_place = any(
+                "get" in said and _is_below(other, path) for other, said in document["paths"].items()
+            )
+            _add_headers(operation["responses"], is_open=not choices, has_place=has_place)
     return document
+
+
+def _is_below(path: str, above: str) -> bool:
+    return path.startswith(above + "/{") and path.endswith("}") and path.count("/") == above.count("/") + 1
+
+
+def _add_headers(responses: dict[str, Any], *, is_open: bool, has_place: bool) -> None:
+    for status, response in responses.items():
+        names = ["Retry-After"] if status in _RETRIED else []
+        if status < "300":
+            names = ["X-Request-ID", *([] if is_open else ["RateLimit", "RateLimit-Policy"])]
+            names += ["Location"] if status == "201" and has_place else []
+        if names:
+            response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _drop_fastapis_refusal(responses: dict[str, Any]) -> None:
