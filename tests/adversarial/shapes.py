@@ -84,7 +84,11 @@ def example(schema: Document) -> Any:
         return examples[0]
     if choices := schema.get("enum"):
         return choices[0]
-    kinds: dict[str, Any] = {"string": "x" * schema.get("minLength", 1), "integer": schema.get("minimum", 1)}
+    kinds: dict[str, Any] = {
+        "string": "x" * schema.get("minLength", 1),
+        "integer": schema.get("minimum", 1),
+        "boolean": True,
+    }
     return kinds[schema["type"]]
 
 
