@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import fanfold
-from fanfold.cli import keys, outcomes, secrets, tenants, upstreams
+from fanfold.cli import keys, operators, outcomes, secrets, tenants, upstreams
 from fanfold.cli.demo import demo
 from fanfold.cli.doctor import doctor
 from fanfold.cli.group import Commands
@@ -31,6 +31,7 @@ app.add_typer(tenants.commands, name="tenants")
 app.add_typer(keys.commands, name="keys")
 app.add_typer(upstreams.commands, name="upstreams")
 app.add_typer(outcomes.commands, name="outcomes")
+app.add_typer(operators.commands, name="operators")
 app.command()(process)
 app.command()(doctor)
 app.command()(openapi)
