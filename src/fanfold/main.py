@@ -61,6 +61,8 @@ from fanfold.usage.events_router import router as usage_events_router
 from fanfold.usage.outcomes_router import router as outcomes_router
 from fanfold.usage.router import router as usage_router
 from fanfold.usage.statement_router import router as usage_statement_router
+from fanfold.users.accounts_router import PATHS as ACCOUNT_PATHS
+from fanfold.users.accounts_router import router as accounts_router
 from fanfold.users.me_router import router as me_router
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -81,6 +83,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     admin_audit_router,
     oauth_router,
     me_router,
+    accounts_router,
     tenants_router,
     tenant_router,
     members_router,
@@ -104,6 +107,7 @@ PUBLIC_PATHS = frozenset(
         "/redoc",
         "/openapi.json",
         "/v1/auth/token",
+        *ACCOUNT_PATHS,
     }
 )
 

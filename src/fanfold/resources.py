@@ -39,6 +39,7 @@ from fanfold.usage.quota_warnings import TOPIC as QUOTA_WARNING
 from fanfold.usage.quota_warnings import QuotaWarnings
 from fanfold.usage.sweeper import Sweeper
 from fanfold.usage.upkeep import Upkeep
+from fanfold.users.account_mails import AccountMails
 from fanfold.users.mailed_tokens import MailedTokens
 from fanfold.users.passwords import Passwords
 
@@ -64,6 +65,7 @@ class Resources:
     concurrency: ConcurrencyLimiter
     upstream_directory: UpstreamDirectory
     passwords: Passwords
+    mailed_tokens: MailedTokens
     signing_keys: SigningKeys
     access_tokens: AccessTokens
     authenticators: tuple[KeyAuthenticator, TokenAuthenticator]
@@ -111,6 +113,11 @@ async def _looping(*loops: Sweeper | Relay | Upkeep | Purge | LastUse | Eraser) 
             task.cancel()
 
 
+def _mails(database: Database, mailer: Mailer, tokens: MailedTokens, server: str) -> dict[str, Handler]:
+    account_mails = AccountMails(database, mailer, tokens, server=server)
+    return {INVITATION: InvitationMails(database, tokens, mailer, server), **account_mails.handlers}
+
+
 def _workers(settings: Settings) -> int:
     # `serve` has made a number of `auto`; under another server nobody has, and nobody can tell.
     workers = settings.server.workers
@@ -138,9 +145,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         ledger = await stack.enter_async_context(Ledger(database.connect))
         sweeper = Sweeper(database.connect)
         quota_warnings, mailer = QuotaWarnings(), open_mailer(settings.mail)
-        invitation_mails = InvitationMails(database, MailedTokens(key_ring), mailer, settings.server.own_url)
-        handlers: dict[str, Handler] = {QUOTA_WARNING: quota_warnings, INVITATION: invitation_mails}
-        relay = Relay(database.connect, handlers)
+        mailed_tokens = MailedTokens(key_ring)
+        mails = _mails(database, mailer, mailed_tokens, settings.server.own_url)
+        relay = Relay(database.connect, {QUOTA_WARNING: quota_warnings, **mails})
         upkeep = Upkeep(database.connect, retention_months=settings.usage.retention_months)
         last_use = LastUse(database)
         await stack.enter_async_context(
@@ -155,6 +162,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         identity, issuer = settings.identity, settings.server.own_url
         passwords = Passwords(threads=identity.password_threads, queue=identity.password_queue)
         stack.callback(passwords.close)
+        await passwords.prepare()
         signing_keys = SigningKeys(database, key_ring, identity)
         await signing_keys.ensure()
         background = await stack.enter_async_context(Background())
@@ -176,6 +184,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             concurrency=concurrency,
             upstream_directory=UpstreamDirectory(database, key_ring),
             passwords=passwords,
+            mailed_tokens=mailed_tokens,
             signing_keys=signing_keys,
             access_tokens=AccessTokens(signing_keys, issuer=issuer, minutes=identity.access_token_minutes),
             authenticators=(

@@ -89,8 +89,10 @@ async def _operator_session(
 
 
 async def _identity_session(database: DatabaseDep) -> AsyncIterator[AsyncSession]:
-    async with database.identity_session() as session, session.begin():
+    # Not one `begin` around all: who verifies a password lets the connection go meanwhile.
+    async with database.identity_session() as session:
         yield session
+        await session.commit()
 
 
 # scope="function": committed before the answer is sent, so that a client reads what it has written.

@@ -1,6 +1,8 @@
 """Tokens that travel by mail, and prove that whoever shows one reads that mailbox. None is stored."""
 
+import hmac
 from typing import Any
+from uuid import UUID
 
 import jwt
 from fastapi_users.jwt import decode_jwt, generate_jwt
@@ -16,16 +18,33 @@ class MailedTokens:
 
     def __init__(self, key_ring: KeyRing) -> None:
         self._secrets: list[SecretStr] = key_ring.derived(PURPOSE)
+        self._key_ring = key_ring
 
     def make(self, audience: str, *, lifetime_s: int, **claims: Any) -> SecretStr:
-        """Return a token with these claims, for one use."""
+        """Return a token with these claims, for one use. Raises ValueError where it would never be over."""
+        if lifetime_s < 1:  # fastapi-users' function takes 0 for a token without an end
+            raise ValueError("a mailed token lives for a second or more")
         return SecretStr(generate_jwt({**claims, "aud": audience}, self._secrets[0], lifetime_s))
 
     def read(self, audience: str, token: str) -> dict[str, Any] | None:
         """Return the claims of a token that was made for `audience` and is not over; None of any other."""
         for secret in self._secrets:
             try:
-                return decode_jwt(token, secret, [audience])
+                claims = decode_jwt(token, secret, [audience])
             except (jwt.PyJWTError, ValueError):
                 continue
+            return claims if "exp" in claims else None
         return None
+
+    def fingerprint(self, user_id: UUID, hashed_password: str) -> str:
+        """Return what a password is told by, of which nothing of it can be learnt."""
+        return self._key_ring.digest(_print(user_id, hashed_password)).hex()
+
+    def is_fingerprint(self, fingerprint: object, user_id: UUID, hashed_password: str) -> bool:
+        """Whether the password is still the one that `fingerprint` was made of, under any key of the ring."""
+        digests = self._key_ring.digests(_print(user_id, hashed_password))
+        return any(hmac.compare_digest(str(fingerprint), digest.hex()) for digest in digests)
+
+
+def _print(user_id: UUID, hashed_password: str) -> str:
+    return f"password of {user_id}: {hashed_password}"

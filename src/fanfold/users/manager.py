@@ -18,7 +18,7 @@ class Credentials(Protocol):
 
 
 class UserManager(UUIDIDMixin, BaseUserManager[User, UUID]):  # type: ignore[type-var]  # as in the repository
-    """The rules of accounts, on one session."""
+    """The rules of accounts, on one session. No connection is held while a password is verified."""
 
     def __init__(self, users: UserRepository, passwords: Passwords) -> None:
         super().__init__(users, passwords)
@@ -26,12 +26,18 @@ class UserManager(UUIDIDMixin, BaseUserManager[User, UUID]):  # type: ignore[typ
 
     async def authenticate(self, credentials: Credentials) -> User | None:
         """Return who this is, if the password is right and the account is active and verified."""
-        user = await self.users.get_by_email(credentials.username)
-        is_right, better = await self.passwords.verified(
-            credentials.password, user.hashed_password if user else None
-        )
-        if user is None or not is_right or not (user.is_active and user.is_verified):
+        found = await self.users.get_by_email(credentials.username)
+        user = await self.proven(found, credentials.password)
+        return user if user is not None and user.is_active and user.is_verified else None
+
+    async def proven(self, user: User | None, password: str) -> User | None:
+        """Return the person, locked until the transaction ends, if this is the password; nobody's takes as long."""
+        hashed = user.hashed_password if user else None
+        await self.users.let_go()
+        is_right, better = await self.passwords.verified(password, hashed)
+        if user is None or not is_right:
             return None
-        if better is not None:
-            await self.users.update(user, {"hashed_password": better})
-        return user
+        present = await self.users.lock(user.id)
+        if present is None or present.hashed_password != hashed:  # it was changed meanwhile
+            return None
+        return await self.users.update(present, {"hashed_password": better}) if better else present

@@ -2,12 +2,11 @@
 
 from fastapi import APIRouter
 
-from fanfold.auth.dependencies import CurrentPerson, IdentityDbSession
-from fanfold.core.errors import NotAuthenticated
+from fanfold.auth.dependencies import CurrentPerson
 from fanfold.core.schemas import problem_responses
 from fanfold.idempotency.route import IdempotentRoute
-from fanfold.users.repository import UserRepository
-from fanfold.users.schemas import PersonRead
+from fanfold.users.dependencies import OwnAccountServiceDep
+from fanfold.users.schemas import PasswordChange, PersonRead, PersonUpdate
 
 router = APIRouter(
     prefix="/v1/me",
@@ -15,12 +14,24 @@ router = APIRouter(
     route_class=IdempotentRoute,
     responses=problem_responses(401, 403, 422, 429, 503),
 )
+_BODY = problem_responses(400, 413, 415)
 
 
 @router.get("")
-async def get_me(person: CurrentPerson, session: IdentityDbSession) -> PersonRead:
+async def get_me(account: OwnAccountServiceDep) -> PersonRead:
     """Show who has signed in."""
-    user = await UserRepository(session).get(person.id)
-    if user is None:
-        raise NotAuthenticated("The account is gone.")
-    return PersonRead.model_validate(user)
+    return PersonRead.model_validate(await account.get())
+
+
+@router.patch("", responses=_BODY)
+async def change_me(wanted: PersonUpdate, account: OwnAccountServiceDep) -> PersonRead:
+    """Change the name at once; a new address holds once it is verified, and needs the present password."""
+    return PersonRead.model_validate(await account.change(wanted))
+
+
+@router.post("/password", status_code=204, responses=_BODY)
+async def change_own_password(
+    wanted: PasswordChange, person: CurrentPerson, account: OwnAccountServiceDep
+) -> None:
+    """Set a new password; every other sign-in ends."""
+    await account.change_password(wanted, session_id=person.session_id)

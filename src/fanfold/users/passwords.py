@@ -1,11 +1,17 @@
 """Passwords: argon2id, hashed in a small pool of threads; bcrypt of elsewhere is verified, and upgraded."""
 
 import secrets
+from collections.abc import Sequence
 from functools import cached_property
 
 from passlib.context import CryptContext
 
 from fanfold.core.offload import Offload
+from fanfold.users.errors import not_valid
+from fanfold.users.strength import weakness
+
+FEWEST_CHARACTERS, MOST_CHARACTERS = 8, 128
+_BCRYPT, _BCRYPT_BYTES = "$2", 72
 
 # OWASP's password storage cheat sheet: argon2id with 19 MiB, two passes, one lane.
 _CONTEXT = CryptContext(
@@ -19,7 +25,7 @@ _CONTEXT = CryptContext(
 
 
 class Passwords:
-    """Hashes and verifies off the event loop; raises `Overloaded` where too many wait already.
+    """Judges, hashes and verifies off the event loop; raises `Overloaded` where too many wait already.
 
     `hash`, `verify_and_update` and `generate` are fastapi-users' `PasswordHelperProtocol`: they block.
     """
@@ -30,6 +36,13 @@ class Passwords:
     def close(self) -> None:
         """End the threads."""
         self._offload.close()
+
+    async def prepare(self) -> None:
+        """Do once what the first of each kind would wait for: a hash that is nobody's, the lists of common words."""
+        await self._offload.run(self._prepare)
+
+    def _prepare(self) -> str | None:
+        return weakness(self.nobodys)
 
     @cached_property
     def nobodys(self) -> str:
@@ -44,10 +57,17 @@ class Passwords:
     def verify_and_update(self, plain_password: str, hashed_password: str) -> tuple[bool, str | None]:
         """Return whether the password is right, and a better hash of it where there is one to be kept. Blocks."""
         try:
+            if hashed_password.startswith(_BCRYPT):
+                return self._verify_bcrypt(plain_password, hashed_password)
             found: tuple[bool, str | None] = _CONTEXT.verify_and_update(plain_password, hashed_password)
-        except ValueError:  # no hash, or bcrypt of a password that it would cut off
+        except ValueError:  # no hash, or a password that its scheme cannot hold
             return False, None
         return found
+
+    def _verify_bcrypt(self, password: str, hashed: str) -> tuple[bool, str | None]:
+        # bcrypt reads 72 bytes; who made the hash cut the rest off without a word.
+        is_right = bool(_CONTEXT.verify(password.encode()[:_BCRYPT_BYTES], hashed))
+        return is_right, self.hash(password) if is_right else None
 
     def generate(self) -> str:
         """Return a password that nobody can guess."""
@@ -57,9 +77,19 @@ class Passwords:
         """Return the hash of a new password."""
         return await self._offload.run(self.hash, password)
 
+    async def chosen(self, password: str, *, known: Sequence[str], member: str = "password") -> str:
+        """Return the hash of a password that somebody chose; a 422 where it is too easy to guess."""
+        return await self._offload.run(self._choose, password, known, member)
+
+    def _choose(self, password: str, known: Sequence[str], member: str) -> str:
+        if reason := weakness(password, known):
+            raise not_valid(member, reason, "password")
+        return self.hash(password)
+
     async def verified(self, password: str, hashed: str | None) -> tuple[bool, str | None]:
-        """Return whether the password is right, and a better hash to keep; the hash None is nobody's."""
-        is_right, better = await self._offload.run(
-            self.verify_and_update, password, self.nobodys if hashed is None else hashed
-        )
-        return (is_right, better) if hashed is not None else (False, None)
+        """Return whether the password is right, and a better hash to keep; without a hash it takes as long."""
+        is_right, better = await self._offload.run(self._verify, password, hashed)
+        return (is_right, better) if hashed else (False, None)
+
+    def _verify(self, password: str, hashed: str | None) -> tuple[bool, str | None]:
+        return self.verify_and_update(password, hashed or self.nobodys)

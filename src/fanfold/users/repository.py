@@ -4,13 +4,22 @@ from typing import Any
 from uuid import UUID
 
 from fastapi_users.db import BaseUserDatabase
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fanfold.core.identifiers import uuid7
-from fanfold.users.addresses import find_key
+from fanfold.users.addresses import address_key, find_key
 from fanfold.users.models import Membership, User
+
+_IS_INVITED = text(
+    "select exists (select from fanfold.invitations where email_key = :email_key"
+    " and accepted_at is null and revoked_at is null and expires_at > now())"
+)
+_END_SIGN_INS = text(
+    "update fanfold.sessions set revoked_at = now() where user_id = :user_id and revoked_at is null"
+    " and id is distinct from cast(:but as uuid)"
+)
 
 
 class UserRepository(BaseUserDatabase[User, UUID]):  # type: ignore[type-var]  # a mapped column is a protocol's attribute
@@ -37,6 +46,37 @@ class UserRepository(BaseUserDatabase[User, UUID]):  # type: ignore[type-var]  #
         row = {"id": uuid7(), **members}
         statement = insert(User).values(row).on_conflict_do_nothing(index_elements=["email_key"])
         return await self._session.scalar(statement.returning(User))
+
+    async def register(self, email: str, hashed_password: str, wanted_tenant: str | None) -> None:
+        """Insert a person who is to prove that the address is theirs.
+
+        Of an address that waits for that already nobody has a password any more: it might be a stranger's, who was
+        first and hopes that the owner confirms it. A verified account stays as it is. Each way is one statement.
+        """
+        row = {
+            "id": uuid7(),
+            "email": email,
+            "email_key": address_key(email),
+            "hashed_password": hashed_password,
+        }
+        statement = insert(User).values(row | {"wanted_tenant": wanted_tenant})
+        no_password = {"hashed_password": "", "updated_at": func.now()}
+        waits = and_(User.is_verified.is_(False), User.is_active)
+        await self._session.execute(
+            statement.on_conflict_do_update(index_elements=["email_key"], set_=no_password, where=waits)
+        )
+
+    async def is_invited(self, email: str) -> bool:
+        """Whether a tenant waits for whoever reads mail at this address."""
+        return bool(await self._session.scalar(_IS_INVITED, {"email_key": address_key(email)}))
+
+    async def end_sign_ins(self, user_id: UUID, *, but: UUID | None = None) -> None:
+        """End the person's sign-ins, all or all `but` one: their tokens are refused within 2 s."""
+        await self._session.execute(_END_SIGN_INS, {"user_id": user_id, "but": but})
+
+    async def let_go(self) -> None:
+        """End the transaction, so that the connection is the others' while something takes long."""
+        await self._session.commit()
 
     async def create(self, create_dict: dict[str, Any]) -> User:
         """Insert a person whose address is known to be free; raises IntegrityError where it is not."""

@@ -1,0 +1,97 @@
+"""A forgotten password, over HTTP."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from tests.fixtures.app import PASSWORD, Person, Product
+from tests.fixtures.database import connect
+from tests.users.mailbox import new_address, token_of
+
+NEW = "zwölf blaue Boote 十二 👋🏽"
+
+
+async def forget(product: Product, email: str) -> httpx.Response:
+    return await product.stranger().post("/v1/auth/forgot-password", json={"email": email})
+
+
+async def reset(product: Product, token: str, password: str = NEW) -> httpx.Response:
+    wanted = {"token": token, "password": password}
+    return await product.stranger().post("/v1/auth/reset-password", json=wanted)
+
+
+async def sign_in(product: Product, person: Person, password: str) -> httpx.Response:
+    form = {"username": person.email, "password": password}
+    return await product.stranger().post("/v1/auth/token", data=form)
+
+
+@pytest.fixture
+async def person(product: Product) -> Person:
+    return await product.signed_in()
+
+
+async def test_a_mail_s_token_sets_a_new_password_once_and_ends_every_sign_in(
+    product: Product, person: Person
+):
+    assert (await forget(product, person.email.upper())).status_code == 202
+    (mail,) = await product.mails(person.email)  # to the address as it is kept, not as it was typed
+    token = token_of(mail)
+    done = await reset(product, token)
+    assert (done.status_code, done.content) == (204, b"")
+    assert (await sign_in(product, person, PASSWORD)).status_code == 400
+    assert (await sign_in(product, person, NEW)).status_code == 200
+    again = await reset(product, token, "another one that is long")
+    assert (again.status_code, again.json()["errors"][0]["loc"]) == (422, ["body", "token"])
+    async with asyncio.timeout(10):
+        while (
+            await person.http.get("/v1/me")
+        ).status_code != 401:  # within 2 s, as every change of a principal
+            await asyncio.sleep(0.1)
+
+
+async def test_of_two_at_once_one_wins(product: Product, person: Person):
+    await forget(product, person.email)
+    token = token_of((await product.mails(person.email))[0])
+    passwords = ["the first of them is this", "the second of them is that"]
+    answers = await asyncio.gather(*(reset(product, token, each) for each in passwords))
+    assert sorted(answer.status_code for answer in answers) == [204, 422]
+    winner = passwords[[answer.status_code for answer in answers].index(204)]
+    statuses = {each: (await sign_in(product, person, each)).status_code for each in passwords}
+    assert statuses == {each: 200 if each == winner else 400 for each in passwords}
+
+
+async def test_it_proves_the_address_too(product: Product):
+    person = await product.person(is_verified=False)
+    await forget(product, person.email)
+    assert (await reset(product, token_of((await product.mails(person.email))[0]))).status_code == 204
+    assert (await sign_in(product, person, NEW)).status_code == 200
+
+
+async def test_every_address_has_the_same_answer_and_one_row_of_the_outbox(product: Product, person: Person):
+    answers = [await forget(product, each) for each in (person.email, new_address(), "Ada@bücher.example")]
+    assert {(answer.status_code, answer.content) for answer in answers} == {(202, answers[0].content)}
+
+
+async def test_who_is_inactive_can_neither_ask_nor_use_what_was_asked_before(
+    product: Product, person: Person
+):
+    await forget(product, person.email)
+    token = token_of((await product.mails(person.email))[0])
+    connection = await connect(product.database.superuser_url)
+    await connection.execute("update fanfold.users set is_active = false where id = $1", person.id)
+    await connection.close()
+    assert (await reset(product, token)).status_code == 422
+
+
+@pytest.mark.parametrize("password", ["", "kurz?", "password123", "x" * 129, "aaaaaaaaaaaaaaaa"])
+async def test_a_poor_password_is_refused_and_the_token_still_works(
+    product: Product, person: Person, password
+):
+    await forget(product, person.email)
+    token = token_of((await product.mails(person.email))[0])
+    refused = await reset(product, token, password)
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["loc"] == ["body", "password"]
+    assert not password or password not in refused.text
+    assert (await reset(product, token)).status_code == 204
