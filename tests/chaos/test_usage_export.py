@@ -1,8 +1,10 @@
 """A million events leave the server whole, and leave nothing behind: memory, statements, connections."""
 
 import asyncio
+import io
 import json
 import secrets
+import zipfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -98,6 +100,33 @@ async def test_a_million_events_are_exported_whole_in_constant_memory(
     figures(
         f"export: {rows} events, {size / 2**20:.0f} MiB of NDJSON, {units} units = the counter; the server's memory "
         f"{before:.0f} MiB before, {peak:.0f} at most, {after:.0f} after"
+    )
+
+
+@pytest.mark.proof
+async def test_a_tenant_s_whole_export_is_a_zip_made_in_constant_memory(
+    own_database: TestDatabase, server: ServerProcess, world: World, figures: Figures, *, full: bool
+):
+    count = 1_000_000 if full else 50_000
+    tenant = await world.tenant()
+    await _fill(own_database, tenant.id, count)
+    headers, url = {"Authorization": f"Bearer {tenant.key}"}, f"{server.url}/v1/tenant/export"
+    async with world.session.get(f"{server.url}/v1/tenant", headers=headers) as answer:
+        await answer.read()
+    before = peak = _rss_mib(server)
+    body = io.BytesIO()
+    async with world.session.get(url, headers=headers, timeout=aiohttp.ClientTimeout(sock_read=60)) as answer:
+        assert answer.status == 200
+        async for part in answer.content.iter_chunked(1 << 20):
+            body.write(part)
+            peak = max(peak, _rss_mib(server))
+    with zipfile.ZipFile(body) as archive, archive.open("usage_events.ndjson") as lines:
+        found = {json.loads(line)["request_id"] for line in lines}
+    assert len(found) == count
+    assert peak - before <= MAX_GROWTH_MIB
+    figures(
+        f"tenant export: {count} events and all else, {body.tell() / 2**20:.0f} MiB of zip; the server's memory "
+        f"{before:.0f} MiB before, {peak:.0f} at most"
     )
 
 
