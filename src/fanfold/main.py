@@ -65,6 +65,7 @@ from fanfold.usage.statement_router import router as usage_statement_router
 from fanfold.users.accounts_router import PATHS as ACCOUNT_PATHS
 from fanfold.users.accounts_router import router as accounts_router
 from fanfold.users.me_router import router as me_router
+from fanfold.users.totp_router import router as totp_router
 
 ROUTERS: tuple[APIRouter, ...] = (
     processing_router,
@@ -83,6 +84,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     users_router,
     admin_audit_router,
     oauth_router,
+    totp_router,
     me_router,
     accounts_router,
     tenants_router,

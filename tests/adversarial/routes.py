@@ -23,6 +23,8 @@ from tests.fixtures.plans import new_plan
 
 # They take a form, not JSON: tests/oauth sends what each takes.
 FORMS = frozenset({"/v1/auth/token"})
+# They take a code of a secret that was shown just before: tests/users sends what they take.
+BY_CODE = frozenset({("POST", "/v1/me/totp/confirm"), ("DELETE", "/v1/me/totp")})
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from tests.adversarial.bodies import attacks_on
 from tests.adversarial.hostile_values import CANARY
 from tests.adversarial.judging import judge_problem
 from tests.adversarial.raw import send_raw
-from tests.adversarial.routes import Party, body_routes
+from tests.adversarial.routes import BY_CODE, Party, body_routes
 from tests.adversarial.shapes import shape_of
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.proof]
@@ -18,6 +18,8 @@ async def test_a_valid_body_is_taken_so_that_what_is_refused_is_refused_for_itse
     party = await Party.invite(arena)
     document = arena.app.openapi()
     for route in body_routes(arena.app):
+        if (route.method, route.path) in BY_CODE:
+            continue
         body = shape_of(document, route.method, route.path).valid() | party.known.get(route.path, {})
         answer = await party.client(route).request(route.method, party.url(route), json=body)
         assert answer.status_code in {200, 201, 202, 204}, f"{route}: {answer.text}"

@@ -26,6 +26,8 @@ WITHOUT_A_KEY = {
     "/v1/auth/forgot-password": "asks for a mail, and how many there are is limited",
     "/v1/auth/verify": "twice is the same as once",
     "/v1/auth/reset-password": "its token works once",
+    "/v1/me/totp": "the secret that was asked for last is the one",
+    "/v1/me/totp/confirm": "a code counts once",
     "/v1/me/password": "the second time the present password is another",
     "/v1/process/quote": "calls nothing and bills nothing",
     "/v1/admin/outcomes/{tenant_id}/{request_id}/resolve": "holds for good: the second time is a 409",
