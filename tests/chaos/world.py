@@ -19,9 +19,8 @@ from fanfold.core.db import Database
 from fanfold.tenants.repository import TenantRepository
 from fanfold.tenants.schemas import LimitsUpdate, TenantCreate
 from fanfold.tenants.service import TenantService
-from tests.fixtures.app import NO_LIMITS
+from tests.fixtures.app import NO_LIMITS, SECRET
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.server_processes import SECRET
 
 SAFETY_S = 120
 

@@ -46,7 +46,9 @@ class SignInService:
                 id=uuid7(),
                 user_id=user.id,
                 tenant_id=await self._tenant(user, form.tenant),
-                scopes=None if form.scope is None else sorted(scopes_of(form.scope)),
+                scopes=sorted(scopes_of(form.scope))
+                if form.scope
+                else None,  # empty: omitted (RFC 6749, 3.2)
                 user_agent=user_agent[:200] if user_agent else None,
                 expires_at=datetime.now(UTC) + self._lifetime,
             )

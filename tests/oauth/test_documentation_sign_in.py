@@ -1,0 +1,45 @@
+"""Signing in on /docs: what Swagger UI sends, as it sends it, from the addresses that the document gives it."""
+
+from urllib.parse import urljoin
+
+from tests.fixtures.app import PASSWORD, Product
+
+# `Authorization` holds an empty client id and secret: nobody types one for the first party.
+SWAGGER = {
+    "Accept": "application/json, text/plain, */*",
+    "Authorization": "Basic Og==",
+    "Content-Type": "application/x-www-form-urlencoded",
+    "X-Requested-With": "XMLHttpRequest",
+}
+
+
+async def test_whoever_signs_in_there_may_try_everything(product: Product):
+    tenant = await product.tenant()
+    person = await product.person(tenant)
+    document = (await person.http.get("/openapi.json")).json()
+    flow = document["components"]["securitySchemes"]["OAuth2"]["flows"]["password"]
+    form = {"grant_type": "password", "scope": "", "username": person.email, "password": PASSWORD}
+    address = urljoin("/docs", flow["tokenUrl"])
+    assert (
+        urljoin("https://example.test/api/docs", flow["tokenUrl"]) == "https://example.test/api/v1/auth/token"
+    )
+    answer = await person.http.post(address, data=form, headers=SWAGGER)
+    assert answer.status_code == 200, answer.text
+    tokens = answer.json()
+    assert tokens["token_type"] == "bearer"
+    assert set(tokens["scope"].split()) == set(flow["scopes"]) - {"operator"}
+    sent = {"Authorization": f"Bearer {tokens['access_token']}"}
+    for path in ("/v1/me", "/v1/usage", "/v1/upstreams", "/v1/api-keys"):
+        assert (await person.http.get(path, headers=sent)).status_code == 200, path
+    chosen = await person.http.post(address, data=form | {"scope": "usage:read process"}, headers=SWAGGER)
+    assert chosen.json()["scope"] == "process usage:read"
+
+
+async def test_the_page_asks_for_no_client_and_its_policy_lets_it_ask_us_alone(product: Product):
+    stranger = product.stranger()
+    script = (await stranger.get("/docs/assets/start.js")).text
+    assert 'initOAuth({ clientId: "",' in script
+    assert "secret" not in script.lower()
+    page = await stranger.get("/docs")
+    assert "connect-src 'self';" in page.headers["content-security-policy"]
+    assert "form-action 'none'" in page.headers["content-security-policy"]
