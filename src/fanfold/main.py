@@ -63,7 +63,8 @@ from fanfold.usage.outcomes_router import router as outcomes_router
 from fanfold.usage.router import router as usage_router
 from fanfold.usage.statement_router import router as usage_statement_router
 from fanfold.users.accounts_router import PATHS as ACCOUNT_PATHS
-from fanfold.users.accounts_router import router as accounts_router
+from fanfold.users.accounts_router import accounts_router
+from fanfold.users.limiter import AddressLimiter
 from fanfold.users.me_router import router as me_router
 from fanfold.users.totp_router import router as totp_router
 
@@ -86,7 +87,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     oauth_router,
     totp_router,
     me_router,
-    accounts_router,
     tenants_router,
     tenant_router,
     members_router,
@@ -156,7 +156,8 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
     )
     app.state.settings = settings
     app.state.count_call = partial(metrics.count, "fanfold_fan_out_calls_total")
-    for router in ROUTERS:
+    limiter = AddressLimiter(settings.server.trusted_proxies)
+    for router in (*ROUTERS, accounts_router(limiter, settings.identity)):
         app.include_router(router)
     app.include_router(health_router(readiness_checks(app), drain))
     app.include_router(metrics_router(exposition, is_operator=is_operator))

@@ -217,3 +217,27 @@ class TestRegistration:
             tenant_id, email, days,
         )  # fmt: skip
         await connection.close()
+
+
+class TestLimits:
+    @pytest.mark.parametrize("path", ["register", "forgot-password"])
+    async def test_an_address_asks_so_often_and_another_is_not_held_up(self, product: Product, path):
+        stranger, statuses = product.stranger(), []
+        for _ in range(11):
+            wanted = body(new_address()) if path == "register" else {"email": new_address()}
+            statuses.append((await stranger.post(f"/v1/auth/{path}", json=wanted)).status_code)
+        assert statuses == [202] * 10 + [429]
+        other = await product.stranger().post("/v1/auth/forgot-password", json={"email": new_address()})
+        assert other.status_code == 202
+
+    @pytest.mark.parametrize("path", ["request-verify", "verify"])
+    async def test_tries_are_counted_by_account_and_address(self, product: Product, path):
+        stranger, email = product.stranger(), new_address()
+        wanted = {"email": email} if path == "request-verify" else {"token": "x"}
+        answers = [await stranger.post(f"/v1/auth/{path}", json=wanted) for _ in range(12)]
+        statuses = [answer.status_code for answer in answers]
+        assert set(statuses[:9]) == {202 if path == "request-verify" else 422}
+        assert statuses[-1] == 429
+        assert int(answers[-1].headers["retry-after"]) >= 1
+        elsewhere = await product.stranger().post("/v1/auth/request-verify", json={"email": email})
+        assert elsewhere.status_code == 202

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import fanfold
-from fanfold.cli import keys, operators, outcomes, secrets, tenants, upstreams
+from fanfold.cli import keys, operators, outcomes, secrets, tenants, upstreams, users
 from fanfold.cli.demo import demo
 from fanfold.cli.doctor import doctor
 from fanfold.cli.group import Commands
@@ -29,6 +29,7 @@ app.command()(serve)
 app.command()(migrate)
 app.add_typer(tenants.commands, name="tenants")
 app.add_typer(keys.commands, name="keys")
+app.add_typer(users.commands, name="users")
 app.add_typer(upstreams.commands, name="upstreams")
 app.add_typer(outcomes.commands, name="outcomes")
 app.add_typer(operators.commands, name="operators")

@@ -30,6 +30,7 @@ def _split_commas(value: Any) -> Any:
 
 
 _A_DAY_S = 86_400
+_RATE = r"^[1-9]\d*/(second|minute|hour|day)$"  # of slowapi's forms; what it cannot read it would not limit
 _VALKEY_SCHEMES = ("valkey://", "valkeys://", "redis://", "rediss://", "unix://")
 
 
@@ -141,9 +142,11 @@ class IdentitySettings(_Group):
     tenant_grace_days: int = Field(30, ge=0, le=3650, validation_alias=_names("TENANT_GRACE_DAYS"))
     password_threads: int = Field(2, ge=1, le=64, validation_alias=_names("PASSWORD_THREADS"))
     password_queue: int = Field(64, ge=1, validation_alias=_names("PASSWORD_QUEUE"))
-    login_rate: str = Field("30/minute", validation_alias=_names("LOGIN_RATE"))
-    register_rate: str = Field("10/minute", validation_alias=_names("REGISTER_RATE"))
-    forgot_password_rate: str = Field("10/minute", validation_alias=_names("FORGOT_PASSWORD_RATE"))
+    login_rate: str = Field("30/minute", pattern=_RATE, validation_alias=_names("LOGIN_RATE"))
+    register_rate: str = Field("10/minute", pattern=_RATE, validation_alias=_names("REGISTER_RATE"))
+    forgot_password_rate: str = Field(
+        "10/minute", pattern=_RATE, validation_alias=_names("FORGOT_PASSWORD_RATE")
+    )
     account_tries_per_minute: int = Field(6, ge=1, validation_alias=_names("ACCOUNT_TRIES_PER_MINUTE"))
     account_tries_burst: int = Field(10, ge=1, validation_alias=_names("ACCOUNT_TRIES_BURST"))
 
