@@ -86,7 +86,7 @@ def example(schema: Document) -> Any:
         return choices[0]
     kinds: dict[str, Any] = {
         "string": "x" * schema.get("minLength", 1),
-        "integer": schema.get("minimum", 1),
+        "integer": int(schema.get("minimum", 1)),  # the document writes every number as a float
         "boolean": True,
     }
     return kinds[schema["type"]]
