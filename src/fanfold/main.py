@@ -46,6 +46,7 @@ from fanfold.core.telemetry.middleware import TelemetryMiddleware
 from fanfold.core.telemetry.workers import is_worker
 from fanfold.core.trusted_hosts import TrustedHostMiddleware
 from fanfold.limits.router import router as limits_router
+from fanfold.members.account_router import router as account_end_router
 from fanfold.members.export_router import router as tenant_export_router
 from fanfold.members.invitations_router import router as invitations_router
 from fanfold.members.router import router as members_router
@@ -91,6 +92,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     tenant_router,
     members_router,
     invitations_router,
+    account_end_router,
     tenant_export_router,
     problems_router,
     aliases_router,

@@ -73,9 +73,9 @@ class OwnAccountService:
         await self.users.end_sign_ins(locked.id, but=session_id)
         await self._record("user.password_changed")
 
-    async def prove(self, password: str) -> None:
-        """Raise a 422 where this is not the person's password; counts the try."""
-        await self._proven(await self.get(), password)
+    async def prove(self, password: str) -> User:
+        """Return the person where this is the present password; a 422 where it is not. Counts the try."""
+        return await self._proven(await self.get(), password)
 
     async def _proven(self, user: User, password: str) -> User:
         await self.tries.take(user.email_key, self.address)

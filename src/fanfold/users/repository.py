@@ -9,13 +9,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fanfold.core.identifiers import uuid7
+from fanfold.tenants.invited import has_open_invitation
 from fanfold.users.addresses import address_key, find_key
 from fanfold.users.models import Membership, User
 
-_IS_INVITED = text(
-    "select exists (select from fanfold.invitations where email_key = :email_key"
-    " and accepted_at is null and revoked_at is null and expires_at > now())"
-)
 _END_SIGN_INS = text(
     "update fanfold.sessions set revoked_at = now() where user_id = :user_id and revoked_at is null"
     " and id is distinct from cast(:but as uuid)"
@@ -68,7 +65,7 @@ class UserRepository(BaseUserDatabase[User, UUID]):  # type: ignore[type-var]  #
 
     async def is_invited(self, email: str) -> bool:
         """Whether a tenant waits for whoever reads mail at this address."""
-        return bool(await self._session.scalar(_IS_INVITED, {"email_key": address_key(email)}))
+        return await has_open_invitation(self._session, address_key(email))
 
     async def end_sign_ins(self, user_id: UUID, *, but: UUID | None = None) -> None:
         """End the person's sign-ins, all or all `but` one: their tokens are refused within 2 s."""

@@ -1,0 +1,76 @@
+"""The end of an account: what goes, what stays, and who may not go."""
+
+import asyncio
+
+from sqlalchemy import text
+
+from fanfold.auth.principal import Role
+from fanfold.users.repository import UserRepository
+from tests.fixtures.app import PASSWORD, Person, Product
+from tests.fixtures.audited import audited
+from tests.members.test_members import refused
+
+
+async def _end(person: Person, password: str = PASSWORD) -> int:
+    answer = await person.http.request("DELETE", "/v1/me", json={"current_password": password})
+    return answer.status_code
+
+
+async def test_memberships_sign_ins_address_and_name_go_and_keys_and_the_log_stay(product: Product):
+    tenant, other = await product.tenant(), await product.tenant()
+    await product.person(tenant)
+    person = await product.signed_in(tenant, name="李雷")
+    await product.join(person, other, Role.VIEWER)
+    await product.person(other)
+    made = await person.http.post("/v1/api-keys", json={"name": "of a person who goes"})
+    assert await _end(person) == 204
+    await refused(person, "/v1/me", status=401, code="not-authenticated")
+    assert await _rows(product, person) == {"users": 1, "memberships": 0, "sessions": 0}
+    async with product.app.state.database.identity_session() as session:
+        user = await UserRepository(session).get(person.id)
+        assert user is not None
+        assert (user.email, user.email_key) == (f"erased:{person.id}", f"erased:{person.id}")
+        assert (user.name, user.hashed_password, user.is_active) == ("", "", False)
+    assert (await product.http(made.json()["key"]).get("/v1/tenant")).status_code == 200
+    events = [event.action for event in await audited(product, person.id)]
+    assert events[-3:] == ["member.left", "member.left", "user.erased"]
+    again = await person.http.post("/v1/auth/token", data={"username": person.email, "password": PASSWORD})
+    assert again.status_code == 400
+
+
+async def _rows(product: Product, person: Person) -> dict[str, int]:
+    counts = {
+        "users": "select count(*) from fanfold.users where id = :id",
+        "memberships": "select count(*) from fanfold.memberships where user_id = :id",
+        "sessions": "select count(*) from fanfold.sessions where user_id = :id and revoked_at is null",
+    }
+    async with product.app.state.database.identity_session() as session:
+        return {
+            name: (await session.execute(text(count), {"id": person.id})).scalar_one()
+            for name, count in counts.items()
+        }
+
+
+async def test_it_takes_the_present_password(product: Product):
+    person = await product.signed_in()
+    assert await _end(person, "not this one") == 422
+    assert (await person.http.get("/v1/me")).status_code == 200
+
+
+async def test_the_last_owner_of_any_tenant_stays_a_member_of_all(product: Product):
+    person, shared = await product.signed_in(await product.tenant()), await product.tenant()
+    await product.person(shared)
+    await product.join(person, shared)
+    assert await _end(person) == 409
+    assert await _rows(product, person) == {"users": 1, "memberships": 2, "sessions": 1}
+
+
+async def test_of_two_owners_who_end_their_accounts_at_once_one_stays(product: Product):
+    tenant = await product.tenant()
+    people = [await product.signed_in(tenant) for _ in range(2)]
+    assert sorted(await asyncio.gather(*map(_end, people))) == [204, 409]
+
+
+async def test_an_operator_is_not_ended_over_http(product: Product):
+    person = await product.signed_in(is_operator=True)
+    assert await _end(person) == 409
