@@ -18,10 +18,10 @@ from fanfold.users.models import Membership
 from fanfold.users.repository import UserRepository
 from tests.chaos.books import Books
 from tests.chaos.world import Tenant, World
-from tests.fixtures.app import PASSWORD, PASSWORD_HASH
+from tests.fixtures.app import PASSWORD, PASSWORD_HASH, SECRET
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.figures import Figures
-from tests.fixtures.server_processes import SECRET, ServerProcess
+from tests.fixtures.server_processes import ServerProcess
 from tests.zoo import Zoo
 
 # What the contract promises: a change holds everywhere by then.
