@@ -124,12 +124,17 @@ async def _mailed(product: Product, audience: str) -> str:
     return token
 
 
+async def _leaver(product: Product, tenant: TenantClient) -> Person:
+    return await product.signed_in(tenant, Role.VIEWER)
+
+
 @dataclass(frozen=True, slots=True)
 class Party:
     """A tenant, its owner and an operator, and something to send requests about."""
 
     tenant: TenantClient
     person: Person
+    leaver: Person  # ends the own account, which owns nothing
     operator: httpx.AsyncClient
     ids: dict[str, str]
     # What a body's example cannot know, by path.
@@ -150,15 +155,23 @@ class Party:
             "/v1/auth/verify": {"token": await _mailed(product, VERIFY)},
             "/v1/auth/reset-password": {"token": await _mailed(product, RESET)},
         }
-        return cls(tenant, person, operator, ids | {"request_id": str(lapsed.request_id)}, known)
+        return cls(
+            tenant,
+            person,
+            await product.signed_in(),
+            operator,
+            ids | {"request_id": str(lapsed.request_id)},
+            known,
+        )
 
     async def rested(self, product: Product) -> "Party":
         """Return the party with another operator and person: each has a rate limit, which hundreds of requests meet."""
-        return replace(self, operator=await product.operator(), person=await product.signed_in(self.tenant))
+        person, leaver = await product.signed_in(self.tenant), await _leaver(product, self.tenant)
+        return replace(self, operator=await product.operator(), person=person, leaver=leaver)
 
     def client(self, route: Route) -> httpx.AsyncClient:
         if route.for_people:
-            return self.person.http
+            return (self.leaver if str(route) == "DELETE /v1/me" else self.person).http
         return self.operator if route.for_operators else self.tenant.http
 
     def url(self, route: Route) -> str:

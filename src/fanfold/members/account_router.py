@@ -9,7 +9,7 @@ from fanfold.core.schemas import StrictModel, problem_responses, with_example
 from fanfold.members.account_end import end_account
 from fanfold.users.dependencies import OwnAccountServiceDep
 
-_EXAMPLE = "seven green kites at noon"
+_EXAMPLE = "correct horse battery staple"
 
 router = APIRouter(
     prefix="/v1/me",
