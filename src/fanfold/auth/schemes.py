@@ -25,20 +25,13 @@ SECURITY_SCHEMES: dict[str, Any] = {
     "OAuth2": {
         "type": "oauth2",
         "description": (
-            "People sign in with address and password (first-party pages alone); machine clients send their id and "
-            "secret. No scope chosen: all that the role has."
+            "People sign in with address and password, on first-party pages alone. No scope chosen: all that the role "
+            "has."
         ),
         "flows": {
             "password": {
                 "tokenUrl": _TOKEN_URL,
-                "refreshUrl": _TOKEN_URL,
                 "scopes": {scope.value: said for scope, said in _SCOPES.items()},
-            },
-            "clientCredentials": {
-                "tokenUrl": _TOKEN_URL,
-                "scopes": {
-                    scope.value: said for scope, said in _SCOPES.items() if scope is not Scope.OPERATOR
-                },
             },
         },
     },
