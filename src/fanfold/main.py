@@ -27,7 +27,7 @@ from fanfold.auth.holders import holders_of
 from fanfold.auth.middleware import AuthenticationMiddleware
 from fanfold.auth.routes import RouteTable
 from fanfold.auth.schemes import SECURITY_SCHEMES, security_of
-from fanfold.core.config import Settings
+from fanfold.core.config import IdentitySettings, Settings
 from fanfold.core.cors import CorsMiddleware
 from fanfold.core.documentation import mount_documentation
 from fanfold.core.dotenv import DotEnvUnreadable
@@ -52,7 +52,7 @@ from fanfold.members.invitations_router import router as invitations_router
 from fanfold.members.router import router as members_router
 from fanfold.members.tenant_router import router as tenant_router
 from fanfold.members.tenants_router import router as tenants_router
-from fanfold.oauth.router import router as oauth_router
+from fanfold.oauth.router import oauth_router
 from fanfold.operation import is_operator, observed, readiness_checks
 from fanfold.processing.router import router as processing_router
 from fanfold.ratelimit.concurrency.middleware import ConcurrencyMiddleware
@@ -85,7 +85,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     plans_router,
     users_router,
     admin_audit_router,
-    oauth_router,
     totp_router,
     me_router,
     tenants_router,
@@ -159,7 +158,7 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
     app.state.settings = settings
     app.state.count_call = partial(metrics.count, "fanfold_fan_out_calls_total")
     limiter = AddressLimiter(settings.server.trusted_proxies)
-    for router in (*ROUTERS, accounts_router(limiter, settings.identity)):
+    for router in (*ROUTERS, *_limited(limiter, settings.identity)):
         app.include_router(router)
     app.include_router(health_router(readiness_checks(app), drain))
     app.include_router(metrics_router(exposition, is_operator=is_operator))
@@ -168,6 +167,10 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
     security = security_of(app.routes, public=PUBLIC_PATHS)
     install_openapi(app, schemes=SECURITY_SCHEMES, security=security)
     return app
+
+
+def _limited(limiter: AddressLimiter, identity: IdentitySettings) -> tuple[APIRouter, ...]:
+    return oauth_router(limiter, identity), accounts_router(limiter, identity)
 
 
 def _middleware(settings: Settings, metrics: Metrics, drain: Drain) -> list[Middleware]:

@@ -10,12 +10,14 @@ from fanfold.oauth.sign_in_service import SignInService
 from fanfold.tenants.repository import TenantRepository
 from fanfold.users.manager import UserManager
 from fanfold.users.repository import UserRepository
+from fanfold.users.totp import SecondFactor
 
 
 async def _sign_in_service(request: Request, session: IdentityDbSession) -> SignInService:
-    state = request.app.state
+    state, users = request.app.state, UserRepository(session)
     return SignInService(
-        UserManager(UserRepository(session), state.passwords),
+        UserManager(users, state.passwords),
+        SecondFactor(users, state.key_ring, state.rate_limit_store),
         SignInRepository(session),
         TenantRepository(session),
         state.access_tokens,

@@ -9,9 +9,9 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from starlette.responses import Response
 
-from fanfold.core.errors import FanfoldError, NotReady, Overloaded
+from fanfold.core.errors import FanfoldError, NotReady, Overloaded, RateLimited
 from fanfold.core.requests import StrictRoute
-from fanfold.oauth.errors import InvalidRequest, OAuthError, TemporarilyUnavailable
+from fanfold.oauth.errors import InvalidRequest, OAuthError, TemporarilyUnavailable, TooManyTries
 
 MAX_FORM_BYTES = 16 * 1024
 MAX_FIELDS = 50
@@ -35,12 +35,10 @@ class OAuthRoute(StrictRoute):
                 return refusal(error)
             except RequestValidationError:
                 return refusal(InvalidRequest("A parameter is missing or too long."))
-            except (Overloaded, NotReady) as error:
-                return refusal(TemporarilyUnavailable(error.detail, headers=error.headers))
             except FanfoldError as error:
-                if error.status not in {400, 413, 415, 422}:
+                if (ours := _as_oauth(error)) is None:
                     raise
-                return refusal(InvalidRequest(error.detail))
+                return refusal(ours)
 
         return guarded
 
@@ -78,6 +76,18 @@ def _check(body: bytes) -> None:
         raise InvalidRequest("A parameter holds NUL.")
     if len({name for name, _ in pairs}) != len(pairs):
         raise InvalidRequest("A parameter is given twice.")
+
+
+def _as_oauth(error: FanfoldError) -> OAuthError | None:
+    """Return OAuth's word for a problem; None for one that is none of its own."""
+    match error:
+        case RateLimited():
+            return TooManyTries(error.detail, headers=error.headers)
+        case Overloaded() | NotReady():
+            return TemporarilyUnavailable(error.detail, headers=error.headers)
+        case _ if error.status in {400, 413, 415, 422}:
+            return InvalidRequest(error.detail)
+    return None
 
 
 def refusal(error: OAuthError) -> Response:

@@ -16,16 +16,19 @@ from fanfold.oauth.types import Issued
 from fanfold.tenants.repository import TenantRepository
 from fanfold.users.manager import UserManager
 from fanfold.users.models import User
+from fanfold.users.totp import SecondFactor
 
+CODE_NEEDED = "A code of your second factor is needed: send it as otp."
 WRONG = "The address, the password or the code is wrong, or the address is not verified yet."
 
 
 class SignInService:
     """Makes sign-ins and their first tokens, on one identity session."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 (what it depends on)
         self,
         manager: UserManager,
+        second_factor: SecondFactor,
         sign_ins: SignInRepository,
         tenants: TenantRepository,
         tokens: AccessTokens,
@@ -33,6 +36,7 @@ class SignInService:
         refresh_days: int,
     ) -> None:
         self._manager, self._sign_ins, self._tenants = manager, sign_ins, tenants
+        self._second_factor = second_factor
         self._tokens, self._key_ring = tokens, key_ring
         self._lifetime = timedelta(days=refresh_days)
 
@@ -41,6 +45,7 @@ class SignInService:
         user = await self._manager.authenticate(form)
         if user is None:
             raise InvalidGrant(WRONG)
+        await self._check_second_factor(user, form.otp)
         sign_in = await self._sign_ins.add(
             SignIn(
                 id=uuid7(),
@@ -69,6 +74,15 @@ class SignInService:
             scope=" ".join(sorted(allowed)),
             refresh_token=refresh,
         )
+
+    async def _check_second_factor(self, user: User, code: str | None) -> None:
+        """Refuse whoever has a second factor and does not show it; asked for only once the password was right."""
+        if user.totp_sealed is None:
+            return
+        if not code:
+            raise InvalidGrant(CODE_NEEDED)
+        if not await self._second_factor.check(user, code):
+            raise InvalidGrant(WRONG)
 
     async def _tenant(self, user: User, slug: str | None) -> UUID | None:
         """Return the tenant that is asked for, else the oldest membership's; an operator without a word has none."""
