@@ -5,7 +5,10 @@ returns table (user_id uuid, client_id uuid, role text, is_operator boolean, ten
                tenant_status text, scopes text[], limits jsonb)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $f$
     select s.user_id, s.client_id, m.role, coalesce(u.is_operator and u.totp_sealed is not null, false),
-           s.tenant_id, t.slug, t.status, s.scopes, to_jsonb(p) - 'code' || t.limit_overrides
+           s.tenant_id, t.slug, t.status,
+           case when c.id is null then s.scopes
+                else array(select unnest(s.scopes) intersect select unnest(c.scopes)) end,
+           to_jsonb(p) - 'code' || t.limit_overrides
       from fanfold.sessions s
       left join fanfold.users u on u.id = s.user_id and u.is_active
       left join fanfold.oauth_clients c

@@ -85,6 +85,9 @@ def upgrade() -> None:
     for name, function in functions.items():
         _run_file(name)
         _give_to_system(function)
+    op.execute("set local role fanfold_system")
+    op.execute(f"grant execute on function {SESSION} to fanfold_identity")
+    op.execute("reset role")
 
 
 def downgrade() -> None:

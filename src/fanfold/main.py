@@ -21,13 +21,14 @@ from fanfold.admin.router import router as admin_router
 from fanfold.admin.usage_router import router as admin_usage_router
 from fanfold.admin.users_router import router as users_router
 from fanfold.aliases.router import router as aliases_router
+from fanfold.aliases.sign_in import token_alias, users_me_router
 from fanfold.api_keys.router import router as api_keys_router
 from fanfold.auth.buckets import buckets_of
 from fanfold.auth.holders import holders_of
 from fanfold.auth.middleware import AuthenticationMiddleware
 from fanfold.auth.routes import RouteTable
 from fanfold.auth.schemes import SECURITY_SCHEMES, security_of
-from fanfold.core.config import IdentitySettings, Settings
+from fanfold.core.config import Settings
 from fanfold.core.cors import CorsMiddleware
 from fanfold.core.documentation import mount_documentation
 from fanfold.core.dotenv import DotEnvUnreadable
@@ -52,7 +53,11 @@ from fanfold.members.invitations_router import router as invitations_router
 from fanfold.members.router import router as members_router
 from fanfold.members.tenant_router import router as tenant_router
 from fanfold.members.tenants_router import router as tenants_router
-from fanfold.oauth.router import oauth_router
+from fanfold.oauth.clients_router import router as clients_router
+from fanfold.oauth.metadata_router import PATHS as METADATA_PATHS
+from fanfold.oauth.metadata_router import router as metadata_router
+from fanfold.oauth.router import token, token_router
+from fanfold.oauth.sessions_router import router as sessions_router
 from fanfold.operation import is_operator, observed, readiness_checks
 from fanfold.processing.router import router as processing_router
 from fanfold.ratelimit.concurrency.middleware import ConcurrencyMiddleware
@@ -94,7 +99,11 @@ ROUTERS: tuple[APIRouter, ...] = (
     account_end_router,
     tenant_export_router,
     problems_router,
+    clients_router,
+    sessions_router,
+    metadata_router,
     aliases_router,
+    users_me_router,
 )
 
 # Open to anybody, with a rate limit by address; everything else states what it requires.
@@ -112,6 +121,9 @@ PUBLIC_PATHS = frozenset(
         "/redoc",
         "/openapi.json",
         "/v1/auth/token",
+        "/v1/auth/revoke",
+        "/token",
+        *METADATA_PATHS,
         *ACCOUNT_PATHS,
     }
 )
@@ -157,8 +169,7 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
     )
     app.state.settings = settings
     app.state.count_call = partial(metrics.count, "fanfold_fan_out_calls_total")
-    limiter = AddressLimiter(settings.server.trusted_proxies)
-    for router in (*ROUTERS, *_limited(limiter, settings.identity)):
+    for router in (*ROUTERS, *_limited_by_address(settings)):
         app.include_router(router)
     app.include_router(health_router(readiness_checks(app), drain))
     app.include_router(metrics_router(exposition, is_operator=is_operator))
@@ -169,8 +180,12 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
     return app
 
 
-def _limited(limiter: AddressLimiter, identity: IdentitySettings) -> tuple[APIRouter, ...]:
-    return oauth_router(limiter, identity), accounts_router(limiter, identity)
+def _limited_by_address(settings: Settings) -> Iterator[APIRouter]:
+    limiter, identity = AddressLimiter(settings.server.trusted_proxies), settings.identity
+    yield accounts_router(limiter, identity)
+    signs_in = limiter.limit(identity.login_rate)(token)
+    yield token_router(signs_in)
+    yield token_alias(signs_in)
 
 
 def _middleware(settings: Settings, metrics: Metrics, drain: Drain) -> list[Middleware]:

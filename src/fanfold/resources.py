@@ -25,6 +25,7 @@ from fanfold.mail.opening import open_mailer
 from fanfold.members.invitation_mails import InvitationMails
 from fanfold.members.invitation_service import TOPIC as INVITATION
 from fanfold.oauth.authenticator import TokenAuthenticator
+from fanfold.oauth.purge import SignInPurge
 from fanfold.oauth.signing_keys import SigningKeys
 from fanfold.oauth.tokens import AccessTokens
 from fanfold.outbox.relay import Relay
@@ -68,6 +69,7 @@ class Resources:
     mailed_tokens: MailedTokens
     signing_keys: SigningKeys
     access_tokens: AccessTokens
+    token_authenticator: TokenAuthenticator
     authenticators: tuple[KeyAuthenticator, TokenAuthenticator]
 
 
@@ -105,7 +107,9 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def _looping(*loops: Sweeper | Relay | Upkeep | Purge | LastUse | Eraser) -> AsyncIterator[None]:
+async def _looping(
+    *loops: Sweeper | Relay | Upkeep | Purge | LastUse | Eraser | SignInPurge,
+) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(loop.run()) for loop in loops]
         yield
@@ -122,6 +126,19 @@ def _workers(settings: Settings) -> int:
     # `serve` has made a number of `auto`; under another server nobody has, and nobody can tell.
     workers = settings.server.workers
     return max(1, workers) if isinstance(workers, int) else 1
+
+
+async def _tokens(
+    settings: Settings, database: Database, key_ring: KeyRing
+) -> tuple[SigningKeys, AccessTokens, TokenAuthenticator]:
+    issuer, minutes = settings.server.own_url, settings.identity.access_token_minutes
+    keys = SigningKeys(database, key_ring, settings.identity)
+    await keys.ensure()
+    return (
+        keys,
+        AccessTokens(keys, issuer=issuer, minutes=minutes),
+        TokenAuthenticator(database, keys, issuer=issuer),
+    )
 
 
 @asynccontextmanager
@@ -151,7 +168,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         upkeep = Upkeep(database.connect, retention_months=settings.usage.retention_months)
         last_use = LastUse(database)
         await stack.enter_async_context(
-            _looping(sweeper, relay, upkeep, Purge(database), Eraser(database), last_use)
+            _looping(
+                sweeper, relay, upkeep, Purge(database), Eraser(database), SignInPurge(database), last_use
+            )
         )
         concurrency = await stack.enter_async_context(
             ConcurrencyLimiter(database.connect, workers=_workers(settings))
@@ -159,12 +178,11 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         rate_limit_store = await stack.enter_async_context(
             open_store(settings.rate_limit, database.connect, workers=_workers(settings))
         )
-        identity, issuer = settings.identity, settings.server.own_url
+        identity = settings.identity
         passwords = Passwords(threads=identity.password_threads, queue=identity.password_queue)
         stack.callback(passwords.close)
         await passwords.prepare()
-        signing_keys = SigningKeys(database, key_ring, identity)
-        await signing_keys.ensure()
+        signing_keys, access_tokens, token_authenticator = await _tokens(settings, database, key_ring)
         background = await stack.enter_async_context(Background())
         yield Resources(
             settings=settings,
@@ -186,9 +204,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             passwords=passwords,
             mailed_tokens=mailed_tokens,
             signing_keys=signing_keys,
-            access_tokens=AccessTokens(signing_keys, issuer=issuer, minutes=identity.access_token_minutes),
+            token_authenticator=token_authenticator,
+            access_tokens=access_tokens,
             authenticators=(
                 KeyAuthenticator(database, key_ring, on_use=last_use.note),
-                TokenAuthenticator(database, signing_keys, issuer=issuer),
+                token_authenticator,
             ),
         )

@@ -86,8 +86,11 @@ async def object_ids(product: Product, owner: TenantClient) -> dict[str, str]:
     address = f"{secrets.token_hex(6)}@example.com"
     invited = await owner.http.post("/v1/tenant/invitations", json={"email": address, "role": "viewer"})
     assert invited.status_code == 201, invited.text
+    client = await owner.http.post("/v1/clients", json={"name": name, "scopes": ["process"]})
+    assert client.status_code == 201, client.text
     return {
         "upstream_id": upstream["id"],
+        "client_id": client.json()["id"],
         "price_id": price.json()["id"],
         "key_id": key.json()["id"],
         "invitation_id": invited.json()["id"],
@@ -128,6 +131,13 @@ async def _leaver(product: Product, tenant: TenantClient) -> Person:
     return await product.signed_in(tenant, Role.VIEWER)
 
 
+async def _other_sign_in(person: Person) -> str:
+    """Return the id of the sign-in that is not the present one."""
+    listed = (await person.http.get("/v1/me/sessions")).json()["data"]
+    other: str = next(each["id"] for each in listed if not each["is_current"])
+    return other
+
+
 @dataclass(frozen=True, slots=True)
 class Party:
     """A tenant, its owner and an operator, and something to send requests about."""
@@ -149,6 +159,8 @@ class Party:
         lapsed = await product.lapse(tenant)
         ids = await object_ids(product, tenant) | await operators_ids(operator, tenant)
         person = await product.signed_in(tenant)
+        await person.sign_in()
+        ids["session_id"] = await _other_sign_in(person)
         await product.person(tenant)  # another owner, so that neither is the last
         known = {
             "/v1/invitations/accept": {"token": await _invited(product, person)},

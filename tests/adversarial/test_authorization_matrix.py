@@ -34,8 +34,8 @@ def expected(route: Route, actor: Actor) -> str:
         return OPEN
     if actor.name in {"anonymous", "garbage"}:
         return UNKNOWN
-    if need.for_people:
-        return LET_IN if actor.is_person else LACKING
+    if need.for_people or need.for_all:
+        return LET_IN if need.for_all or actor.is_person else LACKING
     if need.scope is not None and need.scope not in actor.scopes:
         return LACKING
     return LET_IN if route.for_operators else _of_tenants(actor)

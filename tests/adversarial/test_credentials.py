@@ -13,8 +13,9 @@ import pytest_asyncio
 from fastapi import FastAPI
 from sqlalchemy import event
 
-from fanfold.api_keys.keys import ALPHABET, is_well_formed, issue
+from fanfold.api_keys.keys import is_well_formed, issue
 from fanfold.auth.principal import TENANT_SCOPES
+from fanfold.core.checksummed import ALPHABET
 from fanfold.main import create_app
 from tests.adversarial.raw import bearer, send_raw
 from tests.fixtures.app import Product, product_settings, running

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pydantic import SecretStr
 
 from fanfold.api_keys.authenticator import KeyAuthenticator
-from fanfold.api_keys.keys import ALPHABET, issue
+from fanfold.api_keys.keys import issue
+from fanfold.core.checksummed import ALPHABET
 from fanfold.core.crypto import KeyRing
 
 KEYS = 5

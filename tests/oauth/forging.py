@@ -14,6 +14,7 @@ from jose import jws, jwt
 from pydantic import SecretStr
 
 from fanfold.core.jwt import SigningKey, new_private, signing_key
+from fanfold.core.secret_keys import new_key
 
 Claims = dict[str, Any]
 
@@ -90,7 +91,7 @@ def _of_algorithm(forge: Forge) -> Iterator[tuple[str, str]]:
         yield f"HS256 with {name} as its secret", forge.with_secret(secret)
     other = signing_key(forge.key.kid, "ES256", new_private("ES256"))
     yield "another key under our kid", forge.signed(key=other)
-    symmetric = signing_key(forge.key.kid, "HS256", SecretStr("x" * 40))
+    symmetric = signing_key(forge.key.kid, "HS256", SecretStr(new_key()))
     yield "another algorithm under our kid", forge.signed(key=symmetric)
     _header, payload, signature = forge.token.split(".")
     yield (

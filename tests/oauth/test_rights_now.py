@@ -16,7 +16,7 @@ async def _becomes(person: Person, path: str, status: int) -> None:
             await asyncio.sleep(0.05)
 
 
-async def _change(product: Product, statement) -> None:
+async def change(product: Product, statement) -> None:
     async with product.app.state.database.identity_session() as session, session.begin():
         await session.execute(statement)
 
@@ -26,7 +26,7 @@ async def test_who_left_and_came_back_signs_in_anew(product: Product):
     await product.person(tenant)
     person = await product.signed_in(tenant, Role.ADMIN)
     mine = (Membership.tenant_id == tenant.id, Membership.user_id == person.id)
-    await _change(product, delete(Membership).where(*mine))
+    await change(product, delete(Membership).where(*mine))
     await _becomes(person, "/v1/me", 401)
     async with product.app.state.database.identity_session() as session, session.begin():
         session.add(Membership(tenant_id=tenant.id, user_id=person.id, role="viewer"))
@@ -41,7 +41,7 @@ async def test_a_lower_role_counts_for_the_token_that_was_given_before(product: 
     person = await product.signed_in(tenant, Role.DEVELOPER)
     assert (await person.http.get("/v1/usage")).status_code == 200
     wanted = {"slug": "one", "kind": "http_json", "url": "https://one.example/"}
-    await _change(
+    await change(
         product, update(Membership).where(Membership.user_id == person.id).values(role=Role.VIEWER.value)
     )
     async with asyncio.timeout(2):
@@ -51,5 +51,5 @@ async def test_a_lower_role_counts_for_the_token_that_was_given_before(product: 
 
 async def test_who_is_deactivated_is_out(product: Product):
     person = await product.signed_in()
-    await _change(product, update(User).where(User.id == person.id).values(is_active=False))
+    await change(product, update(User).where(User.id == person.id).values(is_active=False))
     await _becomes(person, "/v1/me", 401)

@@ -38,7 +38,7 @@ class ApiKeyService:
     ) -> tuple[ApiKey, IssuedKey]:
         """Make a key; without a `grantor` the command line asks, which may grant any scope."""
         _check_scopes(wanted.scopes, grantor)
-        await self._check_unlimited(grantor)
+        await self.check_unlimited(grantor)
         if await self._keys.count_live() >= max_api_keys:
             raise Conflict(f"The plan allows {max_api_keys} API keys. Revoke one first.")
         issued = issue()
@@ -72,7 +72,7 @@ class ApiKeyService:
         changes: dict[str, Any] = wanted.model_dump(exclude_unset=True)
         _check_scopes(changes.get("scopes", ()), grantor)
         if _LIMITS.intersection(changes):
-            await self._check_unlimited(grantor)
+            await self.check_unlimited(grantor)
         key = await self._live(key_id)
         before = members_of(key, _RECORDED)
         for name, value in changes.items():
@@ -96,7 +96,7 @@ class ApiKeyService:
         Whoever asks gets all that the key may do: so it may do no more than they, or be their own.
         """
         if grantor is None or grantor.api_key_id != key_id:
-            await self._check_unlimited(grantor)
+            await self.check_unlimited(grantor)
         key = await self._live(key_id)
         _check_scopes(key.scopes, grantor)
         before = {"public_id": key.public_id}
@@ -132,7 +132,7 @@ class ApiKeyService:
         if change := difference(before, members_of(key, _RECORDED)):
             await self._keys.record(self._actor, action, key.id, **change)
 
-    async def _check_unlimited(self, grantor: Principal | None) -> None:
+    async def check_unlimited(self, grantor: Principal | None) -> None:
         """Refuse a key that has limits of its own: it could take them off, or make keys without them."""
         own = await self._keys.find(grantor.api_key_id) if grantor and grantor.api_key_id else None
         if own is not None and any(getattr(own, name) is not None for name in _LIMITS):

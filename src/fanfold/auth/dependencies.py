@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fanfold.audit.types import Actor
 from fanfold.auth.principal import Principal, PrincipalTenant, Scope
-from fanfold.auth.requirements import Require, RequirePerson
+from fanfold.auth.requirements import Require, RequireCredential, RequirePerson
 from fanfold.core.db import Database
 from fanfold.core.errors import NotAuthenticated
 from fanfold.idempotency.header import IdempotencyKeyHeader
@@ -21,6 +21,7 @@ from fanfold.tenants.periods import Period, period_end, period_of, utc_now
 CurrentPrincipal = Annotated[Principal, Require()]
 OperatorPrincipal = Annotated[Principal, Require(Scope.OPERATOR)]
 CurrentPerson = Annotated[Principal, RequirePerson()]
+AnyPrincipal = Annotated[Principal, RequireCredential()]
 
 
 async def _tenant(principal: CurrentPrincipal) -> PrincipalTenant:

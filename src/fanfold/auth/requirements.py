@@ -15,15 +15,20 @@ _REFUSED = {"deleted": "The tenant is deleted. Until it is erased, an operator c
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """A scope, or None for any credential of a tenant; `for_people`: whoever has signed in, in a tenant or in none."""
+    """A scope, or None for any credential of a tenant.
+
+    `for_people`: whoever has signed in, in a tenant or in none; `for_all`: whatever credential holds.
+    """
 
     scope: Scope | None = None
     for_people: bool = False
+    for_all: bool = False
 
     def check(self, principal: Principal) -> None:
         """Let `principal` pass, or raise a 403."""
-        if self.for_people:
-            _check_person(principal)
+        if self.for_people or self.for_all:
+            if self.for_people:
+                _check_person(principal)
             return
         if self.scope is not None and self.scope not in principal.scopes:
             raise InsufficientScope(
@@ -64,3 +69,8 @@ def Require(scope: Scope | None = None) -> Any:  # noqa: N802 (reads as a word o
 def RequirePerson() -> Any:  # noqa: N802 (reads as a word of the signature)
     """Return the dependency that lets in whoever has signed in, also without a tenant."""
     return Depends(Requirement(for_people=True))
+
+
+def RequireCredential() -> Any:  # noqa: N802 (reads as a word of the signature)
+    """Return the dependency that lets in whatever credential holds."""
+    return Depends(Requirement(for_all=True))

@@ -55,6 +55,10 @@ class TokenAuthenticator:
             return None
         return judged.principal
 
+    def forget(self, credential: str) -> None:
+        """Judge this token anew: its sign-in was just ended by this process."""
+        self._judged.forget(hashlib.sha256(credential.encode()).digest())
+
     async def claims(self, credential: str) -> dict[str, Any] | None:
         """Return the claims of a token that is ours and not expired, whatever became of its sign-in."""
         try:

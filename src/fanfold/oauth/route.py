@@ -16,6 +16,7 @@ from fanfold.oauth.errors import InvalidRequest, OAuthError, TemporarilyUnavaila
 MAX_FORM_BYTES = 16 * 1024
 MAX_FIELDS = 50
 FORM = "application/x-www-form-urlencoded"
+_MALFORMED = frozenset({400, 413, 415, 422})
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
@@ -33,12 +34,11 @@ class OAuthRoute(StrictRoute):
                 return await handle(request)
             except OAuthError as error:
                 return refusal(error)
-            except RequestValidationError:
-                return refusal(InvalidRequest("A parameter is missing or too long."))
-            except FanfoldError as error:
-                if (ours := _as_oauth(error)) is None:
+            except (RequestValidationError, FanfoldError) as error:
+                refused = _as_oauth_has_it(error)
+                if refused is None:
                     raise
-                return refusal(ours)
+                return refusal(refused)
 
         return guarded
 
@@ -78,14 +78,15 @@ def _check(body: bytes) -> None:
         raise InvalidRequest("A parameter is given twice.")
 
 
-def _as_oauth(error: FanfoldError) -> OAuthError | None:
-    """Return OAuth's word for a problem; None for one that is none of its own."""
+def _as_oauth_has_it(error: RequestValidationError | FanfoldError) -> OAuthError | None:
     match error:
+        case RequestValidationError():
+            return InvalidRequest("A parameter is missing or too long.")
         case RateLimited():
             return TooManyTries(error.detail, headers=error.headers)
         case Overloaded() | NotReady():
             return TemporarilyUnavailable(error.detail, headers=error.headers)
-        case _ if error.status in {400, 413, 415, 422}:
+        case FanfoldError() if error.status in _MALFORMED:
             return InvalidRequest(error.detail)
     return None
 

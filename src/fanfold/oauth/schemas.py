@@ -33,6 +33,31 @@ class TokenForm(BaseModel):
     client_secret: str | None = Field(default=None, max_length=200, repr=False)
 
 
+class TokenOnlyForm(BaseModel):
+    """A token that something is to be done with."""
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+    token: str = Field(max_length=4096, repr=False, description="An access token or a refresh token.")
+    token_type_hint: str | None = Field(default=None, max_length=50, description="Not needed here.")
+
+
+class IntrospectionAnswer(BaseModel):
+    """What a token is (RFC 7662, section 2.2); of one that is not active nothing else is said."""
+
+    active: bool
+    token_type: str | None = Field(default=None, description="`Bearer` or `refresh_token`.")
+    scope: str | None = None
+    client_id: str | None = None
+    exp: int | None = Field(default=None, description="Seconds since 1970.")
+    iat: int | None = None
+    sub: str | None = Field(default=None, description="Id of the person, or of the client.")
+    aud: str | None = None
+    iss: str | None = None
+    jti: str | None = None
+    tid: str | None = Field(default=None, description="Id of the tenant.")
+
+
 class TokenAnswer(BaseModel):
     """Tokens, shown once (RFC 6749, section 5.1)."""
 

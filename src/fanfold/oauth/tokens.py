@@ -8,7 +8,8 @@ from uuid import uuid4
 from pydantic import SecretStr
 
 from fanfold.auth.principal import Scope
-from fanfold.core.jwt import encode
+from fanfold.core.jwt import SigningKey, encode
+from fanfold.oauth.errors import InvalidScope
 from fanfold.oauth.models import SignIn
 from fanfold.oauth.signing_keys import SigningKeys
 
@@ -22,7 +23,11 @@ class AccessTokens:
     def __init__(self, keys: SigningKeys, *, issuer: str, minutes: int) -> None:
         self._keys, self.issuer, self.lifetime_s = keys, issuer, minutes * 60
 
-    async def mint(self, sign_in: SignIn, scopes: Iterable[Scope]) -> SecretStr:
+    async def key(self) -> SigningKey:
+        """Return the key to sign with; asked for before a session's first statement, for it may have to be loaded."""
+        return await self._keys.signing()
+
+    def mint(self, sign_in: SignIn, scopes: Iterable[Scope], key: SigningKey) -> SecretStr:
         """Return a token of this sign-in; `sid` names what ends it, `tid` its tenant."""
         now = int(datetime.now(UTC).timestamp())
         ends = min(now + self.lifetime_s, int(sign_in.expires_at.timestamp()))
@@ -39,9 +44,18 @@ class AccessTokens:
         }
         if sign_in.tenant_id is not None:
             claims["tid"] = str(sign_in.tenant_id)
-        return SecretStr(encode(claims, await self._keys.signing()))
+        return SecretStr(encode(claims, key))
 
 
 def new_refresh_token() -> SecretStr:
     """Return a refresh token that nobody can guess (256 bits)."""
     return SecretStr(REFRESH_PREFIX + secrets.token_urlsafe(32))
+
+
+def scopes_of(scope: str) -> frozenset[Scope]:
+    """Return the scopes of a space-separated list; raises `InvalidScope`."""
+    known = {each.value for each in Scope}
+    asked = set(scope.split())
+    if not asked <= known:
+        raise InvalidScope(f"Known scopes: {' '.join(sorted(known))}.")
+    return frozenset(map(Scope, asked))

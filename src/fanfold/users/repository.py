@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fanfold.core.identifiers import uuid7
 from fanfold.tenants.invited import has_open_invitation
+from fanfold.tenants.models import Tenant
 from fanfold.users.addresses import address_key, find_key
 from fanfold.users.models import Membership, User
 
@@ -96,6 +97,9 @@ class UserRepository(BaseUserDatabase[User, UUID]):  # type: ignore[type-var]  #
         await self._session.delete(user)
 
     async def memberships(self, user_id: UUID) -> list[Membership]:
-        """Return the person's memberships, the oldest first."""
-        found = select(Membership).where(Membership.user_id == user_id)
-        return list(await self._session.scalars(found.order_by(Membership.created_at, Membership.tenant_id)))
+        """Return the person's memberships: of active tenants first, then the oldest first."""
+        found = select(Membership).join(Tenant, Tenant.id == Membership.tenant_id)
+        ordered = found.where(Membership.user_id == user_id).order_by(
+            Tenant.status != "active", Membership.created_at, Membership.tenant_id
+        )
+        return list(await self._session.scalars(ordered))
