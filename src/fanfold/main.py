@@ -56,6 +56,7 @@ from fanfold.members.tenants_router import router as tenants_router
 from fanfold.oauth.clients_router import router as clients_router
 from fanfold.oauth.metadata_router import PATHS as METADATA_PATHS
 from fanfold.oauth.metadata_router import router as metadata_router
+from fanfold.oauth.router import router as oauth_router
 from fanfold.oauth.router import token, token_router
 from fanfold.oauth.sessions_router import router as sessions_router
 from fanfold.operation import is_operator, observed, readiness_checks
@@ -91,6 +92,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     users_router,
     admin_audit_router,
     totp_router,
+    oauth_router,
     me_router,
     tenants_router,
     tenant_router,

