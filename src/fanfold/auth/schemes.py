@@ -25,13 +25,20 @@ SECURITY_SCHEMES: dict[str, Any] = {
     "OAuth2": {
         "type": "oauth2",
         "description": (
-            "People sign in with address and password, on first-party pages alone. No scope chosen: all that the role "
-            "has."
+            "People sign in with address and password, on first-party pages alone; machine clients with their id and "
+            "secret, which opens no route of people. No scope chosen: all that the role, or the client, has."
         ),
         "flows": {
             "password": {
                 "tokenUrl": _TOKEN_URL,
+                "refreshUrl": _TOKEN_URL,
                 "scopes": {scope.value: said for scope, said in _SCOPES.items()},
+            },
+            "clientCredentials": {
+                "tokenUrl": _TOKEN_URL,
+                "scopes": {
+                    scope.value: said for scope, said in _SCOPES.items() if scope is not Scope.OPERATOR
+                },
             },
         },
     },

@@ -17,7 +17,11 @@ class TokenForm(BaseModel):
     )
     username: str = Field(default="", max_length=320, description="password: the mail address.")
     password: str = Field(
-        default="", max_length=MAX_PASSWORD, repr=False, json_schema_extra={"format": "password"}
+        default="",
+        max_length=MAX_PASSWORD,
+        repr=False,
+        description="password: the person's.",
+        json_schema_extra={"format": "password"},
     )
     otp: str | None = Field(
         default=None, max_length=10, repr=False, description="password: the code of the second factor."
@@ -28,9 +32,18 @@ class TokenForm(BaseModel):
     scope: str | None = Field(
         default=None, max_length=500, description="Space-separated; else all that the role has."
     )
-    refresh_token: str | None = Field(default=None, max_length=200, repr=False)
-    client_id: str | None = Field(default=None, max_length=100)
-    client_secret: str | None = Field(default=None, max_length=200, repr=False)
+    refresh_token: str | None = Field(
+        default=None, max_length=200, repr=False, description="refresh_token: the one given last."
+    )
+    client_id: str | None = Field(
+        default=None, max_length=100, description="client_credentials: the client's id, unless by HTTP Basic."
+    )
+    client_secret: str | None = Field(
+        default=None,
+        max_length=200,
+        repr=False,
+        description="client_credentials: its secret, unless by HTTP Basic.",
+    )
 
 
 class TokenOnlyForm(BaseModel):
