@@ -117,9 +117,13 @@ async def _looping(
             task.cancel()
 
 
-def _mails(database: Database, mailer: Mailer, tokens: MailedTokens, server: str) -> dict[str, Handler]:
+def _relay(
+    database: Database, quota_warnings: QuotaWarnings, mailer: Mailer, tokens: MailedTokens, server: str
+) -> Relay:
+    invitation_mails = InvitationMails(database, tokens, mailer, server)
     account_mails = AccountMails(database, mailer, tokens, server=server)
-    return {INVITATION: InvitationMails(database, tokens, mailer, server), **account_mails.handlers}
+    handlers: dict[str, Handler] = {QUOTA_WARNING: quota_warnings, INVITATION: invitation_mails}
+    return Relay(database.connect, handlers | dict(account_mails.handlers))
 
 
 def _workers(settings: Settings) -> int:
@@ -141,6 +145,34 @@ async def _tokens(
     )
 
 
+async def _open_fan_out(
+    stack: AsyncExitStack, settings: Settings, guard: AddressGuard
+) -> tuple[Offload, FanOut]:
+    offload = Offload(threads=settings.offload.threads, queue=settings.offload.queue)
+    stack.callback(offload.close)
+    most = settings.fan_out.max_connections
+    chosen = transport(settings.fan_out.transport, guard=guard, max_connections=most)
+    fan_out = FanOut(transport=chosen, offload=offload, max_in_flight=most)
+    return offload, await stack.enter_async_context(fan_out)
+
+
+async def _open_limits(
+    stack: AsyncExitStack, settings: Settings, database: Database
+) -> tuple[ConcurrencyLimiter, RateLimitStore]:
+    workers = _workers(settings)
+    concurrency = ConcurrencyLimiter(database.connect, workers=workers)
+    store = open_store(settings.rate_limit, database.connect, workers=workers)
+    return await stack.enter_async_context(concurrency), await stack.enter_async_context(store)
+
+
+async def _open_passwords(stack: AsyncExitStack, settings: Settings) -> Passwords:
+    identity = settings.identity
+    passwords = Passwords(threads=identity.password_threads, queue=identity.password_queue)
+    stack.callback(passwords.close)
+    await passwords.prepare()
+    return passwords
+
+
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Open everything; raises with a text that says what to do where a setting does not hold."""
@@ -151,39 +183,20 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         loading = asyncio.get_running_loop().run_in_executor(None, load_vocabulary)
         database = await stack.enter_async_context(open_database(settings))
         await loading
-        offload = Offload(threads=settings.offload.threads, queue=settings.offload.queue)
-        stack.callback(offload.close)
-        chosen = transport(
-            settings.fan_out.transport, guard=guard, max_connections=settings.fan_out.max_connections
-        )
-        fan_out = await stack.enter_async_context(
-            FanOut(transport=chosen, offload=offload, max_in_flight=settings.fan_out.max_connections)
-        )
+        offload, fan_out = await _open_fan_out(stack, settings, guard)
         ledger = await stack.enter_async_context(Ledger(database.connect))
         sweeper = Sweeper(database.connect)
         quota_warnings, mailer = QuotaWarnings(), open_mailer(settings.mail)
         mailed_tokens = MailedTokens(key_ring)
-        mails = _mails(database, mailer, mailed_tokens, settings.server.own_url)
-        relay = Relay(database.connect, {QUOTA_WARNING: quota_warnings, **mails})
+        relay = _relay(database, quota_warnings, mailer, mailed_tokens, settings.server.own_url)
         upkeep = Upkeep(database.connect, retention_months=settings.usage.retention_months)
         last_use = LastUse(database)
-        await stack.enter_async_context(
-            _looping(
-                sweeper, relay, upkeep, Purge(database), Eraser(database), SignInPurge(database), last_use
-            )
-        )
-        concurrency = await stack.enter_async_context(
-            ConcurrencyLimiter(database.connect, workers=_workers(settings))
-        )
-        rate_limit_store = await stack.enter_async_context(
-            open_store(settings.rate_limit, database.connect, workers=_workers(settings))
-        )
-        identity = settings.identity
-        passwords = Passwords(threads=identity.password_threads, queue=identity.password_queue)
-        stack.callback(passwords.close)
-        await passwords.prepare()
+        ends = Purge(database), Eraser(database), SignInPurge(database)
+        await stack.enter_async_context(_looping(sweeper, relay, upkeep, *ends, last_use))
+        concurrency, rate_limit_store = await _open_limits(stack, settings, database)
+        passwords = await _open_passwords(stack, settings)
+        key_authenticator = KeyAuthenticator(database, key_ring, on_use=last_use.note)
         signing_keys, access_tokens, token_authenticator = await _tokens(settings, database, key_ring)
-        background = await stack.enter_async_context(Background())
         yield Resources(
             settings=settings,
             key_ring=key_ring,
@@ -198,7 +211,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             mailer=mailer,
             upkeep=upkeep,
             rate_limit_store=rate_limit_store,
-            background=background,
+            background=await stack.enter_async_context(Background()),
             concurrency=concurrency,
             upstream_directory=UpstreamDirectory(database, key_ring),
             passwords=passwords,
@@ -206,8 +219,5 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             signing_keys=signing_keys,
             token_authenticator=token_authenticator,
             access_tokens=access_tokens,
-            authenticators=(
-                KeyAuthenticator(database, key_ring, on_use=last_use.note),
-                token_authenticator,
-            ),
+            authenticators=(key_authenticator, token_authenticator),
         )
