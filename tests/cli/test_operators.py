@@ -89,6 +89,15 @@ class TestCreate:
         assert "8 to 128" in result.stderr
         assert fetch(database_urls, "select from fanfold.users where email_key = $1", email) == []
 
+    @pytest.mark.parametrize("password", ["password1", "iloveyou", "{email}"])
+    def test_a_password_that_is_easy_to_guess_makes_nobody(self, cli: Cli, email, database_urls, password):
+        text = password.format(email=email)
+        result = cli("operators", "create", email, "--password-stdin", text=f"{text}\n")
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "Too easy to guess" in result.stderr
+        assert text not in result.stderr
+        assert fetch(database_urls, "select from fanfold.users where email_key = $1", email) == []
+
     def test_an_address_that_somebody_has_is_refused(self, cli: Cli, email):
         cli.json("operators", "create", email)
         assert "Somebody has this address" in cli.refused("operators", "create", email.upper())

@@ -1,5 +1,6 @@
 """`fanfold operators`: the only way in which an operator is made."""
 
+import asyncio
 import sys
 from typing import Annotated, Any
 
@@ -18,14 +19,13 @@ from fanfold.core.identifiers import uuid7
 from fanfold.core.secret_keys import secret_keys
 from fanfold.users.addresses import address_key, canonical
 from fanfold.users.models import User
-from fanfold.users.passwords import Passwords
+from fanfold.users.passwords import FEWEST_CHARACTERS, MOST_CHARACTERS, Passwords
 from fanfold.users.repository import UserRepository
 from fanfold.users.totp import Enrolment, new_enrolment, seal_secret
 
 SHOWN_ONCE = (
     "Put the secret into an authenticator now (the otpauth:// address as a QR code): it is not shown again."
 )
-MIN_PASSWORD, MAX_PASSWORD = 8, 128
 _END_SIGN_INS = text(
     "update fanfold.sessions set revoked_at = now() where user_id = :user_id and revoked_at is null"
 )
@@ -50,7 +50,7 @@ def create(
     settings, address = Settings(), _address(email)
     ring = KeyRing(secret_keys(settings))
     given = _given_password(from_stdin=password_stdin, ask=ask)
-    password, hashed = _hashed(given, settings)
+    password, hashed = _hashed(given, address, settings)
 
     async def work(database: Database) -> dict[str, Any]:
         async with operating(database) as session:
@@ -123,12 +123,12 @@ def _address(email: str) -> str:
         raise typer.BadParameter(f"EMAIL {error}.") from None
 
 
-def _hashed(given: str | None, settings: Settings) -> tuple[str, str]:
-    """Return the password that was given, or one that nobody can guess, and its hash."""
+def _hashed(given: str | None, address: str, settings: Settings) -> tuple[str, str]:
+    """Return the password that was given, judged as everybody's, or one that nobody can guess, and its hash."""
     passwords = Passwords(threads=1, queue=settings.identity.password_queue)
     try:
         password = given or passwords.generate()
-        return password, passwords.hash(password)
+        return password, asyncio.run(passwords.chosen(password, known=[address]))
     finally:
         passwords.close()
 
@@ -140,8 +140,8 @@ def _given_password(*, from_stdin: bool, ask: bool) -> str | None:
         password = str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
     else:
         return None
-    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD or "\0" in password:
-        raise Refused(f"A password has {MIN_PASSWORD} to {MAX_PASSWORD} characters.")
+    if not FEWEST_CHARACTERS <= len(password) <= MOST_CHARACTERS or "\0" in password:
+        raise Refused(f"A password has {FEWEST_CHARACTERS} to {MOST_CHARACTERS} characters.")
     return password
 
 

@@ -22,7 +22,6 @@ from fanfold.members.invitation_schemas import InvitationAccept, InvitationCreat
 from fanfold.members.invitation_service import InvitationService, status_of
 from fanfold.members.models import Invitation
 from fanfold.members.router import MembersWriter
-from fanfold.users.mailed_tokens import MailedTokens
 from fanfold.users.schemas import TenantOfPerson
 
 router = APIRouter(
@@ -102,7 +101,7 @@ async def accept_invitation(
     actor: CurrentActor,
 ) -> TenantOfPerson:
     """Join the tenant that invited your address; then sign in with `tenant` to act in it."""
-    tokens = MailedTokens(request.app.state.key_ring)
+    tokens = request.app.state.mailed_tokens
     tenant, membership = await accept(session, tokens, wanted.token, person.id, actor)
     return TenantOfPerson(
         id=tenant.id, slug=tenant.slug, name=tenant.name, role=membership.role, status=tenant.status
