@@ -2,9 +2,12 @@
 
 import re
 import shlex
+from base64 import b64encode
+from io import BytesIO
 from pathlib import Path
 from string import Template
 from typing import Any
+from zipfile import is_zipfile
 
 import httpx
 import pytest
@@ -16,25 +19,27 @@ ROOT = Path(__file__).parents[1]
 FORM = "application/x-www-form-urlencoded"
 
 
-async def _send(client: httpx.AsyncClient, line: str) -> Any:
+async def _send(client: httpx.AsyncClient, line: str) -> httpx.Response:
     """Do what curl would do with these arguments; -d makes it a POST of a form."""
     words = iter(shlex.split(line))
     assert next(words) == "curl"
-    url, headers, content = next(words), {"Content-Type": FORM}, None
+    url = next(words)
+    said: dict[str, list[str]] = {}
     for word in words:
-        assert word in {"-H", "-d"}, word
-        if word == "-d":
-            content = next(words)
-        else:
-            name, _, value = next(words).partition(": ")
-            headers[name] = value
-    answer = await client.post(url, headers=headers, content=content)
+        assert word in {"-H", "-d", "-u", "-o", "-X"}, word
+        said.setdefault(word, []).append(next(words))
+    headers = {"Content-Type": FORM} if "-d" in said else {}
+    headers |= dict(each.split(": ", 1) for each in said.get("-H", ()))
+    if "-u" in said:
+        headers["Authorization"] = "Basic " + b64encode(said["-u"][0].encode()).decode()
+    (method,) = said.get("-X", ["POST" if "-d" in said else "GET"])
+    answer = await client.request(method, url, headers=headers, content="".join(said.get("-d", ())))
     assert answer.is_success, f"{line}: {answer.text}"
-    return answer.json() if answer.content else None
+    return answer
 
 
 @pytest.mark.parametrize(("page", "title"), [("README.md", "## People"), ("README.zh.md", "## 个人")])
-async def test_registering_signing_in_and_inviting(product: Product, page: str, title: str):
+async def test_an_account_s_life(product: Product, page: str, title: str):
     section = (ROOT / page).read_text().split(f"{title}\n")[1].split("\n## ")[0]
     (block,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
     ada, bob = new_address(), new_address()
@@ -43,14 +48,25 @@ async def test_registering_signing_in_and_inviting(product: Product, page: str, 
     values = {"SERVER": "http://fanfold.test"}
 
     async def send_next() -> Any:
-        return await _send(product.stranger(), Template(next(lines)).substitute(values))
+        answer = await _send(product.stranger(), Template(next(lines)).substitute(values))
+        return answer.json() if answer.content.startswith(b"{") else answer.content
 
     await send_next()
     (mail,) = await product.mails(ada)
     values["TOKEN_OF_THE_MAIL"] = token_of(mail)
-    assert await send_next() is None
-    values["ACCESS_TOKEN"] = (await send_next())["access_token"]
+    assert await send_next() == b""
+    tokens = await send_next()
+    values |= {"ACCESS_TOKEN": tokens["access_token"], "REFRESH_TOKEN": tokens["refresh_token"]}
     key, invitation = await send_next(), await send_next()
     assert key["key"].startswith("ff_live_")
     assert (invitation["email"], invitation["role"], invitation["status"]) == (bob, "developer", "open")
+    assert (await send_next())["refresh_token"] != tokens["refresh_token"]
+    client = await send_next()
+    values |= {"CLIENT_ID": client["id"], "CLIENT_SECRET": client["client_secret"]}
+    machine = await send_next()
+    assert (machine["scope"], "refresh_token" in machine) == ("process", False)
+    assert is_zipfile(BytesIO(await send_next()))
+    assert await send_next() == b""
     assert next(lines, None) is None
+    ended = {"Authorization": f"Bearer {tokens['access_token']}"}
+    assert (await product.stranger().get("/v1/me", headers=ended)).status_code == 401
