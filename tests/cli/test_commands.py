@@ -113,6 +113,9 @@ class TestUpstreams:
         assert "weights: Extra inputs" in cli.refused(*add, ok, "--set", "weights=3")
 
 
+RESEALED = {"upstreams_resealed": 1, "signing_keys_resealed": 0, "second_factors_resealed": 0}
+
+
 class TestSecrets:
     def test_a_key_from_the_settings_is_printed_not_changed(self, cli: Cli) -> None:
         new = cli.json("secrets", "rotate")["FANFOLD_SECRET_KEYS"]
@@ -130,7 +133,7 @@ class TestSecrets:
             "--url", "http://127.0.0.1:9/", "--credential-env", "TOKEN", TOKEN="very-secret",
         )  # fmt: skip
         new = cli.json("secrets", "rotate")["FANFOLD_SECRET_KEYS"]
-        assert cli.json("secrets", "reseal", FANFOLD_SECRET_KEYS=new) == {"resealed": 1}
+        assert cli.json("secrets", "reseal", FANFOLD_SECRET_KEYS=new) == RESEALED
         said = cli.refused("secrets", "reseal")  # the old key alone opens it no more
         assert "no longer in FANFOLD_SECRET_KEYS" in said
 
@@ -148,11 +151,17 @@ class TestSecrets:
         )  # fmt: skip
         file = tmp_path / "secret.key"
         old = file.read_text()
-        assert cli.json("secrets", "rotate") == {"keys": 2, "resealed": 1}
+        rotated = cli.json("secrets", "rotate")
+        assert rotated == {
+            "keys": 2,
+            "signing_key": rotated["signing_key"],
+            **RESEALED,
+            "signing_keys_resealed": 1,
+        }
         new, kept = file.read_text().split(",")
         assert (kept, file.stat().st_mode & 0o777) == (old, 0o600)
         file.write_text(new)  # the new key alone opens what was sealed
-        assert cli.json("secrets", "reseal") == {"resealed": 1}
+        assert cli.json("secrets", "reseal") == {**RESEALED, "signing_keys_resealed": 1}
 
 
 class TestServe:

@@ -1,20 +1,19 @@
 """`fanfold secrets`."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
-from sqlalchemy import select, text
+from sqlalchemy import text
 
-from fanfold.cli.database import acting_for, in_database, operating
+from fanfold.cli.database import in_database
 from fanfold.cli.output import Refused, show_members
+from fanfold.cli.resealing import reseal_everything
 from fanfold.core.config import Settings
 from fanfold.core.crypto import KeyRing
 from fanfold.core.db import Database
 from fanfold.core.secret_keys import are_kept_in_file, new_key, secret_keys
 from fanfold.core.secret_keys import rotate as rotate_file
-from fanfold.tenants.models import Tenant
-from fanfold.upstreams.mapping import bound_to
-from fanfold.upstreams.repository import UpstreamRepository
+from fanfold.oauth.signing_keys import SigningKeys
 
 OTHERS = text(
     """
@@ -26,8 +25,13 @@ OTHERS = text(
 IN_USE = (
     "A server or another command uses this database, and would not know the new key: stop it first. To rotate without "
     "an outage set FANFOLD_SECRET_KEYS on all servers (newest first), restart them one by one, then run "
-    "`fanfold secrets reseal`."
+    "`fanfold secrets reseal`. `fanfold secrets rotate --signing` needs no stop."
 )
+SET_THIS = (
+    "Set FANFOLD_SECRET_KEYS to this on every server, restart them, then run `fanfold secrets reseal`. "
+    "`fanfold secrets rotate --signing` replaces the key that signs access tokens, at any time."
+)
+SIGNS_SOON = "Servers sign with it within a minute. Tokens of older keys hold until they expire."
 
 commands = typer.Typer(
     help="Replace the secret keys, newest first. Older ones stay: issued API keys rest on them."
@@ -35,53 +39,52 @@ commands = typer.Typer(
 
 
 @commands.command()
-def rotate() -> None:
-    """Make a new secret key the newest one, and seal every upstream's credential with it."""
+def rotate(
+    *,
+    signing: Annotated[
+        bool,
+        typer.Option("--signing", help="Replace only the key that signs access tokens; servers may run."),
+    ] = False,
+) -> None:
+    """Make a new secret key the newest one, and another key that signs; seal everything that is kept sealed anew."""
     settings = Settings()
-    if not are_kept_in_file(settings):
-        _show_new_value(settings)
-        return
-
-    async def work(database: Database) -> dict[str, Any]:
-        async with database.begin() as connection:
-            if (await connection.execute(OTHERS)).scalar_one():
-                raise Refused(IN_USE)
-        ring = rotate_file(settings)
-        return {"keys": len(ring), "resealed": await _reseal(database, KeyRing(ring))}
-
-    show_members(in_database(work, settings))
+    if signing:
+        _rotate_signing(settings)
+    elif are_kept_in_file(settings):
+        show_members(in_database(lambda database: _rotate_all(database, settings), settings))
+    else:
+        ring = [new_key(), *(key.get_secret_value() for key in settings.security.secret_keys)]
+        show_members({"FANFOLD_SECRET_KEYS": ",".join(ring)}, note=SET_THIS)
 
 
 @commands.command()
 def reseal() -> None:
-    """Seal every upstream's credential with the newest key."""
+    """Seal credentials of upstreams, keys that sign and second factors with the newest secret key."""
     settings = Settings()
     ring = KeyRing(secret_keys(settings))
 
-    async def work(database: Database) -> dict[str, Any]:
-        return {"resealed": await _reseal(database, ring)}
+    async def work(database: Database) -> dict[str, int]:
+        return await reseal_everything(database, ring, SigningKeys(database, ring, settings.identity))
 
     show_members(in_database(work, settings))
 
 
-def _show_new_value(settings: Settings) -> None:
-    ring = [new_key(), *(key.get_secret_value() for key in settings.security.secret_keys)]
-    note = "Set FANFOLD_SECRET_KEYS to this on every server, restart them, then run `fanfold secrets reseal`."
-    show_members({"FANFOLD_SECRET_KEYS": ",".join(ring)}, note=note)
+def _rotate_signing(settings: Settings) -> None:
+    ring = KeyRing(secret_keys(settings))
+
+    async def work(database: Database) -> dict[str, str]:
+        return {"signing_key": await SigningKeys(database, ring, settings.identity).rotate()}
+
+    show_members(in_database(work, settings), note=SIGNS_SOON)
 
 
-async def _reseal(database: Database, ring: KeyRing) -> int:
-    async with operating(database) as session:
-        tenants = list(await session.scalars(select(Tenant)))
-    return sum([await _reseal_tenants(database, tenant, ring) for tenant in tenants])
-
-
-async def _reseal_tenants(database: Database, tenant: Tenant, ring: KeyRing) -> int:
-    async with acting_for(database, tenant) as session:
-        upstreams = UpstreamRepository(session, tenant.id)
-        await upstreams.lock()
-        sealed = [record for record in await upstreams.all() if record.credential_sealed]
-        for record in sealed:
-            credential = ring.unseal(record.credential_sealed or b"", bound_to=bound_to(record))
-            record.credential_sealed = ring.seal(credential, bound_to=bound_to(record))
-        return len(sealed)
+async def _rotate_all(database: Database, settings: Settings) -> dict[str, Any]:
+    async with database.begin() as connection:
+        if (await connection.execute(OTHERS)).scalar_one():
+            raise Refused(IN_USE)
+    secrets = rotate_file(settings)
+    ring = KeyRing(secrets)
+    signing_keys = SigningKeys(database, ring, settings.identity)
+    # What signs is the file's to say, where there is one.
+    made = {} if settings.identity.jwt_key_file else {"signing_key": await signing_keys.rotate()}
+    return {"keys": len(secrets), **made, **await reseal_everything(database, ring, signing_keys)}

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 from pydantic import SecretStr
-from sqlalchemy import func, or_, select, text, update
+from sqlalchemy import ColumnElement, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fanfold.core.cache import FreshCache
@@ -20,6 +20,11 @@ from fanfold.oauth.models import SigningKeyRecord
 
 RELOAD_S = 60.0
 UNKNOWN_KID_S = 1.0
+FILE_DECIDES = (
+    "FANFOLD_JWT_KEY_FILE says which key signs: put a new one there and restart the servers. Tokens of the old one "
+    "hold until they expire."
+)
+_NEWEST = (SigningKeyRecord.retired_at.is_not(None), SigningKeyRecord.created_at.desc(), SigningKeyRecord.kid)
 _LOCK = text("select pg_advisory_xact_lock(hashtextextended('signing_keys', 0))")
 
 
@@ -44,28 +49,32 @@ class SigningKeys:
         given = await asyncio.to_thread(_given, self._settings)
         async with self._database.identity_session() as session, session.begin():
             await session.execute(_LOCK)
-            records = await _living(session)
-            known = {record.kid for record in records}
-            if given is not None and not known.intersection(self._kids(given)):
-                await self._add(session, given)
-            elif given is None and self._settings.jwt_algorithm not in {each.algorithm for each in records}:
+            if given is not None:
+                await self._take_up(session, given)
+                return
+            in_use = {record.algorithm for record in await _living(session) if record.retired_at is None}
+            if self._settings.jwt_algorithm not in in_use:
                 await self._add(session, await _new(self._settings.jwt_algorithm))
 
     async def rotate(self) -> str:
-        """Make a new key that signs from now on; those before it verify until the last token of theirs is over."""
+        """Make a new key, whose `kid` is returned; those before it verify until the last token of theirs is over.
+
+        Processes that run sign with it within `RELOAD_S`, and verify with it at once. Raises `UnfitKey` where a file
+        says which key signs.
+        """
+        if self._settings.jwt_key_file is not None:
+            raise UnfitKey(FILE_DECIDES)
         made = await _new(self._settings.jwt_algorithm)
-        lifetime = timedelta(minutes=self._settings.access_token_minutes, seconds=2 * RELOAD_S)
         async with self._database.identity_session() as session, session.begin():
             await session.execute(_LOCK)
-            old = update(SigningKeyRecord).where(SigningKeyRecord.retired_at.is_(None))
-            await session.execute(old.values(retired_at=func.now() + lifetime))
+            await self._retire(session)
             return await self._add(session, made)
 
     async def reseal(self) -> int:
-        """Seal every key with the newest secret key; returns how many."""
+        """Seal every key with the newest secret key, those that are over too; returns how many."""
         async with self._database.identity_session() as session, session.begin():
             await session.execute(_LOCK)
-            records = await _living(session)
+            records = list(await session.scalars(select(SigningKeyRecord)))
             for record in records:
                 private = self._key_ring.unseal(record.private_sealed, bound_to=_bound_to(record.kid))
                 record.private_sealed = self._key_ring.seal(private, bound_to=_bound_to(record.kid))
@@ -106,13 +115,32 @@ class SigningKeys:
         private = self._key_ring.unseal(record.private_sealed, bound_to=_bound_to(record.kid))
         return signing_key(record.kid, cast("Algorithm", record.algorithm), private)
 
-    def _kids(self, key: SigningKey) -> list[str]:
+    async def _take_up(self, session: AsyncSession, given: SigningKey) -> None:
+        """Let the given key sign, and those of its algorithm before it verify until their tokens are over."""
+        of_algorithm = select(SigningKeyRecord).where(SigningKeyRecord.algorithm == given.algorithm)
+        records = list(await session.scalars(of_algorithm.order_by(*_NEWEST)))
+        # Not by `kid`: that one is another under another secret key.
+        known = next((each for each in records if self._key(each).public == given.public), None)
+        if known is not None and known is records[0] and known.retired_at is None:
+            return
+        await self._retire(session, SigningKeyRecord.algorithm == given.algorithm)
+        if known is None:
+            await self._add(session, given)
+        else:
+            known.retired_at, known.created_at = None, await _now(session)
+
+    async def _retire(self, session: AsyncSession, *which: ColumnElement[bool]) -> None:
+        # Other processes go on signing with what they know until they read the ring again.
+        lifetime = timedelta(minutes=self._settings.access_token_minutes, seconds=2 * RELOAD_S)
+        old = update(SigningKeyRecord).where(SigningKeyRecord.retired_at.is_(None), *which)
+        await session.execute(old.values(retired_at=func.now() + lifetime))
+
+    def _kid(self, key: SigningKey) -> str:
         # Keyed: the name of a weak secret must not be a way to guess it.
-        digests = self._key_ring.digests("kid:" + key.public.get_secret_value())
-        return [digest[:12].hex() for digest in digests]
+        return self._key_ring.digest("kid:" + key.public.get_secret_value())[:12].hex()
 
     async def _add(self, session: AsyncSession, key: SigningKey) -> str:
-        kid = self._kids(key)[0]
+        kid = self._kid(key)
         named = signing_key(kid, key.algorithm, key.private)
         record = SigningKeyRecord(
             kid=kid,
@@ -149,8 +177,7 @@ async def _new(algorithm: Algorithm) -> SigningKey:
 async def _living(session: AsyncSession) -> list[SigningKeyRecord]:
     retired_at = SigningKeyRecord.retired_at
     found = select(SigningKeyRecord).where(or_(retired_at.is_(None), retired_at > func.now()))
-    newest = (retired_at.is_not(None), SigningKeyRecord.created_at.desc(), SigningKeyRecord.kid)
-    return list(await session.scalars(found.order_by(*newest)))
+    return list(await session.scalars(found.order_by(*_NEWEST)))
 
 
 async def _now(session: AsyncSession) -> datetime:
