@@ -59,6 +59,8 @@ async def test_a_machine_signs_in_and_processes(product: Product, by_basic: bool
 async def test_scopes_are_the_client_s_or_fewer_and_follow_its_changes(product: Product):
     tenant = await product.tenant()
     made = await _made(tenant)
+    empty = await _token(product, made, scope="")  # counts as omitted: RFC 6749, 3.2
+    assert empty.json()["scope"] == "process usage:read"
     narrow = await _token(product, made, scope="usage:read")
     assert narrow.json()["scope"] == "usage:read"
     wide = await _token(product, made, scope="tenant:write")

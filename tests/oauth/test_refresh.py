@@ -56,7 +56,11 @@ async def test_it_gives_new_tokens_with_the_rights_of_now(product: Product):
     assert answer.json()["refresh_token"] != person.tokens["refresh_token"]
     assert answer.headers["cache-control"] == "no-store"
     assert await _is_in(product, answer.json()["access_token"])
-    narrow = await _refresh(product, answer.json()["refresh_token"], scope="process")
+    empty = await _refresh(
+        product, answer.json()["refresh_token"], scope=""
+    )  # counts as omitted: RFC 6749, 3.2
+    assert empty.json()["scope"] == answer.json()["scope"]
+    narrow = await _refresh(product, empty.json()["refresh_token"], scope="process")
     assert narrow.json()["scope"] == "process"
     wide = await _refresh(product, narrow.json()["refresh_token"], scope="tenant:write")
     assert (wide.status_code, wide.json()["error"]) == (400, "invalid_scope")

@@ -88,7 +88,7 @@ class ClientGrant:
         """Return an access token; there is no refresh token, the credentials are at hand."""
         key = await self._tokens.key()
         client = await self.find(shown)
-        asked = scopes_of(scope) if scope is not None else frozenset(map(Scope, client.scopes))
+        asked = scopes_of(scope) if scope else frozenset(map(Scope, client.scopes))
         if not asked <= set(map(Scope, client.scopes)):
             raise InvalidScope("A scope is asked for that the client does not have.")
         sign_in = await self._sign_ins.add(

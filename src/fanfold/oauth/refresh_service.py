@@ -100,7 +100,7 @@ class RefreshService:
 
 
 def _narrowed(allowed: frozenset[Scope], scope: str | None) -> frozenset[Scope]:
-    if scope is None:
+    if not scope:  # an empty one counts as omitted (RFC 6749, section 3.2)
         return allowed
     asked = scopes_of(scope)
     if not asked <= allowed:
