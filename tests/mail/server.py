@@ -42,11 +42,13 @@ class Post:
 
 
 @asynccontextmanager
-async def post_office(tls: ssl.SSLContext | None = None, **options: Any) -> AsyncIterator[Post]:
-    """Listen on loopback while the body runs."""
+async def post_office(
+    tls: ssl.SSLContext | None = None, *, port: int = 0, **options: Any
+) -> AsyncIterator[Post]:
+    """Listen on loopback while the body runs; `port` 0 is a free one."""
     post, loop = Post(), asyncio.get_running_loop()
     listener = await loop.create_server(
-        lambda: SMTP(post, loop=loop, authenticator=post.authenticate, **options), "127.0.0.1", 0, ssl=tls
+        lambda: SMTP(post, loop=loop, authenticator=post.authenticate, **options), "127.0.0.1", port, ssl=tls
     )
     post.port = listener.sockets[0].getsockname()[1]
     try:
