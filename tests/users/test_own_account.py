@@ -66,6 +66,15 @@ class TestAddress:
         assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, ["body", "current_password"])
         assert await product.mails(new, at_least=0) == []
 
+    async def test_changes_to_other_capitals_of_the_same_one(self, product: Product):
+        person = await product.signed_in()
+        capitals = person.email.partition("@")[0].upper() + "@example.com"
+        await change(person, email=capitals, current_password=PASSWORD)
+        subjects = [mail["Subject"] for mail in await product.mails(person.email, at_least=1)]
+        assert "You have an account at Fanfold already" not in subjects
+        assert (await verify(product, token_of((await product.mails(capitals))[0]))).status_code == 204
+        assert (await person.http.get("/v1/me")).json()["email"] == capitals
+
     async def test_a_token_from_before_another_change_is_void(self, product: Product):
         person, first, second = await product.signed_in(), new_address(), new_address()
         for each in (first, second):

@@ -84,6 +84,40 @@ async def test_who_is_inactive_can_neither_ask_nor_use_what_was_asked_before(
     assert (await reset(product, token)).status_code == 422
 
 
+async def test_an_address_of_before_sets_no_password(product: Product, person: Person):
+    # Whoever reads the old mailbox must not get in with what was sent there.
+    await forget(product, person.email)
+    token, new = token_of((await product.mails(person.email))[0]), new_address()
+    await person.http.patch("/v1/me", json={"email": new, "current_password": PASSWORD})
+    proof = {"token": token_of((await product.mails(new))[0])}
+    assert (await product.stranger().post("/v1/auth/verify", json=proof)).status_code == 204
+    refused = await reset(product, token)
+    assert (refused.status_code, refused.json()["errors"][0]["loc"]) == (422, ["body", "token"])
+    await forget(product, new)
+    assert (await reset(product, token_of((await product.mails(new, at_least=2))[1]))).status_code == 204
+
+
+@pytest.mark.parametrize("path", ["request-verify", "register"])
+async def test_a_stranger_who_asks_for_other_mails_keeps_nobody_from_a_new_password(
+    product: Product, person: Person, path: str
+):
+    wanted = {"email": person.email} | ({"password": NEW} if path == "register" else {})
+    for _ in range(7):
+        assert (await product.stranger().post(f"/v1/auth/{path}", json=wanted)).status_code == 202
+    await forget(product, person.email)
+    subjects = [
+        mail["Subject"] for mail in await product.mails(person.email, at_least=6 if path == "register" else 1)
+    ]
+    assert subjects[-1] == "A new password for Fanfold"
+
+
+async def test_the_address_is_no_password(product: Product):
+    person = await product.person()
+    await forget(product, person.email)
+    refused = await reset(product, token_of((await product.mails(person.email))[0]), person.email)
+    assert (refused.status_code, refused.json()["errors"][0]["loc"]) == (422, ["body", "password"])
+
+
 @pytest.mark.parametrize("password", ["", "kurz?", "password123", "x" * 129, "aaaaaaaaaaaaaaaa"])
 async def test_a_poor_password_is_refused_and_the_token_still_works(
     product: Product, person: Person, password

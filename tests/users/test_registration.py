@@ -125,9 +125,9 @@ class TestOneAddress:
     async def test_registered_twice_has_nobody_s_password_until_its_reader_sets_one(self, product: Product):
         # A stranger registers with somebody's address and waits for its owner to confirm the stranger's password.
         email, strangers = new_address(), "a stranger's own long password"
-        await register(product, email, password=strangers)
+        await register(product, email, password=strangers, tenant_name="A stranger's")
         (first,) = await product.mails(email)
-        await register(product, email)
+        await register(product, email, tenant_name="The owner's")
         second = (await product.mails(email, at_least=2))[1]
         assert second["Subject"] == "Finish your registration at Fanfold"
         void = await verify(product, token_of(first))
@@ -137,7 +137,22 @@ class TestOneAddress:
         assert done.status_code == 204, done.text
         for password in (strangers, GOOD):
             assert (await sign_in(product, email, password)).status_code == 400
-        assert (await sign_in(product, email, wanted["password"])).status_code == 200
+        signed_in = await sign_in(product, email, wanted["password"])
+        assert signed_in.status_code == 200
+        http = product.http(signed_in.json()["access_token"])
+        assert (await http.get("/v1/me/tenants")).json()["data"] == []
+
+    async def test_registered_twice_by_its_owner_founds_the_tenant_that_was_wanted_both_times(
+        self, product: Product
+    ):
+        email = new_address()
+        for _ in range(2):
+            await register(product, email, tenant_name="Mine 我的")
+        token = token_of((await product.mails(email, at_least=2))[1])
+        wanted = {"token": token, "password": GOOD}
+        assert (await product.stranger().post("/v1/auth/reset-password", json=wanted)).status_code == 204
+        http = product.http((await sign_in(product, email)).json()["access_token"])
+        assert [each["name"] for each in (await http.get("/v1/me/tenants")).json()["data"]] == ["Mine 我的"]
 
 
 class TestTokens:

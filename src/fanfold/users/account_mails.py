@@ -73,8 +73,8 @@ class AccountMails:
             return
         email = str(message.payload["email"])
         async with self._database.identity_session() as session:
-            is_taken = await UserRepository(session).get_by_email(email) is not None
-        if is_taken:
+            known = await UserRepository(session).get_by_email(email)
+        if known is not None and known.id != user.id:
             await self._send(message, email, "known_address")
         else:
             token = self._verify_token(user, email)
@@ -101,7 +101,7 @@ class AccountMails:
         return self._tokens.make(VERIFY, lifetime_s=VERIFY_HOURS * _HOUR_S, **claims).get_secret_value()
 
     def _reset_token(self, user: User) -> str:
-        claims = {"sub": str(user.id), "password": self._password_of(user)}
+        claims = {"sub": str(user.id), "was": user.email, "password": self._password_of(user)}
         return self._tokens.make(RESET, lifetime_s=RESET_HOURS * _HOUR_S, **claims).get_secret_value()
 
     def _password_of(self, user: User) -> str:

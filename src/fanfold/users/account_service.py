@@ -56,7 +56,7 @@ class AccountService:
     async def ask_for_mail(self, topic: str, email: str) -> None:
         """Write one row of the outbox, whether there is an account or not: its handler finds out."""
         key = address_key(email)
-        if await self.tries.may_mail(key):
+        if await self.tries.may_mail(topic, key):
             await outbox.add(self.session, outbox.NO_TENANT, topic, {"email_key": key})
 
     async def verify(self, token: str) -> None:
@@ -82,9 +82,10 @@ class AccountService:
         claims = self.tokens.read(RESET, wanted.token.get_secret_value())
         if claims is None:
             raise token_over(_ASK_RESET)
-        hashed = await self.passwords.chosen(wanted.password.get_secret_value(), known=())
+        hashed = await self.passwords.chosen(wanted.password.get_secret_value(), known=[str(claims["was"])])
         user = await self._holder(claims)
-        if user is None:
+        # Sent to an address of before, it would let in whoever reads that one still.
+        if user is None or user.email != claims["was"]:
             raise token_over(_ASK_RESET)
         await self.users.update(user, {"hashed_password": hashed, "password_changed_at": func.now()})
         await self.users.end_sign_ins(user.id)

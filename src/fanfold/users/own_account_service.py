@@ -86,7 +86,7 @@ class OwnAccountService:
 
     async def _ask_to_move(self, user: User, email: str) -> None:
         known = {"user_id": str(user.id), "was": user.email}
-        if await self.tries.may_mail(address_key(email)):
+        if await self.tries.may_mail(NEW_ADDRESS, address_key(email)):
             await outbox.add(self.session, outbox.NO_TENANT, NEW_ADDRESS, {**known, "email": email})
         await outbox.add(self.session, outbox.NO_TENANT, ADDRESS_CHANGING, known)
         await self._record("user.address_change_asked")

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from fastapi_users.db import BaseUserDatabase
-from sqlalchemy import and_, func, select, text
+from sqlalchemy import and_, case, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -49,7 +49,8 @@ class UserRepository(BaseUserDatabase[User, UUID]):  # type: ignore[type-var]  #
         """Insert a person who is to prove that the address is theirs.
 
         Of an address that waits for that already nobody has a password any more: it might be a stranger's, who was
-        first and hopes that the owner confirms it. A verified account stays as it is. Each way is one statement.
+        first and hopes that the owner confirms it. Nor is a tenant founded that not all of them wanted. A verified
+        account stays as it is. Each way is one statement.
         """
         row = {
             "id": uuid7(),
@@ -58,7 +59,8 @@ class UserRepository(BaseUserDatabase[User, UUID]):  # type: ignore[type-var]  #
             "hashed_password": hashed_password,
         }
         statement = insert(User).values(row | {"wanted_tenant": wanted_tenant})
-        no_password = {"hashed_password": "", "updated_at": func.now()}
+        agreed = case((User.wanted_tenant == statement.excluded.wanted_tenant, User.wanted_tenant))
+        no_password = {"hashed_password": "", "wanted_tenant": agreed, "updated_at": func.now()}
         waits = and_(User.is_verified.is_(False), User.is_active)
         await self._session.execute(
             statement.on_conflict_do_update(index_elements=["email_key"], set_=no_password, where=waits)

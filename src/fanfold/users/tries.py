@@ -7,7 +7,7 @@ from fanfold.core.errors import RateLimited
 from fanfold.ratelimit.base import Bucket, Decision, RateLimitStore
 from fanfold.ratelimit.errors import StoreUnavailable
 
-# Mails to one mailbox that strangers may have sent, from however many addresses they ask.
+# Mails of one topic to one mailbox that strangers may have sent, from however many addresses they ask.
 MAILS_PER_MINUTE, MAILS_BURST = 1, 5
 
 
@@ -27,9 +27,14 @@ class AccountTries:
                 headers={"Retry-After": str(decision.retry_after_s)},
             )
 
-    async def may_mail(self, email_key: str) -> bool:
-        """Count one mail to a mailbox; returns whether it may be sent, which does not tell if there is an account."""
-        decision = await self._decide(Bucket("mailbox", _key(email_key), MAILS_PER_MINUTE, MAILS_BURST))
+    async def may_mail(self, topic: str, email_key: str) -> bool:
+        """Count one mail of a topic to a mailbox; returns whether it may be sent, which does not tell of an account.
+
+        Each topic by itself: or a stranger who asks for mails that are never sent keeps a new password from its owner.
+        """
+        decision = await self._decide(
+            Bucket("mailbox", _key(topic, email_key), MAILS_PER_MINUTE, MAILS_BURST)
+        )
         return decision is None or decision.admitted
 
     async def _decide(self, bucket: Bucket) -> Decision | None:
