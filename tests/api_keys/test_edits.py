@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 
-from pydantic import SecretStr
-
 from fanfold.api_keys.authenticator import KeyAuthenticator
 from fanfold.api_keys.keys import issue
 from fanfold.core.checksummed import ALPHABET
 from fanfold.core.crypto import KeyRing
+from tests.fixtures.app import SECRET
 
 KEYS = 5
 # Beside the alphabet: what separates, what is trimmed, what looks alike, what case folding or normalising would change.
@@ -32,7 +31,7 @@ def edits_of(key: str) -> Iterator[str]:
 
 
 async def test_every_one_is_refused_without_a_query(figures):
-    authenticator = KeyAuthenticator(NoDatabase(), KeyRing([SecretStr("s" * 40)]))  # type: ignore[arg-type]  # a fake
+    authenticator = KeyAuthenticator(NoDatabase(), KeyRing([SECRET]))  # type: ignore[arg-type]  # a fake
     refused = 0
     for _ in range(KEYS):
         key = issue().key.get_secret_value()
