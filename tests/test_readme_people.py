@@ -19,6 +19,12 @@ ROOT = Path(__file__).parents[1]
 FORM = "application/x-www-form-urlencoded"
 
 
+def _block(page: str, title: str) -> str:
+    section = (ROOT / page).read_text().split(f"{title}\n")[1].split("\n## ")[0]
+    (block,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    return str(block)
+
+
 async def _send(client: httpx.AsyncClient, line: str) -> httpx.Response:
     """Do what curl would do with these arguments; -d makes it a POST of a form."""
     words = iter(shlex.split(line))
@@ -40,10 +46,8 @@ async def _send(client: httpx.AsyncClient, line: str) -> httpx.Response:
 
 @pytest.mark.parametrize(("page", "title"), [("README.md", "## People"), ("README.zh.md", "## 个人")])
 async def test_an_account_s_life(product: Product, page: str, title: str):
-    section = (ROOT / page).read_text().split(f"{title}\n")[1].split("\n## ")[0]
-    (block,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
     ada, bob = new_address(), new_address()
-    block = block.replace("ada@example.com", ada).replace("bob@example.com", bob)
+    block = _block(page, title).replace("ada@example.com", ada).replace("bob@example.com", bob)
     lines = iter(block.replace("\\\n", " ").strip().splitlines())
     values = {"SERVER": "http://fanfold.test"}
 
@@ -57,8 +61,12 @@ async def test_an_account_s_life(product: Product, page: str, title: str):
     assert await send_next() == b""
     tokens = await send_next()
     values |= {"ACCESS_TOKEN": tokens["access_token"], "REFRESH_TOKEN": tokens["refresh_token"]}
-    key, invitation = await send_next(), await send_next()
+    key, upstream, invitation = await send_next(), await send_next(), await send_next()
     assert key["key"].startswith("ff_live_")
+    with_key = {"Authorization": f"Bearer {key['key']}"}
+    answer = await product.stranger().post("/v1/process", headers=with_key, json={"text": "先展开，再折叠。"})
+    assert answer.json()["status"] == "succeeded"
+    assert upstream["is_default"]
     assert (invitation["email"], invitation["role"], invitation["status"]) == (bob, "developer", "open")
     assert (await send_next())["refresh_token"] != tokens["refresh_token"]
     client = await send_next()

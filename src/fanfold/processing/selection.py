@@ -32,7 +32,9 @@ def select_upstreams(request: ProcessRequest, own: TenantUpstreams, policy: Addr
     if request.upstreams is not None:
         return Selection(tuple(_by_slug(slug, own) for slug in request.upstreams))
     if own.default is None:
-        raise UnknownUpstream("No upstream is named, and the tenant has no enabled default.")
+        raise UnknownUpstream(
+            "No upstream is named, and the tenant has no enabled default. Register one: POST /v1/upstreams."
+        )
     return Selection((own.default,))
 
 
