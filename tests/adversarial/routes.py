@@ -45,6 +45,10 @@ class Route:
         return self.requirement is not None and self.requirement.for_people
 
     @property
+    def for_all(self) -> bool:
+        return self.requirement is not None and self.requirement.for_all
+
+    @property
     def parameters(self) -> list[str]:
         return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]
 

@@ -127,7 +127,7 @@ async def test_slugs_and_addresses_of_another_tenant_are_unknown(arena):
 async def test_an_operator_s_key_is_no_key_of_a_tenant_and_the_other_way_round(arena):
     party = await Party.invite(arena)
     checked = 0
-    for route in guarded_routes(arena.app):
+    for route in [each for each in guarded_routes(arena.app) if not each.for_all]:
         stranger_client = party.tenant.http if route.for_operators else party.operator
         # Every one with a body that would be taken, so that nothing else can be the reason.
         answer = await stranger_client.request(route.method, party.url(route), **_body(arena, route))
