@@ -19,6 +19,7 @@ GLOBAL_TABLES = ("users", "sessions", "refresh_tokens", "signing_keys")
 TENANT_TABLES = ("memberships", "invitations", "oauth_clients")
 _MINE = "tenant_id = nullif(current_setting('app.tenant_id', true), '')::uuid"
 _IS_MEMBER = f"exists (select from fanfold.memberships m where m.user_id = users.id and m.{_MINE})"
+_IS_PERSON = "exists (select from fanfold.users u where u.id = {}.tenant_id)"
 GRANTS = (
     "grant usage on schema fanfold to fanfold_identity",
     "grant select, insert, update on fanfold.users to fanfold_identity, fanfold_operator",
@@ -27,9 +28,11 @@ GRANTS = (
     "grant select, insert, update, delete on fanfold.sessions, fanfold.refresh_tokens to fanfold_identity",
     "grant select, insert, update, delete on fanfold.signing_keys to fanfold_identity",
     "grant select, update on fanfold.sessions to fanfold_operator",
-    "grant select, insert, update, delete on fanfold.memberships to fanfold_identity, fanfold_app, fanfold_operator",
-    "grant select, insert, update, delete on fanfold.invitations to fanfold_identity, fanfold_app, fanfold_operator",
-    "grant select, insert, update, delete on fanfold.oauth_clients to fanfold_app",
+    "grant select, insert, update, delete on fanfold.memberships to fanfold_identity, fanfold_operator",
+    # A tenant makes nobody its member, or it could read anybody's address: people join, on the identity role.
+    "grant select, update (role), delete on fanfold.memberships to fanfold_app",
+    "grant select, insert, update, delete on fanfold.invitations to fanfold_identity, fanfold_operator",
+    "grant select, insert, update on fanfold.invitations, fanfold.oauth_clients to fanfold_app",
     "grant select, update on fanfold.oauth_clients to fanfold_identity",
     "grant select, delete on fanfold.oauth_clients to fanfold_operator",
     # What a person does before there is a tenant: found one, be told by mail, ask twice without harm.
@@ -43,8 +46,12 @@ GRANTS = (
 POLICIES = (
     "create policy identity on fanfold.tenants to fanfold_identity using (true) with check (true)",
     "create policy identity on fanfold.outbox to fanfold_identity with check (true)",
-    "create policy identity on fanfold.idempotency_keys to fanfold_identity using (true) with check (true)",
-    "create policy identity on fanfold.idempotency_answers to fanfold_identity using (true) with check (true)",
+    # A person's keys are kept under the person's id: no tenant's are seen.
+    *(
+        f"create policy identity on fanfold.{table} to fanfold_identity using ({_IS_PERSON.format(table)})"
+        f" with check ({_IS_PERSON.format(table)})"
+        for table in ("idempotency_keys", "idempotency_answers")
+    ),
     f"create policy member on fanfold.users for select to fanfold_app using ({_IS_MEMBER})",
 )
 

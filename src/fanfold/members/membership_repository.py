@@ -78,6 +78,7 @@ class MembershipRepository:
                 joined_at=row.created_at,
             )
             for row in rows
+            if row.user_id in people  # whoever left between the two statements is seen no more
         ]
 
 

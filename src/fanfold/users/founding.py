@@ -31,7 +31,8 @@ async def found_tenant(
     Without a slug one is made of the name. Raises `Conflict` where the slug is taken, or the person owns `MOST_OWNED`
     tenants already; one that is deleted counts until it is erased, or it would bring new units each time.
     """
-    if await UserRepository(session).lock(user_id) is None:
+    person = await UserRepository(session).lock(user_id)
+    if person is None or not person.is_active:  # a token is believed for a second after its account has ended
         raise NotAuthenticated("The account is gone.")
     owned = select(func.count()).where(Membership.user_id == user_id, Membership.role == "owner")
     if (await session.scalar(owned) or 0) >= MOST_OWNED:
