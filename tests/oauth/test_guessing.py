@@ -78,3 +78,14 @@ class TestSecondFactor:
         await person.sign_in(otp=code)
         del person.http.headers["Authorization"]
         assert (await person.http.post("/v1/auth/token", data=form | {"otp": code})).status_code == 400
+
+    async def test_a_code_is_not_used_up_by_a_sign_in_that_is_refused_for_something_else(
+        self, product: Product
+    ):
+        person = await product.person()
+        codes = await _with_second_factor(product, person)
+        code = codes.generate_otp(int(time.time()) // STEP_S)
+        form = {"username": person.email, "password": PASSWORD, "otp": code}
+        elsewhere = await person.http.post("/v1/auth/token", data=form | {"tenant": "no-such-tenant"})
+        assert "slug" in elsewhere.json()["error_description"]
+        await person.sign_in(otp=code)

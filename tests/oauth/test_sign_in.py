@@ -1,5 +1,7 @@
 """Signing in with a password, and what the token opens."""
 
+from typing import Any
+
 import pytest
 
 from fanfold.auth.principal import Role
@@ -29,6 +31,30 @@ class TestToken:
         assert answer.status_code == 400
         assert answer.json()["error"] == "invalid_grant"
         assert answer.headers["cache-control"] == "no-store"
+
+    @pytest.mark.parametrize("member", ["is_active", "is_verified"])
+    async def test_who_is_inactive_or_not_verified_is_refused_as_a_wrong_password_is(
+        self, product: Product, member: str
+    ):
+        not_so: dict[str, Any] = {member: False}
+        person, other = await product.person(**not_so), await product.person()
+        right = await person.http.post(
+            "/v1/auth/token", data={"username": person.email, "password": PASSWORD}
+        )
+        wrong = await other.http.post("/v1/auth/token", data={"username": other.email, "password": "wrong"})
+        assert (right.status_code, right.json()) == (400, wrong.json())
+
+    async def test_a_tenant_of_others_is_refused_as_one_that_is_not_there(self, product: Product):
+        mine, others = await product.tenant(), await product.tenant()
+        person = await product.person(mine)
+        form = {"username": person.email, "password": PASSWORD}
+        answers = [
+            await person.http.post("/v1/auth/token", data=form | {"tenant": slug})
+            for slug in (others.slug, "no-such-tenant")
+        ]
+        assert [answer.status_code for answer in answers] == [400, 400]
+        assert answers[0].json() == answers[1].json()
+        await person.sign_in(tenant=mine.slug)
 
     async def test_who_belongs_to_no_tenant_has_only_what_is_a_person_s(self, product: Product):
         person = await product.signed_in()

@@ -154,6 +154,11 @@ class TestOneAddress:
         http = product.http((await sign_in(product, email)).json()["access_token"])
         assert [each["name"] for each in (await http.get("/v1/me/tenants")).json()["data"]] == ["Mine 我的"]
 
+    @pytest.mark.parametrize("email", ["аda@example.com", "ada@localhost", "ada@example.com,eve@example.com"])
+    async def test_that_only_looks_like_one_is_refused(self, product: Product, email: str):
+        answer = await register(product, email)
+        assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, ["body", "email"])
+
 
 class TestTokens:
     @pytest.mark.parametrize("token", ["x", "eyJhbGciOiJub25lIn0.e30.", "令牌👋", "a" * 2000])
