@@ -47,10 +47,11 @@ async def test_documentation_can_be_hidden(database_urls):
             assert (await product.http().get(path)).status_code == 404
 
 
-async def test_documentation_shows_the_key_schemes(product):
+async def test_documentation_shows_every_way_to_authenticate(product):
     document = (await product.http().get("/openapi.json")).json()
-    assert set(document["components"]["securitySchemes"]) == {"ApiKey", "Bearer"}
-    assert document["paths"]["/v1/process"]["post"]["security"] == [{"ApiKey": []}, {"Bearer": []}]
+    assert set(document["components"]["securitySchemes"]) == {"ApiKey", "Bearer", "OAuth2"}
+    ways = [{"OAuth2": ["process"]}, {"ApiKey": []}, {"Bearer": []}]
+    assert document["paths"]["/v1/process"]["post"]["security"] == ways
     assert "security" not in document["paths"]["/ping"]["get"]
     assert (await product.http().get("/docs")).status_code == 200
 
