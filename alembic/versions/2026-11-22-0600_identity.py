@@ -90,7 +90,7 @@ def _create_people() -> None:
         _column("totp_wanted_sealed", sa.LargeBinary(), null=True),
         _column("totp_sealed", sa.LargeBinary(), null=True),
         _column("totp_step", sa.BigInteger(), null=True),
-        _moment("password_changed_at", null=False),
+        _moment("credentials_changed_at", null=False),
         _moment("created_at", null=False),
         _moment("updated_at", null=False),
         sa.UniqueConstraint("email_key"),

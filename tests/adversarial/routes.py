@@ -18,7 +18,8 @@ from fanfold.main import PUBLIC_PATHS
 from fanfold.members.invitation_mails import make_token
 from fanfold.users.account_mails import RESET, VERIFY
 from fanfold.users.mailed_tokens import MailedTokens
-from tests.fixtures.app import PASSWORD_HASH, Person, Product, TenantClient
+from fanfold.users.repository import UserRepository
+from tests.fixtures.app import Person, Product, TenantClient
 from tests.fixtures.plans import new_plan
 
 # They take a form, not JSON: tests/oauth sends what each takes.
@@ -126,9 +127,11 @@ async def _invited(product: Product, person: Person) -> str:
 
 async def _mailed(product: Product, audience: str) -> str:
     """Return the token of a mail to a person of its own."""
-    person, tokens = await product.person(), product.app.state.mailed_tokens
-    password = tokens.fingerprint(person.id, PASSWORD_HASH)
-    claims = {"sub": str(person.id), "email": person.email, "was": person.email, "password": password}
+    person, state = await product.person(), product.app.state
+    async with state.database.identity_session() as session:
+        credentials = state.mailed_tokens.fingerprint(await UserRepository(session).get(person.id))
+    claims = {"sub": str(person.id), "email": person.email, "was": person.email, "credentials": credentials}
+    tokens = state.mailed_tokens
     token: str = tokens.make(audience, lifetime_s=3600, **claims).get_secret_value()
     return token
 

@@ -84,6 +84,19 @@ class TestAddress:
         assert (await verify(product, tokens[0])).status_code == 422
         assert (await person.http.get("/v1/me")).json()["email"] == second
 
+    async def test_a_token_stays_void_when_the_old_address_comes_back(self, product: Product):
+        person, first = await product.signed_in(), new_address()
+        tokens = []
+        for number, each in enumerate((first, person.email)):
+            await change(person, email=each, current_password=PASSWORD)
+            mails = await product.mails(
+                each, at_least=1 + number
+            )  # the old address was told of the change too
+            tokens.append(token_of(mails[-1]))
+            assert (await verify(product, tokens[-1])).status_code == 204
+        assert [(await verify(product, token)).status_code for token in tokens] == [422, 204]
+        assert (await person.http.get("/v1/me")).json()["email"] == person.email
+
     async def test_a_new_password_makes_the_change_void(self, product: Product):
         person, new = await product.signed_in(), new_address()
         await change(person, email=new, current_password=PASSWORD)

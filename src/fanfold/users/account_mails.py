@@ -97,15 +97,17 @@ class AccountMails:
         return user if is_as_it_was else None
 
     def _verify_token(self, user: User, email: str) -> str:
-        claims = {"sub": str(user.id), "email": email, "was": user.email, "password": self._password_of(user)}
+        claims = {
+            "sub": str(user.id),
+            "email": email,
+            "was": user.email,
+            "credentials": self._tokens.fingerprint(user),
+        }
         return self._tokens.make(VERIFY, lifetime_s=VERIFY_HOURS * _HOUR_S, **claims).get_secret_value()
 
     def _reset_token(self, user: User) -> str:
-        claims = {"sub": str(user.id), "was": user.email, "password": self._password_of(user)}
+        claims = {"sub": str(user.id), "was": user.email, "credentials": self._tokens.fingerprint(user)}
         return self._tokens.make(RESET, lifetime_s=RESET_HOURS * _HOUR_S, **claims).get_secret_value()
-
-    def _password_of(self, user: User) -> str:
-        return self._tokens.fingerprint(user.id, user.hashed_password)
 
     async def _send(self, message: Message, to: str, name: str, **values: object) -> None:
         # Always to an address as it is kept, never as somebody typed it.

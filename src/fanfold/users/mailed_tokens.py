@@ -2,13 +2,13 @@
 
 import hmac
 from typing import Any
-from uuid import UUID
 
 import jwt
 from fastapi_users.jwt import decode_jwt, generate_jwt
 from pydantic import SecretStr
 
 from fanfold.core.crypto import KeyRing
+from fanfold.users.models import User
 
 PURPOSE = "mailed-token"
 
@@ -36,15 +36,17 @@ class MailedTokens:
             return claims if "exp" in claims else None
         return None
 
-    def fingerprint(self, user_id: UUID, hashed_password: str) -> str:
-        """Return what a password is told by, of which nothing of it can be learnt."""
-        return self._key_ring.digest(_print(user_id, hashed_password)).hex()
+    def fingerprint(self, user: User) -> str:
+        """Return what tells that neither address nor password changed since; nothing of them can be learnt of it."""
+        return self._key_ring.digest(_print(user)).hex()
 
-    def is_fingerprint(self, fingerprint: object, user_id: UUID, hashed_password: str) -> bool:
-        """Whether the password is still the one that `fingerprint` was made of, under any key of the ring."""
-        digests = self._key_ring.digests(_print(user_id, hashed_password))
+    def is_fingerprint(self, fingerprint: object, user: User) -> bool:
+        """Whether nothing changed since `fingerprint` was made, under any key of the ring."""
+        digests = self._key_ring.digests(_print(user))
         return any(hmac.compare_digest(str(fingerprint), digest.hex()) for digest in digests)
 
 
-def _print(user_id: UUID, hashed_password: str) -> str:
-    return f"password of {user_id}: {hashed_password}"
+def _print(user: User) -> str:
+    # The moment too: an address, unlike a hash, may be what it was before.
+    since = user.credentials_changed_at.timestamp()
+    return f"credentials of {user.id} since {since}: {user.hashed_password}"

@@ -14,6 +14,7 @@ _ROLES = "role in ('owner', 'admin', 'developer', 'viewer')"
 class User(Base):
     """A person. `email_key` is the address as it is compared; `wanted_tenant` is made once the address is verified.
 
+    `credentials_changed_at` is when the address or the password last did: mailed tokens of before are void.
     `totp_wanted_sealed` becomes `totp_sealed` with its first code. `totp_step` is the newest step whose code was taken:
     no code counts twice (RFC 6238, section 5.2).
     """
@@ -33,7 +34,9 @@ class User(Base):
     totp_wanted_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
     totp_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
     totp_step: Mapped[int | None] = mapped_column(BigInteger)
-    password_changed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    credentials_changed_at: Mapped[datetime] = mapped_column(
+        DateTime(timezone=True), server_default=func.now()
+    )
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 

@@ -69,7 +69,7 @@ class OwnAccountService:
         locked = await self.users.lock(user.id)
         if locked is None or locked.hashed_password != present:  # of two who change it at once, one is right
             raise wrong_password()
-        await self.users.update(locked, {"hashed_password": hashed, "password_changed_at": func.now()})
+        await self.users.update(locked, {"hashed_password": hashed, "credentials_changed_at": func.now()})
         await self.users.end_sign_ins(locked.id, but=session_id)
         await self._record("user.password_changed")
 
