@@ -127,3 +127,9 @@ class TestChanging:
         assert (await person.http.get("/v1/me")).status_code == 401
         assert (await operator.delete(f"{USERS}/{other.id}/totp")).status_code == 409
         assert (await operator.get(f"{USERS}/{other.id}")).json()["has_second_factor"]
+
+    async def test_what_changes_nothing_leaves_no_line(self, product):
+        operator, person = await product.operator(), await product.person()
+        assert (await operator.patch(f"{USERS}/{person.id}", json={"is_active": True})).status_code == 200
+        assert (await operator.delete(f"{USERS}/{person.id}/totp")).status_code == 204
+        assert await actions(product, person.id) == []
