@@ -54,8 +54,10 @@ from fanfold.members.router import router as members_router
 from fanfold.members.tenant_router import router as tenant_router
 from fanfold.members.tenants_router import router as tenants_router
 from fanfold.oauth.clients_router import router as clients_router
+from fanfold.oauth.errors import OAuthError
 from fanfold.oauth.metadata_router import PATHS as METADATA_PATHS
 from fanfold.oauth.metadata_router import router as metadata_router
+from fanfold.oauth.route import answer_refusal
 from fanfold.oauth.router import router as oauth_router
 from fanfold.oauth.router import token, token_router
 from fanfold.oauth.sessions_router import router as sessions_router
@@ -177,6 +179,7 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
     app.include_router(metrics_router(exposition, is_operator=is_operator))
     mount_documentation(app, settings)
     install_problem_handlers(app)
+    app.add_exception_handler(OAuthError, answer_refusal)
     security = security_of(app.routes, public=PUBLIC_PATHS)
     install_openapi(app, schemes=SECURITY_SCHEMES, security=security)
     return app

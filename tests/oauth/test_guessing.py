@@ -6,6 +6,7 @@ from uuid import UUID
 import pyotp
 from sqlalchemy import update
 
+from fanfold.oauth.repository import SignInRepository
 from fanfold.users.models import User
 from fanfold.users.totp import STEP_S, new_enrolment, seal_secret
 from tests.fixtures.app import PASSWORD, Person, Product, product_settings, running_product
@@ -30,6 +31,11 @@ async def _tries(product: Product, email: str, *, most: int) -> list[int]:
             assert int(answer.headers["retry-after"]) >= 1
             return statuses
     return statuses
+
+
+async def _sign_ins(product: Product, person: Person) -> int:
+    async with product.app.state.database.identity_session() as session:
+        return len(await SignInRepository(session).living(UUID(str(person.id))))
 
 
 class TestTries:
@@ -65,6 +71,7 @@ class TestSecondFactor:
         asked = await person.http.post("/v1/auth/token", data=form)
         assert (asked.status_code, asked.json()["error"]) == (400, "invalid_grant")
         assert "second factor" in asked.json()["error_description"]
+        assert await _sign_ins(product, person) == 0  # what is refused leaves nothing, and ends nobody's
         silent = await person.http.post("/v1/auth/token", data=form | {"password": "wrong", "otp": "000000"})
         assert "second factor" not in silent.json()["error_description"]
 

@@ -32,13 +32,12 @@ class OAuthRoute(StrictRoute):
         async def guarded(request: Request) -> Response:
             try:
                 return await handle(request)
-            except OAuthError as error:
-                return refusal(error)
             except (RequestValidationError, FanfoldError) as error:
                 refused = _as_oauth_has_it(error)
                 if refused is None:
                     raise
-                return refusal(refused)
+                # Raised, not answered here: what was written before a refusal is rolled back.
+                raise refused from None
 
         return guarded
 
@@ -95,3 +94,9 @@ def refusal(error: OAuthError) -> Response:
     """Return a refusal as RFC 6749 has it."""
     content = {"error": error.code, "error_description": error.description}
     return Response(orjson.dumps(content), error.status, {**NO_STORE, **error.headers}, "application/json")
+
+
+async def answer_refusal(_request: Request, error: Exception) -> Response:
+    """Answer an `OAuthError`, once the endpoint's session has been rolled back."""
+    assert isinstance(error, OAuthError)  # noqa: S101 (registered for this class alone)
+    return refusal(error)
