@@ -45,7 +45,11 @@ begin
    where e.tenant_id = erased and e.id = o.id;
   get diagnostics many = row_count;
   if many > 0 then return many; end if;
-  delete from fanfold.sessions where tenant_id = erased;
+  delete from fanfold.sessions s using (
+      select i.id from fanfold.sessions i where i.tenant_id = erased limit p_most) o
+   where s.id = o.id;
+  get diagnostics many = row_count;
+  if many > 0 then return many; end if;
   delete from fanfold.oauth_clients where tenant_id = erased;
   delete from fanfold.api_keys where tenant_id = erased;
   delete from fanfold.upstream_prices where tenant_id = erased;

@@ -265,3 +265,16 @@ async def test_a_tenant_that_is_suspended_takes_nobody(product: Product):
     token = token_of(product, tenant, await invite(tenant, person.email))
     await (await product.operator()).post(f"/v1/admin/tenants/{tenant.id}/suspend")
     assert (await person.http.post("/v1/invitations/accept", json={"token": token})).status_code == 409
+
+
+async def test_nobody_gives_a_role_with_more_scopes_than_their_credential_has(product: Product):
+    tenant, person = await product.tenant(), await product.person()
+    await product.join(person, tenant, Role.VIEWER)
+    narrow = product.http(await product.key(tenant.id, ["members:write", "usage:read"]))
+    for role in ("admin", "developer"):
+        refused = await narrow.post(PATH, json={"email": "someone@example.com", "role": role})
+        assert (refused.status_code, refused.json()["code"]) == (403, "scope-exceeds-grantor")
+        raised = await narrow.patch(f"/v1/tenant/members/{person.id}", json={"role": role})
+        assert (raised.status_code, raised.json()["code"]) == (403, "scope-exceeds-grantor")
+    invited = await narrow.post(PATH, json={"email": "someone@example.com", "role": "viewer"})
+    assert invited.status_code == 201

@@ -12,7 +12,7 @@ from fanfold.auth.principal import Principal, PrincipalKind
 from fanfold.core.errors import Conflict, NotFound
 from fanfold.core.identifiers import uuid7
 from fanfold.members.invitation_repository import InvitationRepository
-from fanfold.members.membership_service import check_grant
+from fanfold.members.membership_service import check_given, check_grant
 from fanfold.members.models import Invitation
 from fanfold.outbox.writer import add as add_to_outbox
 from fanfold.users.addresses import address_key
@@ -43,7 +43,7 @@ class InvitationService:
 
     async def invite(self, email: str, role: str, *, grantor: Principal) -> Invitation:
         """Invite an address; 403 for a role above the grantor's, 409 for whoever is a member or invited already."""
-        check_grant(grantor, role)
+        check_given(grantor, role)
         key = address_key(email)
         await self.invitations.lock()
         await self.invitations.end_expired(key)

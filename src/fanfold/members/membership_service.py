@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fanfold.audit import writer as audit
 from fanfold.audit.types import Actor
-from fanfold.auth.principal import Principal, PrincipalKind, Role
+from fanfold.auth.principal import ROLE_SCOPES, Principal, PrincipalKind, Role
 from fanfold.core.errors import Conflict, NotFound, ScopeExceedsGrantor
 from fanfold.members.membership_repository import Member, MembershipRepository
 from fanfold.users.models import Membership
@@ -28,6 +28,13 @@ def check_grant(grantor: Principal, *roles: str) -> None:
         raise ScopeExceedsGrantor("Only an owner makes, changes or removes owners.")
 
 
+def check_given(grantor: Principal, role: str) -> None:
+    """Refuse to give a role that is above the grantor's own, or has a scope that the grantor's credential lacks."""
+    check_grant(grantor, role)
+    if not ROLE_SCOPES[Role(role)] <= grantor.scopes:
+        raise ScopeExceedsGrantor("A role may not have a scope that whoever gives it lacks.")
+
+
 class MemberService:
     """Changes the members of one tenant; a removed one's tokens are refused within 2 s."""
 
@@ -37,7 +44,8 @@ class MemberService:
     async def change(self, user_id: UUID, role: str, *, grantor: Principal) -> Member:
         """Give a member another role; 404, 403 for a role above the grantor's, 409 for the last owner."""
         owners, membership = await self._members.lock_owners(), await self._find(user_id)
-        check_grant(grantor, membership.role, role)
+        check_grant(grantor, membership.role)
+        check_given(grantor, role)
         if role != Role.OWNER and owners == {user_id}:
             raise Conflict(_LAST)
         before, membership.role = membership.role, role
