@@ -117,6 +117,7 @@ async def test_only_what_moves_units_by_the_rules_and_the_upkeep_of_usage_may_be
         ),
         ("fanfold.ledger_sweep(integer)", "fanfold_system"),
         ("fanfold.outcome_resolve(uuid,uuid,text,bigint,text,uuid)", "fanfold_system"),
+        ("fanfold.outcome_resolve_audited(uuid,uuid,text,bigint,text,uuid,uuid,text,text)", "fanfold_system"),
         ("fanfold.usage_default_rows()", "fanfold_system"),
         ("fanfold.usage_partitions()", "fanfold_owner"),
         ("fanfold.usage_retention(integer)", "fanfold_owner"),
@@ -150,6 +151,6 @@ async def test_no_definer_keeps_the_callers_path(books: Books):
             "select proname, proconfig from pg_proc "
             "where pronamespace = 'fanfold'::regnamespace and prosecdef and proname ~ '^(ledger|usage|outcome)'"
         )
-    assert len(rows) == 9
+    assert len(rows) == 10
     for row in rows:
         assert "search_path=pg_catalog, pg_temp" in row["proconfig"], row["proname"]
