@@ -6,6 +6,8 @@ Revises: 0012
 
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from alembic import op
 
 revision: str = "0013"
@@ -52,6 +54,7 @@ def _hand_over() -> None:
 
 
 def upgrade() -> None:
+    op.add_column("tenants", sa.Column("erase_tried_at", sa.DateTime(timezone=True)), schema="fanfold")
     for table in READ_ONLY:
         op.execute(f"drop policy system on fanfold.{table}")
         op.execute(
@@ -84,3 +87,4 @@ def downgrade() -> None:
     for table in READ_ONLY:
         op.execute(f"drop policy system on fanfold.{table}")
         op.execute(f"create policy system on fanfold.{table} for select to fanfold_system using (true)")
+    op.drop_column("tenants", "erase_tried_at", schema="fanfold")

@@ -140,6 +140,49 @@ async def test_more_than_a_batch_goes_in_one_round(product: Product):
         await connection.close()
 
 
+_KEYS = """
+insert into fanfold.api_keys (tenant_id, id, name, public_id, digest, scopes)
+select $1, gen_random_uuid(), 'k', n::text, uuid_send(gen_random_uuid()), '{}' from generate_series(1, 7) n
+"""
+_LINES = """
+insert into fanfold.audit_events (tenant_id, id, actor_kind, action, object_kind, object_id, after)
+select $1, gen_random_uuid(), 'user', 'a', 'k', n::text, '{}' from generate_series(1, 5) n
+"""
+
+
+async def _touched(connection: Any, most: int) -> int:
+    touched: int = await connection.fetchval("select fanfold.tenant_erase($1)", most)
+    return touched
+
+
+async def _erased(connection: Any, *tenants: TenantClient) -> list[bool]:
+    is_erased = "select erased_at is not null from fanfold.tenants where id = $1"
+    return [await connection.fetchval(is_erased, tenant.id) for tenant in tenants]
+
+
+async def test_a_huge_tenant_goes_in_pieces_and_holds_nobody_up(own_database: TestDatabase):
+    async with running_product(own_database, product_settings(own_database)) as product:
+        huge, small = await product.tenant(), await product.tenant()
+        for _ in range(5):
+            await product.person(huge)
+        connection = await connect(own_database.superuser_url)
+        try:
+            for rows in (_KEYS, _LINES):
+                await connection.execute(rows, huge.id)
+            await _make_due(connection, huge, "1 hour")
+            await _make_due(connection, small)
+            touched = []
+            while not (await _erased(connection, small))[0]:
+                touched.append(await _touched(connection, 2))
+            assert await _erased(connection, huge) == [False]
+            while (more := await _touched(connection, 2)) > 0:
+                touched.append(more)
+            assert await _erased(connection, huge, small) == [True, True]
+            assert {1, 2} == set(touched)  # never more than it was told
+        finally:
+            await connection.close()
+
+
 async def test_a_database_that_is_away_is_met_again():
     eraser = Eraser(Database("postgresql://nobody@127.0.0.1:1/none"))
     await eraser.round()

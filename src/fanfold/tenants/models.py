@@ -34,7 +34,8 @@ class Plan(Base):
 class Tenant(Base):
     """A customer: everything else belongs to one. `limit_overrides` holds the limits that differ from the plan's.
 
-    A deleted one can be brought back until `erase_at`; then its own things go, and its usage stays.
+    A deleted one can be brought back until `erase_at`; then its own things go, and its usage stays. `erase_tried_at` is
+    when some of them went last.
     """
 
     __tablename__ = "tenants"
@@ -56,4 +57,5 @@ class Tenant(Base):
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     erase_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    erase_tried_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     erased_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
