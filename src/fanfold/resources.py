@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import TypedDict
 
 from fanfold.api_keys.authenticator import KeyAuthenticator
 from fanfold.api_keys.last_use import LastUse
@@ -73,6 +74,26 @@ class Resources:
     authenticators: tuple[KeyAuthenticator, TokenAuthenticator]
 
 
+class _Chores(TypedDict):
+    """What is done beside the requests, and what does it."""
+
+    sweeper: Sweeper
+    relay: Relay
+    quota_warnings: QuotaWarnings
+    mailer: Mailer
+    upkeep: Upkeep
+
+
+class _Identity(TypedDict):
+    """What tells who somebody is."""
+
+    passwords: Passwords
+    signing_keys: SigningKeys
+    access_tokens: AccessTokens
+    token_authenticator: TokenAuthenticator
+    authenticators: tuple[KeyAuthenticator, TokenAuthenticator]
+
+
 @contextmanager
 def _database(settings: Settings) -> Iterator[str]:
     with database_urls(settings.database) as urls:
@@ -132,19 +153,6 @@ def _workers(settings: Settings) -> int:
     return max(1, workers) if isinstance(workers, int) else 1
 
 
-async def _tokens(
-    settings: Settings, database: Database, key_ring: KeyRing
-) -> tuple[SigningKeys, AccessTokens, TokenAuthenticator]:
-    issuer, minutes = settings.server.own_url, settings.identity.access_token_minutes
-    keys = SigningKeys(database, key_ring, settings.identity)
-    await keys.ensure()
-    return (
-        keys,
-        AccessTokens(keys, issuer=issuer, minutes=minutes),
-        TokenAuthenticator(database, keys, issuer=issuer),
-    )
-
-
 async def _open_fan_out(
     stack: AsyncExitStack, settings: Settings, guard: AddressGuard
 ) -> tuple[Offload, FanOut]:
@@ -165,12 +173,42 @@ async def _open_limits(
     return await stack.enter_async_context(concurrency), await stack.enter_async_context(store)
 
 
+async def _open_chores(
+    stack: AsyncExitStack, settings: Settings, database: Database, tokens: MailedTokens, last_use: LastUse
+) -> _Chores:
+    sweeper = Sweeper(database.connect)
+    quota_warnings, mailer = QuotaWarnings(), open_mailer(settings.mail)
+    relay = _relay(database, quota_warnings, mailer, tokens, settings.server.own_url)
+    upkeep = Upkeep(database.connect, retention_months=settings.usage.retention_months)
+    ends = Purge(database), Eraser(database), SignInPurge(database)
+    await stack.enter_async_context(_looping(sweeper, relay, upkeep, *ends, last_use))
+    return _Chores(sweeper=sweeper, relay=relay, quota_warnings=quota_warnings, mailer=mailer, upkeep=upkeep)
+
+
 async def _open_passwords(stack: AsyncExitStack, settings: Settings) -> Passwords:
     identity = settings.identity
     passwords = Passwords(threads=identity.password_threads, queue=identity.password_queue)
     stack.callback(passwords.close)
     await passwords.prepare()
     return passwords
+
+
+async def _open_identity(
+    stack: AsyncExitStack, settings: Settings, database: Database, key_ring: KeyRing, last_use: LastUse
+) -> _Identity:
+    passwords = await _open_passwords(stack, settings)
+    issuer, minutes = settings.server.own_url, settings.identity.access_token_minutes
+    signing_keys = SigningKeys(database, key_ring, settings.identity)
+    await signing_keys.ensure()
+    key_authenticator = KeyAuthenticator(database, key_ring, on_use=last_use.note)
+    token_authenticator = TokenAuthenticator(database, signing_keys, issuer=issuer)
+    return _Identity(
+        passwords=passwords,
+        signing_keys=signing_keys,
+        access_tokens=AccessTokens(signing_keys, issuer=issuer, minutes=minutes),
+        token_authenticator=token_authenticator,
+        authenticators=(key_authenticator, token_authenticator),
+    )
 
 
 @asynccontextmanager
@@ -185,18 +223,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         await loading
         offload, fan_out = await _open_fan_out(stack, settings, guard)
         ledger = await stack.enter_async_context(Ledger(database.connect))
-        sweeper = Sweeper(database.connect)
-        quota_warnings, mailer = QuotaWarnings(), open_mailer(settings.mail)
-        mailed_tokens = MailedTokens(key_ring)
-        relay = _relay(database, quota_warnings, mailer, mailed_tokens, settings.server.own_url)
-        upkeep = Upkeep(database.connect, retention_months=settings.usage.retention_months)
-        last_use = LastUse(database)
-        ends = Purge(database), Eraser(database), SignInPurge(database)
-        await stack.enter_async_context(_looping(sweeper, relay, upkeep, *ends, last_use))
+        mailed_tokens, last_use = MailedTokens(key_ring), LastUse(database)
+        chores = await _open_chores(stack, settings, database, mailed_tokens, last_use)
         concurrency, rate_limit_store = await _open_limits(stack, settings, database)
-        passwords = await _open_passwords(stack, settings)
-        key_authenticator = KeyAuthenticator(database, key_ring, on_use=last_use.note)
-        signing_keys, access_tokens, token_authenticator = await _tokens(settings, database, key_ring)
+        identity = await _open_identity(stack, settings, database, key_ring, last_use)
         yield Resources(
             settings=settings,
             key_ring=key_ring,
@@ -205,19 +235,11 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             address_guard=guard,
             fan_out=fan_out,
             ledger=ledger,
-            sweeper=sweeper,
-            relay=relay,
-            quota_warnings=quota_warnings,
-            mailer=mailer,
-            upkeep=upkeep,
             rate_limit_store=rate_limit_store,
             background=await stack.enter_async_context(Background()),
             concurrency=concurrency,
             upstream_directory=UpstreamDirectory(database, key_ring),
-            passwords=passwords,
             mailed_tokens=mailed_tokens,
-            signing_keys=signing_keys,
-            token_authenticator=token_authenticator,
-            access_tokens=access_tokens,
-            authenticators=(key_authenticator, token_authenticator),
+            **chores,
+            **identity,
         )
