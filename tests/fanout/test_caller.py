@@ -9,7 +9,7 @@ from fanfold.fanout.adapters.base import AdapterAnswer
 from fanfold.fanout.caller import UpstreamCaller
 from fanfold.fanout.errors import CallFailed, Phase
 from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse
-from fanfold.fanout.types import Chunk, ErrorCode, Upstream
+from fanfold.fanout.types import ErrorCode, Prompt, Upstream
 
 UPSTREAM = Upstream(kind="plain", url="https://api.example.test/")
 OK = UpstreamResponse(200, {}, b"fine")
@@ -54,9 +54,9 @@ class PlainAdapter:
     def __init__(self, fault: BaseException | None = None) -> None:
         self._fault = fault
 
-    async def call(self, upstream, chunk, total, send):
-        assert chunk.index < total
-        response = await send(UpstreamRequest("POST", upstream.url, {}, chunk.text.encode()))
+    async def call(self, upstream, prompt, send):
+        assert prompt.index < prompt.total
+        response = await send(UpstreamRequest("POST", upstream.url, {}, prompt.text.encode()))
         if self._fault:
             raise self._fault
         return AdapterAnswer(response.body.decode())
@@ -64,8 +64,8 @@ class PlainAdapter:
     def check(self, upstream):
         assert upstream.url
 
-    def prompt(self, upstream, chunk, total):
-        return [upstream.url, chunk.text, str(total)]
+    def texts(self, upstream, prompt):
+        return [upstream.url, prompt.text, str(prompt.total)]
 
     def output_tokens_bound(self, upstream):
         return upstream.max_attempts
@@ -106,8 +106,7 @@ def ask(time):
         async with asyncio.timeout(10):
             return await caller.call(
                 upstream,
-                Chunk(0, 0, 2, "你好"),
-                total=1,
+                Prompt("你好", 0, 1),
                 adapter=adapter or PlainAdapter(),
                 timeout_s=timeout_s,
                 max_attempts=max_attempts,

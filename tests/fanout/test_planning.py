@@ -136,7 +136,7 @@ class TestRefused:
 
     @pytest.mark.parametrize(
         "fields",
-        [{"strategy": "weighted"}, {"fold": FoldOptions(by="vote")}, {"upstreams": (upstream(kind="soap"),)}],
+        [{"strategy": "dice"}, {"fold": FoldOptions(by="dice")}, {"upstreams": (upstream(kind="soap"),)}],
     )
     def test_unknown_kinds(self, fields):
         with pytest.raises(UnknownKind):

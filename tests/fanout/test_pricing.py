@@ -8,7 +8,7 @@ from fanfold.fanout.adapters.registry import ADAPTERS, adapter
 from fanfold.fanout.errors import InvalidPlan
 from fanfold.fanout.pricing import Bill, units_max
 from fanfold.fanout.splitters.tokens import count
-from fanfold.fanout.types import Chunk, Meter, Price
+from fanfold.fanout.types import Chunk, Meter, Price, Prompt
 from tests.fanout.engine import upstream
 
 TEXT = "語" * 1001
@@ -21,11 +21,11 @@ def priced(kind="openai", options=None, template=None, **price):
 
 
 def most(of, text=TEXT):
-    return units_max(of, Chunk(0, 0, len(text), text), 1, adapter(of.kind))
+    return units_max(of, Chunk(0, 0, len(text), text), Prompt(text, 0, 1), adapter(of.kind))
 
 
 def bill(of, answer, text=TEXT):
-    return Bill(of, Chunk(0, 0, len(text), text), 1, adapter=adapter(of.kind), answer=answer)
+    return Bill(of, Chunk(0, 0, len(text), text), Prompt(text, 0, 1), adapter=adapter(of.kind), answer=answer)
 
 
 def billed(of, answer, text=TEXT):

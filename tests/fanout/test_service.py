@@ -10,11 +10,13 @@ from fanfold.core.offload import Offload
 from fanfold.fanout.adapters.base import AdapterAnswer
 from fanfold.fanout.adapters.registry import ADAPTERS
 from fanfold.fanout.errors import CallFailed, Phase
+from fanfold.fanout.folds.base import Computed
 from fanfold.fanout.folds.registry import FOLDS
 from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.kinds import Kinds
 from fanfold.fanout.service import FanOut
 from fanfold.fanout.splitters.registry import SPLITTERS
+from fanfold.fanout.strategies.base import Fixed
 from fanfold.fanout.strategies.registry import STRATEGIES
 from fanfold.fanout.transports.registry import TRANSPORTS, transport
 from fanfold.fanout.types import (
@@ -43,16 +45,16 @@ from tests.zoo import Zoo
 class Shout:
     """A kind of upstream, as a contributor would write it."""
 
-    async def call(self, upstream, chunk, total, send):
+    async def call(self, upstream, prompt, send):
         del upstream, send
-        return AdapterAnswer(f"{chunk.text.upper()} {chunk.index + 1}/{total}", 1, 1)
+        return AdapterAnswer(f"{prompt.text.upper()} {prompt.index + 1}/{prompt.total}", 1, 1)
 
     def check(self, upstream):
         pass
 
-    def prompt(self, upstream, chunk, total):
-        del upstream, total
-        return [chunk.text]
+    def texts(self, upstream, prompt):
+        del upstream
+        return [prompt.text]
 
     def output_tokens_bound(self, upstream):
         del upstream
@@ -64,9 +66,12 @@ def halves(text, split):
     return [(0, len(text) // 2), (len(text) // 2, len(text))]
 
 
-def only_the_last(chunks, upstreams):
-    for chunk in chunks:
-        yield chunk, upstreams[-1:]
+class OnlyTheLast(Fixed):
+    """A strategy, as a contributor would write it."""
+
+    def assign(self, chunks, upstreams):
+        for chunk in chunks:
+            yield chunk, upstreams[-1:]
 
 
 def longest(results, options):
@@ -78,8 +83,8 @@ class TestNewKinds:
     async def test_a_new_kind_of_each_sort_is_one_line_in_its_registry(self, monkeypatch):
         monkeypatch.setitem(ADAPTERS, "shout", Shout())
         monkeypatch.setitem(SPLITTERS, "halves", halves)
-        monkeypatch.setitem(STRATEGIES, "only_the_last", only_the_last)
-        monkeypatch.setitem(FOLDS, "longest", longest)
+        monkeypatch.setitem(STRATEGIES, "only_the_last", OnlyTheLast())
+        monkeypatch.setitem(FOLDS, "longest", Computed(longest))
         asked = FanOutRequest(
             text="ab cde",
             upstreams=(upstream(), upstream("last", kind="shout")),
@@ -100,7 +105,7 @@ class TestFold:
         def broken(_results, _options):
             raise error
 
-        kinds = Kinds(splitter=KINDS.splitter, fold=lambda _kind: broken)
+        kinds = Kinds(splitter=KINDS.splitter, fold=lambda _kind: Computed(broken))
         async with fan_out(ScriptedTransport(), kinds=kinds) as fan:
             answer = await fan.run(request(5, fold=FoldOptions(by="broken")))
         assert answer.status is Status.PARTIAL
@@ -125,7 +130,7 @@ class TestFold:
         offload = Offload(threads=1, queue=1)
         if is_full:
             offload.close()  # refuses as a full one does
-        kinds = Kinds(splitter=KINDS.splitter, fold=lambda _kind: counting)
+        kinds = Kinds(splitter=KINDS.splitter, fold=lambda _kind: Computed(counting))
         async with fan_out(ScriptedTransport(answering), offload=offload, kinds=kinds) as fan:
             answer = await fan.run(request(20))
         offload.close()

@@ -4,11 +4,11 @@ import pytest
 
 from fanfold.fanout.errors import InvalidPlan
 from fanfold.fanout.template import compiled
-from fanfold.fanout.types import Chunk
+from fanfold.fanout.types import Prompt
 
 
 def render(value, text="你好", index=2, total=7):
-    return compiled(value).render(Chunk(index, 0, len(text), text), total)
+    return compiled(value).render(Prompt(text, index, total))
 
 
 def test_placeholders_are_replaced_in_every_string_at_every_depth():
@@ -42,9 +42,9 @@ def test_names_of_members_are_not_replaced():
 
 def test_one_template_rendered_twice_shares_nothing():
     template = compiled({"a": ["{chunk}"]})
-    first = template.render(Chunk(0, 0, 1, "x"), 2)
+    first = template.render(Prompt("x", 0, 2))
     first["a"].append("mine")
-    assert template.render(Chunk(1, 1, 2, "y"), 2) == {"a": ["y"]}
+    assert template.render(Prompt("y", 1, 2)) == {"a": ["y"]}
 
 
 @pytest.mark.parametrize("value", ["{chunk}" * 17, "x" * 70_000, {"a": object()}, float, "\ud800"])

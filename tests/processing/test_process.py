@@ -41,7 +41,7 @@ class TestAnswer:
         }  # fmt: skip
         assert set(answer["results"][0]) == {
             "index", "start", "end", "upstream", "url", "success", "result", "error", "attempts", "latency_ms", "units",
-            "input_tokens", "output_tokens", "tokens_counted",
+            "input_tokens", "output_tokens", "tokens_counted", "finish_reason",
         }  # fmt: skip
         assert answer["fold"] == {"calls": 0, "units": 0, "error": None}
 

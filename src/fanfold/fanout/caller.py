@@ -1,4 +1,4 @@
-"""One chunk for one upstream: attempts inside one deadline, and no exception for anything an upstream does."""
+"""One prompt for one upstream: attempts inside one deadline, and no exception for anything an upstream does."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from fanfold.fanout.adapters.base import Adapter, AdapterAnswer
 from fanfold.fanout.errors import CallFailed, Phase
 from fanfold.fanout.retry import RetryPolicy, retry_after_s
 from fanfold.fanout.transports.base import Progress, Transport, UpstreamRequest, UpstreamResponse
-from fanfold.fanout.types import CallError, Chunk, ErrorCode, Upstream
+from fanfold.fanout.types import CallError, ErrorCode, Prompt, Upstream
 
 Take = Callable[[int], bool]
 
@@ -42,8 +42,7 @@ class _Call:
     """What stays the same over the attempts of one call."""
 
     upstream: Upstream
-    chunk: Chunk
-    total: int
+    prompt: Prompt
     adapter: Adapter
     timeout_s: float
     max_attempts: int
@@ -74,9 +73,8 @@ class UpstreamCaller:
     async def call(  # noqa: PLR0913 - the call is these values; a class for them would be made for one caller
         self,
         upstream: Upstream,
-        chunk: Chunk,
+        prompt: Prompt,
         *,
-        total: int,
         adapter: Adapter,
         timeout_s: float,
         max_attempts: int,
@@ -90,8 +88,7 @@ class UpstreamCaller:
         """
         call = _Call(
             upstream=upstream,
-            chunk=chunk,
-            total=total,
+            prompt=prompt,
             adapter=adapter,
             timeout_s=timeout_s,
             max_attempts=max_attempts,
@@ -154,7 +151,7 @@ class UpstreamCaller:
             received += len(response.body)
             return response
 
-        answer = await call.adapter.call(call.upstream, call.chunk, call.total, send)
+        answer = await call.adapter.call(call.upstream, call.prompt, send)
         if call.take is not None and not call.take(max(received, answer.size)):
             raise CallFailed(
                 ErrorCode.TOO_LARGE,

@@ -6,7 +6,8 @@ FanOutError
 │   └── TooManyChunks      the text cut as asked gives more chunks than allowed
 ├── InvalidAddress         an upstream's address that cannot be registered (also a ValueError)
 │   └── ForbiddenAddress   a literal address within a network that upstreams may not have
-└── CallFailed             one attempt at one call failed; becomes a `CallError` in the result
+├── CallFailed             one attempt at one call failed; becomes a `CallError` in the result
+└── FoldFailed             the answers could not be folded; becomes the answer's `fold_error`
 """
 
 from enum import IntEnum
@@ -65,3 +66,11 @@ class CallFailed(FanOutError):
         self.error = CallError(code=code, status=status, detail=detail)
         self.phase = phase
         self.retry_after_s = retry_after_s
+
+
+class FoldFailed(FanOutError):
+    """The answers could not be folded; the results stay as they are."""
+
+    def __init__(self, error: CallError) -> None:
+        super().__init__(error.detail)
+        self.error = error

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 from fanfold.fanout.errors import InvalidPlan, TooManyChunks
+from fanfold.fanout.fold_calls import fold_units_max
 from fanfold.fanout.kinds import Kinds
 from fanfold.fanout.pricing import units_max
+from fanfold.fanout.template import PromptTemplate
 from fanfold.fanout.types import Call, Chunk, FanOutRequest, Plan
 
 MAX_CALLS = 50_000
@@ -22,17 +24,17 @@ _MANY_CALLS = 500
 def make_plan(request: FanOutRequest, kinds: Kinds, *, max_chunks: int | None) -> Plan:
     """Return the plan. Raises `InvalidPlan`, `TooManyChunks` or `UnknownKind`."""
     _check(request)
-    kinds.fold(request.fold.by)
     for upstream in request.upstreams:
         kinds.adapter(upstream.kind).check(upstream)
     chunks = _chunks(request, kinds, MAX_CALLS if max_chunks is None else max_chunks)
     calls = tuple(_calls(request, kinds, chunks))
-    units = sum(call.units_max for call in calls)
+    fold_units = fold_units_max(request.fold, kinds, answers=len(calls))
+    units = sum(call.units_max for call in calls) + fold_units
     if units > MAX_UNITS:
         raise InvalidPlan(
             f"The request could cost more than {MAX_UNITS} units; send less, or lower max_tokens."
         )
-    return Plan(request, chunks, calls, units)
+    return Plan(request, chunks, calls, units, fold_units)
 
 
 def _check(request: FanOutRequest) -> None:
@@ -82,15 +84,16 @@ def _refuse_too_many(count: int, most: int) -> None:
 
 
 def _calls(request: FanOutRequest, kinds: Kinds, chunks: tuple[Chunk, ...]) -> Iterator[Call]:
-    total = len(chunks)
+    total, template = len(chunks), PromptTemplate(request.prompt)
     adapters = {upstream.kind: kinds.adapter(upstream.kind) for upstream in request.upstreams}
-    assignments = kinds.strategy(request.strategy)(chunks, request.upstreams)
+    assignments = kinds.strategy(request.strategy).assign(chunks, request.upstreams)
     for index, (chunk, candidates) in enumerate(assignments):
         if index >= MAX_CALLS:
             raise TooManyChunks(
                 f"The request gives more than {MAX_CALLS} calls; use fewer chunks or upstreams."
             )
-        dearest = max(units_max(upstream, chunk, total, adapters[upstream.kind]) for upstream in candidates)
+        prompt = template.prompt(chunk, total)
+        dearest = max(units_max(upstream, chunk, prompt, adapters[upstream.kind]) for upstream in candidates)
         yield Call(index, chunk, candidates, dearest)
 
 

@@ -7,12 +7,11 @@ each only where they are priced. Tokens that the upstream does not report are co
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import orjson
-
 from fanfold.fanout.adapters.base import Adapter, AdapterAnswer
 from fanfold.fanout.errors import InvalidPlan
+from fanfold.fanout.json_text import as_text
 from fanfold.fanout.splitters import tokens
-from fanfold.fanout.types import Chunk, Meter, MeterReading, Upstream
+from fanfold.fanout.types import Chunk, Meter, MeterReading, Prompt, Upstream
 
 # What an upstream may put around a prompt: roles, separators.
 _FRAME_TOKENS = 64
@@ -24,10 +23,10 @@ class _Tokens:
     is_counted: bool = False
 
 
-def units_max(upstream: Upstream, chunk: Chunk, total: int, adapter: Adapter) -> int:
-    """Return the most units an accepted answer of `upstream` for `chunk` can cost. Raises `InvalidPlan`."""
-    prompt = _prompt(upstream, chunk, total, adapter)
-    most_input = None if prompt is None else _Tokens(_input_bound(prompt))
+def units_max(upstream: Upstream, chunk: Chunk, prompt: Prompt, adapter: Adapter) -> int:
+    """Return the most units an answer to `prompt`, which is sent for `chunk`, can cost. Raises `InvalidPlan`."""
+    texts = _texts(upstream, prompt, adapter)
+    most_input = None if texts is None else _Tokens(_input_bound(texts))
     most_output = _output_bound(upstream, adapter)
     bounds = _readings(upstream, chunk, most_input, None if most_output is None else _Tokens(most_output))
     return sum(reading.units for reading in bounds)
@@ -40,23 +39,23 @@ class Bill:
     """
 
     def __init__(
-        self, upstream: Upstream, chunk: Chunk, total: int, *, adapter: Adapter, answer: AdapterAnswer
+        self, upstream: Upstream, chunk: Chunk, prompt: Prompt, *, adapter: Adapter, answer: AdapterAnswer
     ) -> None:
         self._upstream, self._chunk, self._answer = upstream, chunk, answer
-        self._prompt = _prompt(upstream, chunk, total, adapter)
+        self._texts = _texts(upstream, prompt, adapter)
         self._most_output = _output_bound(upstream, adapter)
         is_read = self._most_output is not None and answer.output_tokens is None
-        self._output = _text(answer.result) if is_read else None
+        self._output = as_text(answer.result) if is_read else None
 
     @property
     def is_uncounted(self) -> bool:
         """Whether tokens are priced that the upstream did not report, so that `readings` has to count them."""
-        return self._output is not None or (self._prompt is not None and self._answer.input_tokens is None)
+        return self._output is not None or (self._texts is not None and self._answer.input_tokens is None)
 
     @property
     def uncounted_length(self) -> int:
         """Code points of the texts to count: how long `readings` takes."""
-        unreported = self._prompt if self._answer.input_tokens is None else None
+        unreported = self._texts if self._answer.input_tokens is None else None
         return sum(map(len, unreported or ())) + len(self._output or "")
 
     def readings(self) -> tuple[MeterReading, ...]:
@@ -64,9 +63,9 @@ class Bill:
         return tuple(_readings(self._upstream, self._chunk, self._input_tokens(), self._output_tokens()))
 
     def _input_tokens(self) -> _Tokens | None:
-        if self._prompt is None:
+        if self._texts is None:
             return None
-        return _bounded(self._answer.input_tokens, self._prompt, _input_bound(self._prompt))
+        return _bounded(self._answer.input_tokens, self._texts, _input_bound(self._texts))
 
     def _output_tokens(self) -> _Tokens | None:
         if self._most_output is None:
@@ -80,14 +79,14 @@ def _bounded(reported: int | None, texts: list[str], bound: int) -> _Tokens:
     return _Tokens(min(sum(map(tokens.count, texts)), bound), is_counted=True)
 
 
-def _prompt(upstream: Upstream, chunk: Chunk, total: int, adapter: Adapter) -> list[str] | None:
-    """Return what is sent, only where input tokens are priced: rendering a prompt takes time."""
-    return adapter.prompt(upstream, chunk, total) if upstream.price.units_per_1k_input_tokens else None
+def _texts(upstream: Upstream, prompt: Prompt, adapter: Adapter) -> list[str] | None:
+    """Return what is sent, only where input tokens are priced: rendering takes time."""
+    return adapter.texts(upstream, prompt) if upstream.price.units_per_1k_input_tokens else None
 
 
-def _input_bound(prompt: list[str]) -> int:
-    """Return the most tokens a prompt can be: no token is under a byte of UTF-8."""
-    return sum(len(text.encode()) for text in prompt) + _FRAME_TOKENS
+def _input_bound(texts: list[str]) -> int:
+    """Return the most tokens that texts can be: no token is under a byte of UTF-8."""
+    return sum(len(text.encode()) for text in texts) + _FRAME_TOKENS
 
 
 def _output_bound(upstream: Upstream, adapter: Adapter) -> int | None:
@@ -97,10 +96,6 @@ def _output_bound(upstream: Upstream, adapter: Adapter) -> int | None:
     if bound is None:
         raise InvalidPlan("Tokens priced on output need options.max_tokens, a whole number from 1.")
     return bound
-
-
-def _text(result: object) -> str:
-    return result if isinstance(result, str) else orjson.dumps(result).decode()
 
 
 def _readings(

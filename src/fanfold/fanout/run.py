@@ -42,6 +42,7 @@ class Run:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.results: list[CallResult] = []
+        self.fold_results: list[CallResult] = []
         self._read = 0
         self._finished = False
         self._output: Any = None
@@ -100,7 +101,11 @@ class Run:
         cancelled = [ended(call, ErrorCode.CANCELLED) for call in self.missing()]
         results = tuple(sorted([*self.results, *cancelled], key=lambda result: result.index))
         return FanOutAnswer(
-            status=self._status(results), results=results, output=self._output, fold_error=self._fold_error
+            status=self._status(results),
+            results=results,
+            output=self._output,
+            fold_error=self._fold_error,
+            fold_results=tuple(self.fold_results),
         )
 
     def _status(self, results: tuple[CallResult, ...]) -> Status:

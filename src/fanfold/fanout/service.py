@@ -10,7 +10,8 @@ from typing import Self
 from fanfold.core.offload import Offload
 from fanfold.fanout.caller import UpstreamCaller
 from fanfold.fanout.counting import Counting
-from fanfold.fanout.execution import Engine, Execution
+from fanfold.fanout.engine import Engine
+from fanfold.fanout.execution import Execution
 from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.kinds import Kinds
 from fanfold.fanout.planning import is_long, make_plan

@@ -40,6 +40,10 @@ class Slots:
         """Keys in memory."""
         return len(self._queues)
 
+    def held_of(self, key: str) -> int:
+        """Return the slots held under a key."""
+        return self._queues[key].held if key in self._queues else 0
+
     async def acquire(self, key: str, *, limit: int, deadline: float) -> None:
         """Take one of `limit` slots; give it back by `release`. Raises `TimeoutError` at `deadline` (loop time)."""
         queue = self._queues.setdefault(key, _Queue())

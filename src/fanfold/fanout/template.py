@@ -5,13 +5,14 @@ stands in the chunk's own text stays too.
 """
 
 import re
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from fanfold.fanout.errors import InvalidPlan
-from fanfold.fanout.types import Chunk
+from fanfold.fanout.types import Chunk, Prompt
 
 _PLACEHOLDER = re.compile(r"\{(chunk|index|total)\}")
 _MAX_BYTES = 64 * 1024
@@ -40,9 +41,30 @@ class Template:
     def __init__(self, value: Any) -> None:
         self._parsed = _parse(value)
 
-    def render(self, chunk: Chunk, total: int) -> Any:
-        """Return the JSON value for `chunk`, the `chunk.index`-th (from 0) of `total`."""
-        return _render(self._parsed, {"chunk": chunk.text, "index": str(chunk.index), "total": str(total)})
+    def render(self, prompt: Prompt) -> Any:
+        """Return the JSON value with the prompt's text in place of `{chunk}`."""
+        return _render(
+            self._parsed, {"chunk": prompt.text, "index": str(prompt.index), "total": str(prompt.total)}
+        )
+
+
+class PromptTemplate:
+    """What is sent for a chunk: the chunk alone, or a request's own words with the chunk in them.
+
+    Raises `InvalidPlan` for words without a place for the chunk.
+    """
+
+    __slots__ = ("_template",)
+
+    def __init__(self, words: str | None) -> None:
+        if words is not None and "{chunk}" not in words:
+            raise InvalidPlan("prompt needs {chunk}: the place where the text goes.")
+        self._template = None if words is None else compiled(words)
+
+    def prompt(self, chunk: Chunk, total: int) -> Prompt:
+        """Return what is sent for `chunk`, the `chunk.index`-th (from 0) of `total`."""
+        alone = Prompt(chunk.text, chunk.index, total)
+        return alone if self._template is None else replace(alone, text=self._template.render(alone))
 
 
 def compiled(value: Any) -> Template:
@@ -54,10 +76,10 @@ def compiled(value: Any) -> Template:
     try:
         source = orjson.dumps(value)
     except orjson.JSONEncodeError:
-        raise InvalidPlan("request_template and options must be JSON.") from None
+        raise InvalidPlan("request_template, options and prompt must be JSON.") from None
     if len(source) > _MAX_BYTES or source.count(b"{chunk}") > _MAX_CHUNKS:
         raise InvalidPlan(
-            "request_template (with options) must be under 64 KiB and take {chunk} at most 16 times."
+            "request_template (with options) and prompt must be under 64 KiB and take {chunk} at most 16 times."
         )
     return _compiled(source)
 

@@ -27,6 +27,7 @@ class ErrorCode(StrEnum):
     INVALID_ANSWER = "invalid-answer"
     TOO_LARGE = "too-large"
     FORBIDDEN_ADDRESS = "forbidden-address"
+    CIRCUIT_OPEN = "circuit-open"
     DEADLINE = "deadline"
     CANCELLED = "cancelled"
     BUDGET = "budget"
@@ -64,6 +65,15 @@ class Chunk:
     start: int
     end: int
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is sent for one call: the chunk's text, or the request's own words around it; the `index`-th of `total`."""
+
+    text: str
+    index: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +123,8 @@ class Upstream:
     max_concurrency: int = 64
     weight: int = 1
     idempotent: bool = False
+    is_shared: bool = False
+    """Whether it is the operator's, so that tenants share its slots."""
     price: Price = Price()
 
     @property
@@ -123,10 +135,15 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldOptions:
-    """How the answers become one; `separator` joins them for `concat`."""
+    """How the answers become one; `separator` joins them for `concat` and for what `reduce` sends to `upstream`.
+
+    `prompt` stands around what a fold sends, with {chunk}, {index} and {total}.
+    """
 
     by: str = "list"
     separator: str = "\n"
+    upstream: Upstream | None = None
+    prompt: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +154,8 @@ class FanOutRequest:
     upstreams: tuple[Upstream, ...]
     split: Split = Split()
     strategy: str = "round_robin"
+    prompt: str | None = None
+    """What is sent for each chunk, with {chunk}, {index} and {total}; the chunk alone without it."""
     fold: FoldOptions = FoldOptions()
     on_error: OnError = OnError.KEEP
     min_success: float = 0.0
@@ -146,11 +165,13 @@ class FanOutRequest:
     max_units: int | None = None
     owner: str | None = None
     """Whose calls these are: all runs of one owner together hold at most a quarter of the process's slots."""
+    weight: int = 1
+    """The owner's share of the slots that it waits for together with others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One chunk for one upstream; further `candidates` are asked in turn when the one before failed."""
+    """One chunk for one of its `candidates`: the strategy says which, and who is asked when one failed."""
 
     index: int
     chunk: Chunk
@@ -160,12 +181,16 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a request will do and at most cost, before anything is called. `calls` are in order of `index`."""
+    """What a request will do and at most cost, before anything is called. `calls` are in order of `index`.
+
+    `units_max` includes `fold_units_max`: the calls that folding takes.
+    """
 
     request: FanOutRequest
     chunks: tuple[Chunk, ...]
     calls: tuple[Call, ...]
     units_max: int
+    fold_units_max: int = 0
 
     @property
     def units_reserved(self) -> int:
@@ -201,6 +226,7 @@ class CallResult:
     readings: tuple[MeterReading, ...] = ()
     input_tokens: int | None = None
     output_tokens: int | None = None
+    finish_reason: str | None = None
 
     @property
     def tokens_counted(self) -> bool:
@@ -215,14 +241,20 @@ class CallResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FanOutAnswer:
-    """The folded whole: `results` in order of `index`, one for each call of the plan."""
+    """The folded whole: `results` in order of `index`, one for each call of the plan; the fold's own calls apart."""
 
     status: Status
     results: tuple[CallResult, ...]
     output: Any
     fold_error: CallError | None = None
+    fold_results: tuple[CallResult, ...] = ()
 
     @property
     def units(self) -> int:
-        """Units of all accepted answers."""
-        return sum(result.units for result in self.results)
+        """Units of all accepted answers, the fold's among them."""
+        return sum(result.units for result in self.results) + self.fold_units
+
+    @property
+    def fold_units(self) -> int:
+        """Units of the fold's own calls."""
+        return sum(result.units for result in self.fold_results)

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from itertools import chain
 
 from fanfold.core.errors import FanfoldError
 from fanfold.fanout.types import CallResult, FanOutAnswer
@@ -66,7 +67,7 @@ def _paid(settled: Settled, units: int) -> int:
 async def _all_events(answer: FanOutAnswer) -> list[UsageEvent]:
     # 50,000 calls would take the loop half a second at once.
     events: list[UsageEvent] = []
-    for place, result in enumerate(answer.results, 1):
+    for place, result in enumerate(chain(answer.results, answer.fold_results), 1):
         events.extend(_events(result))
         if place % _RESULTS_A_TURN == 0:
             await asyncio.sleep(0)

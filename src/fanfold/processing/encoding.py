@@ -38,6 +38,7 @@ def encode_result(result: CallResult, *, with_url: bool) -> bytes:
             "input_tokens": result.input_tokens,
             "output_tokens": result.output_tokens,
             "tokens_counted": result.tokens_counted,
+            "finish_reason": result.finish_reason,
         }
     )
 
@@ -63,7 +64,11 @@ async def encode_beginning(admission: Admission, answer: FanOutAnswer) -> Sequen
     }
     tail = {
         "output": answer.output,
-        "fold": {"calls": 0, "units": 0, "error": encode_error(answer.fold_error)},
+        "fold": {
+            "calls": sum(result.success for result in answer.fold_results),
+            "units": answer.fold_units,
+            "error": encode_error(answer.fold_error),
+        },
     }
     pieces: list[bytes] = []
     piece = bytearray(orjson.dumps(head)[:-1] + b',"results":[')
@@ -99,7 +104,7 @@ async def encode_quote(plan: Plan, remaining: int | None) -> bytes:
         {
             "chunks": chunks,
             "units_max": plan.units_max,
-            "fold_units_max": 0,
+            "fold_units_max": plan.fold_units_max,
             "quota_remaining": remaining,
             "allowed": remaining is None or plan.units_reserved <= remaining,
         }

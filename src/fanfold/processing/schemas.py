@@ -28,6 +28,10 @@ ChunkSize = Annotated[Whole, Field(ge=1, le=MAX_CHUNK_SIZE)]
 Url = Annotated[str, StringConstraints(min_length=8, max_length=2000)]
 
 
+# The engine takes 64 KiB of UTF-8, however many bytes a character has.
+RequestPrompt = Annotated[str, AtLeast(1), StringConstraints(max_length=16_000)]
+
+
 class SplitOptions(StrictModel):
     """How the text is cut. `size` and `overlap` count graphemes, words or tokens, as `by` says."""
 
@@ -47,13 +51,21 @@ class SplitOptions(StrictModel):
 
 
 class FoldRequest(StrictModel):
-    """How the answers become one; `separator` is for concat."""
+    """How the answers become one."""
 
     by: Annotated[str, OneOf(FOLDS)] = Field(
-        default="list", description="list leaves the answers in `results`; concat joins them into `output`."
+        default="list",
+        description="list leaves the answers in `results`; concat joins them into `output`; reduce has an upstream "
+        "fold them in groups, again and again, until one is left.",
     )
     separator: Annotated[str, StringConstraints(max_length=1000)] = Field(
-        default="\n", description="What concat puts between two answers."
+        default="\n", description="What concat and reduce put between two answers."
+    )
+    upstream: Slug | None = Field(
+        default=None, description="reduce: slug of the one that folds; the first of the request's without it."
+    )
+    prompt: RequestPrompt | None = Field(
+        default=None, description="reduce: what is sent, with {chunk} where the answers go."
     )
 
 
@@ -83,6 +95,10 @@ class ProcessRequest(StrictModel):
     strategy: Annotated[str, OneOf(STRATEGIES)] = Field(
         default="round_robin",
         description="Chunks to the upstreams in turn; each chunk to the first that answers; or to all of them.",
+    )
+    prompt: RequestPrompt | None = Field(
+        default=None,
+        description="What is sent for each chunk, with {chunk}, {index} and {total}; the chunk alone without it.",
     )
     fold: FoldRequest = FoldRequest()
     on_error: OnError = Field(
@@ -164,10 +180,11 @@ class ResultRead(BaseModel):
     input_tokens: int | None
     output_tokens: int | None
     tokens_counted: bool
+    finish_reason: str | None
 
 
 class FoldRead(BaseModel):
-    """What the fold itself cost."""
+    """The calls that folding took, what they cost, and why there is no output where it failed."""
 
     calls: int
     units: int
@@ -206,7 +223,7 @@ class QuotedChunk(BaseModel):
 
 
 class QuoteAnswer(BaseModel):
-    """What a request would cost at most; nothing was called or billed.
+    """What a request would cost at most, `fold_units_max` of it for folding; nothing was called or billed.
 
     `quota_remaining`: units that a request with this key may still take, of the quota and of the key's budget; null
     where overage is allowed and the key has no budget.

@@ -11,9 +11,10 @@ from fanfold.upstreams.directory import TenantUpstreams
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The upstreams in the order asked, and whether they were named by address (the short form)."""
+    """The upstreams in the order asked, the one that folds, and whether they were named by address (the short form)."""
 
     upstreams: tuple[Upstream, ...]
+    folder: Upstream
     by_address: bool = False
 
 
@@ -27,21 +28,28 @@ class AddressPolicy:
 
 def select_upstreams(request: ProcessRequest, own: TenantUpstreams, policy: AddressPolicy) -> Selection:
     """Return the upstreams `request` names, else the tenant's default; a 422 where there is none."""
+    upstreams = _asked(request, own, policy)
+    slug = request.fold.upstream
+    folder = upstreams[0] if slug is None else _by_slug(slug, own, "fold.upstream")
+    return Selection(upstreams, folder, by_address=request.api_urls is not None)
+
+
+def _asked(request: ProcessRequest, own: TenantUpstreams, policy: AddressPolicy) -> tuple[Upstream, ...]:
     if request.api_urls is not None:
-        return Selection(tuple(_by_address(url, own, policy) for url in request.api_urls), by_address=True)
+        return tuple(_by_address(url, own, policy) for url in request.api_urls)
     if request.upstreams is not None:
-        return Selection(tuple(_by_slug(slug, own) for slug in request.upstreams))
+        return tuple(_by_slug(slug, own, "One of `upstreams`") for slug in request.upstreams)
     if own.default is None:
         raise UnknownUpstream(
             "No upstream is named, and the tenant has no enabled default. Register one: POST /v1/upstreams."
         )
-    return Selection((own.default,))
+    return (own.default,)
 
 
-def _by_slug(slug: str, own: TenantUpstreams) -> Upstream:
+def _by_slug(slug: str, own: TenantUpstreams, which: str) -> Upstream:
     upstream = own.find(slug)
     if upstream is None:
-        raise UnknownUpstream("One of `upstreams` is not an enabled upstream of the tenant.")
+        raise UnknownUpstream(f"{which} is not an enabled upstream of the tenant.")
     return upstream
 
 

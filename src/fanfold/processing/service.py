@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from itertools import chain
 
 from fanfold.auth.dependencies import Quota
 from fanfold.auth.principal import Principal, PrincipalTenant
@@ -132,7 +133,7 @@ class ProcessingService:
     async def _bill(
         self, admission: Admission, answer: FanOutAnswer | None, settle_by: float, *, is_whole: bool
     ) -> Billed:
-        for result in answer.results if answer else ():
+        for result in chain(answer.results, answer.fold_results) if answer else ():
             self._count_call(result.error.code if result.error else "ok")
         try:
             async with asyncio.timeout_at(settle_by):
@@ -156,7 +157,13 @@ def _fan_out_request(request: ProcessRequest, selection: Selection, *, owner: st
         upstreams=selection.upstreams,
         split=Split(size=request.chunk_size) if request.chunk_size else split,
         strategy=request.strategy,
-        fold=FoldOptions(by=request.fold.by, separator=request.fold.separator),
+        prompt=request.prompt,
+        fold=FoldOptions(
+            by=request.fold.by,
+            separator=request.fold.separator,
+            upstream=selection.folder,
+            prompt=request.fold.prompt,
+        ),
         on_error=request.on_error,
         min_success=request.min_success,
         timeout_s=request.timeout_s,

@@ -12,7 +12,7 @@ from fanfold.fanout.adapters.base import AdapterAnswer
 from fanfold.fanout.adapters.registry import ADAPTERS, adapter
 from fanfold.fanout.errors import CallFailed, InvalidPlan, Phase, UnknownKind
 from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse
-from fanfold.fanout.types import Chunk, ErrorCode, Price, Upstream
+from fanfold.fanout.types import ErrorCode, Price, Prompt, Upstream
 
 TEXTS = [
     "plain",
@@ -64,7 +64,7 @@ def upstream(kind: str) -> Upstream:
 
 
 async def call(upstream: Upstream, text: str, wire: Wire) -> AdapterAnswer:
-    return await adapter(upstream.kind).call(upstream, Chunk(4, 0, len(text), text), 9, wire)
+    return await adapter(upstream.kind).call(upstream, Prompt(text, 4, 9), wire)
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -158,11 +158,10 @@ async def test_json_is_taken_under_its_names(upstream, content_type):
 
 
 async def test_what_the_upstream_reports_is_within_the_bounds(upstream):
-    chunk = Chunk(0, 0, 4, "text")
     answer = await call(upstream, "text", Wire())
     one = adapter(upstream.kind)
     output_bound = one.output_tokens_bound(upstream)
-    assert (answer.input_tokens or 0) <= sum(map(len, one.prompt(upstream, chunk, 1)))
+    assert (answer.input_tokens or 0) <= sum(map(len, one.texts(upstream, Prompt("text", 0, 1))))
     assert output_bound is not None
     assert (answer.output_tokens or 0) <= output_bound
 

@@ -6,7 +6,7 @@ import pytest
 from fanfold.fanout.adapters.http_json import HttpJson
 from fanfold.fanout.errors import CallFailed, InvalidPlan
 from fanfold.fanout.transports.base import UpstreamRequest
-from fanfold.fanout.types import Chunk, ErrorCode
+from fanfold.fanout.types import ErrorCode, Prompt
 from tests.fanout.engine import json_response, upstream
 
 TEXT = "多 & 語=言 #? 😀 %20 +"
@@ -19,7 +19,7 @@ async def exchange(answer=None, text=TEXT, **fields):
         sent.append(request)
         return json_response({"ok": True} if answer is None else answer)
 
-    result = await HttpJson().call(upstream(**fields), Chunk(2, 0, len(text), text), 5, send)
+    result = await HttpJson().call(upstream(**fields), Prompt(text, 2, 5), send)
     return result, sent[0]
 
 
@@ -83,7 +83,7 @@ class TestTokens:
         prompt = upstream(
             request_template={"system": "你", "user": ["a{chunk}b", {"deep": "{index}"}], "n": 7}
         )
-        assert HttpJson().prompt(prompt, Chunk(0, 0, 2, "日本"), 1) == ["你", "a日本b", "0"]
+        assert HttpJson().texts(prompt, Prompt("日本", 0, 1)) == ["你", "a日本b", "0"]
 
 
 class TestResponsePath:

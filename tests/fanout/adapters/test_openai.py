@@ -4,7 +4,7 @@ import pytest
 from fanfold.fanout.adapters.openai import OpenAI
 from fanfold.fanout.errors import CallFailed, InvalidPlan
 from fanfold.fanout.transports.base import UpstreamRequest
-from fanfold.fanout.types import Chunk, ErrorCode
+from fanfold.fanout.types import ErrorCode, Prompt
 from tests.fanout.engine import json_response
 from tests.fanout.engine import upstream as any_upstream
 
@@ -24,7 +24,7 @@ async def exchange(answer, text="你好 {index}", **fields):
         sent.append(request)
         return json_response(answer)
 
-    result = await OpenAI().call(upstream(**fields), Chunk(2, 0, len(text), text), 5, send)
+    result = await OpenAI().call(upstream(**fields), Prompt(text, 2, 5), send)
     return result, sent[0]
 
 
@@ -128,6 +128,6 @@ def test_the_check_refuses_what_this_kind_lacks_or_does_not_take(fields):
 
 def test_the_prompt_is_the_contents_of_the_messages():
     messages = [{"role": "system", "content": "你"}, {"role": "user", "content": "{chunk}!"}]
-    chunk = Chunk(0, 0, 2, "日本")
-    assert OpenAI().prompt(upstream(), chunk, 1) == ["日本"]
-    assert OpenAI().prompt(upstream(request_template=messages), chunk, 1) == ["你", "日本!"]
+    prompt = Prompt("日本", 0, 1)
+    assert OpenAI().texts(upstream(), prompt) == ["日本"]
+    assert OpenAI().texts(upstream(request_template=messages), prompt) == ["你", "日本!"]

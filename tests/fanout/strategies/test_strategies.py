@@ -12,7 +12,7 @@ CHUNKS = tuple(Chunk(index, index, index + 1, "字") for index in range(7))
 def assigned(kind, *upstreams):
     return [
         (chunk.index, "".join(str(one.slug) for one in candidates))
-        for chunk, candidates in strategy(kind)(CHUNKS, upstreams)
+        for chunk, candidates in strategy(kind).assign(CHUNKS, upstreams)
     ]
 
 
@@ -31,7 +31,7 @@ def test_broadcast_gives_every_chunk_to_each_chunk_first():
 @pytest.mark.parametrize("kind", STRATEGIES)
 @pytest.mark.parametrize("upstreams", [(A,), (A, B), (A, B, C)])
 def test_every_strategy_covers_every_chunk_in_order_with_candidates(kind, upstreams):
-    found = list(strategy(kind)(CHUNKS, upstreams))
+    found = list(strategy(kind).assign(CHUNKS, upstreams))
     assert [chunk.index for chunk, _ in found] == sorted(chunk.index for chunk, _ in found)
     assert {chunk.index for chunk, _ in found} == set(range(7))
     assert all(candidates and {one.slug for one in candidates} <= {"a", "b", "c"} for _, candidates in found)
@@ -39,4 +39,4 @@ def test_every_strategy_covers_every_chunk_in_order_with_candidates(kind, upstre
 
 def test_an_unknown_strategy_names_those_there_are():
     with pytest.raises(UnknownKind, match="round_robin, fallback, broadcast"):
-        strategy("weighted")
+        strategy("dice")

@@ -10,7 +10,7 @@ from fanfold.fanout.adapters.http_json import HttpJson
 from fanfold.fanout.caller import CallOutcome, UpstreamCaller
 from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.transports.base import Progress, Transport, UpstreamRequest, UpstreamResponse
-from fanfold.fanout.types import CallError, Chunk, Upstream
+from fanfold.fanout.types import CallError, Prompt, Upstream
 
 MAX_BYTES = 2 * 1024 * 1024
 LOOPBACK = AddressGuard([ip_network("127.0.0.0/8")])
@@ -47,8 +47,7 @@ async def call(
     caller = UpstreamCaller(transport, max_answer_bytes=MAX_BYTES, random=lambda: 0.0)
     return await caller.call(
         Upstream(kind="http_json", url=url, **fields),
-        Chunk(0, 0, len(text), text),
-        total=1,
+        Prompt(text, 0, 1),
         adapter=HttpJson(),
         timeout_s=timeout_s,
         max_attempts=max_attempts,

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse
-from fanfold.fanout.types import Chunk, Upstream
+from fanfold.fanout.types import Prompt, Upstream
 
 Send = Callable[[UpstreamRequest], Awaitable[UpstreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterAnswer:
-    """An accepted answer: its JSON or text, and the tokens where the upstream reported them.
+    """An accepted answer: its JSON or text, and the tokens and the reason it ended where the upstream reported them.
 
     `size` is what the result takes in bytes of JSON, where that may be more than what was received.
     """
@@ -21,6 +21,7 @@ class AdapterAnswer:
     input_tokens: int | None = None
     output_tokens: int | None = None
     size: int = 0
+    finish_reason: str | None = None
 
 
 class Adapter(Protocol):
@@ -28,22 +29,22 @@ class Adapter(Protocol):
 
     `send` has already checked that the status is 2xx. `call` raises `CallFailed` with `invalid-answer` for an
     answer that is not what this kind promises. `check` raises `InvalidPlan` for an upstream of this kind whose
-    configuration lacks something; `prompt` and `output_tokens_bound` say how many tokens one call may take.
+    configuration lacks something; `texts` and `output_tokens_bound` say how many tokens one call may take.
     """
 
     is_ai: bool
     """Whether this is an AI kind: slow, and asking twice does no harm. Decides the defaults of an upstream."""
 
-    async def call(self, upstream: Upstream, chunk: Chunk, total: int, send: Send) -> AdapterAnswer:
-        """Answer one chunk of `total`."""
+    async def call(self, upstream: Upstream, prompt: Prompt, send: Send) -> AdapterAnswer:
+        """Answer one prompt."""
         ...
 
     def check(self, upstream: Upstream) -> None:
         """Refuse an upstream that this kind cannot call."""
         ...
 
-    def prompt(self, upstream: Upstream, chunk: Chunk, total: int) -> list[str]:
-        """The texts that are sent for one chunk: what input tokens are counted of."""
+    def texts(self, upstream: Upstream, prompt: Prompt) -> list[str]:
+        """The texts that are sent for one prompt: what input tokens are counted of."""
         ...
 
     def output_tokens_bound(self, upstream: Upstream) -> int | None:

@@ -2,7 +2,7 @@
 
 from fanfold.fanout.adapters import json_exchange
 from fanfold.fanout.adapters.base import AdapterAnswer, Send
-from fanfold.fanout.types import Chunk, Upstream
+from fanfold.fanout.types import Prompt, Upstream
 
 
 class Echo:
@@ -10,16 +10,16 @@ class Echo:
 
     is_ai = False
 
-    async def call(self, _upstream: Upstream, chunk: Chunk, _total: int, _send: Send) -> AdapterAnswer:
-        """Return the chunk's text."""
-        return AdapterAnswer(chunk.text, size=len(chunk.text.encode()))
+    async def call(self, _upstream: Upstream, prompt: Prompt, _send: Send) -> AdapterAnswer:
+        """Return the prompt's text."""
+        return AdapterAnswer(prompt.text, size=len(prompt.text.encode()))
 
     def check(self, upstream: Upstream) -> None:
         """Refuse nothing: whatever the upstream says, nothing of it is used."""
 
-    def prompt(self, _upstream: Upstream, chunk: Chunk, _total: int) -> list[str]:
-        """Return the chunk's text."""
-        return [chunk.text]
+    def texts(self, _upstream: Upstream, prompt: Prompt) -> list[str]:
+        """Return the prompt's text."""
+        return [prompt.text]
 
     def output_tokens_bound(self, upstream: Upstream) -> int | None:
         """Return `options.max_tokens`, as for every kind: what a dry run costs is what the real one would."""

@@ -12,7 +12,7 @@ from fanfold.fanout.errors import InvalidPlan
 from fanfold.fanout.template import Template
 from fanfold.fanout.template import compiled as compiled_template
 from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse
-from fanfold.fanout.types import Chunk, Upstream
+from fanfold.fanout.types import Prompt, Upstream
 
 _DEFAULT_TEMPLATE = {"text": "{chunk}"}
 _METHODS = frozenset({"POST", "GET"})
@@ -23,9 +23,9 @@ class HttpJson:
 
     is_ai = False
 
-    async def call(self, upstream: Upstream, chunk: Chunk, total: int, send: Send) -> AdapterAnswer:
+    async def call(self, upstream: Upstream, prompt: Prompt, send: Send) -> AdapterAnswer:
         """Return the answer's JSON, or what `response_path` picks of it."""
-        response = await send(_request(upstream, _template(upstream).render(chunk, total)))
+        response = await send(_request(upstream, _template(upstream).render(prompt)))
         value = json_exchange.read_json(response)
         input_tokens, output_tokens = json_exchange.reported_tokens(value)
         result = _result(upstream, response, value)
@@ -44,9 +44,9 @@ class HttpJson:
         if upstream.method == "GET" and not _is_query(_template_value(upstream)):
             raise InvalidPlan("request_template for GET must be an object of strings, numbers and booleans.")
 
-    def prompt(self, upstream: Upstream, chunk: Chunk, total: int) -> list[str]:
+    def texts(self, upstream: Upstream, prompt: Prompt) -> list[str]:
         """Return the rendered template's strings."""
-        return json_exchange.texts(_template(upstream).render(chunk, total))
+        return json_exchange.texts(_template(upstream).render(prompt))
 
     def output_tokens_bound(self, upstream: Upstream) -> int | None:
         """Return `options.max_tokens`: what the template is trusted to ask for."""

@@ -10,7 +10,7 @@ from fanfold.fanout.adapters import json_exchange
 from fanfold.fanout.adapters.base import AdapterAnswer, Send
 from fanfold.fanout.errors import InvalidPlan
 from fanfold.fanout.template import compiled
-from fanfold.fanout.types import Chunk, Upstream
+from fanfold.fanout.types import Prompt, Upstream
 
 _PATH = "/chat/completions"
 _DEFAULT_MESSAGES = [{"role": "user", "content": "{chunk}"}]
@@ -23,9 +23,9 @@ class OpenAI:
 
     is_ai = True
 
-    async def call(self, upstream: Upstream, chunk: Chunk, total: int, send: Send) -> AdapterAnswer:
+    async def call(self, upstream: Upstream, prompt: Prompt, send: Send) -> AdapterAnswer:
         """Return the first choice's text and the tokens reported."""
-        messages = _messages(upstream, chunk, total)
+        messages = _messages(upstream, prompt)
         body = {**upstream.options, "model": upstream.model, "messages": messages}
         response = await send(json_exchange.post(upstream, _url(upstream.url), body))
         value = json_exchange.read_json(response)
@@ -53,9 +53,9 @@ class OpenAI:
             )
         compiled([upstream.request_template, dict(upstream.options)])
 
-    def prompt(self, upstream: Upstream, chunk: Chunk, total: int) -> list[str]:
+    def texts(self, upstream: Upstream, prompt: Prompt) -> list[str]:
         """Return the messages' contents."""
-        return [message["content"] for message in _messages(upstream, chunk, total)]
+        return [message["content"] for message in _messages(upstream, prompt)]
 
     def output_tokens_bound(self, upstream: Upstream) -> int | None:
         """Return `options.max_tokens`."""
@@ -68,9 +68,9 @@ def _url(base: str) -> str:
     return urlunsplit(parts._replace(path=path if path.endswith(_PATH) else path + _PATH, fragment=""))
 
 
-def _messages(upstream: Upstream, chunk: Chunk, total: int) -> list[dict[str, str]]:
+def _messages(upstream: Upstream, prompt: Prompt) -> list[dict[str, str]]:
     template = _DEFAULT_MESSAGES if upstream.request_template is None else upstream.request_template
-    messages: list[dict[str, str]] = compiled(template).render(chunk, total)
+    messages: list[dict[str, str]] = compiled(template).render(prompt)
     return messages
 
 

@@ -1,8 +1,9 @@
 """No fold: the results themselves are the answer."""
 
-from fanfold.fanout.types import CallResult, FoldOptions
+from fanfold.fanout.folds.base import Results
+from fanfold.fanout.types import FoldOptions
 
 
-def fold_list(results: tuple[CallResult, ...], options: FoldOptions) -> None:
+def fold_list(results: Results, options: FoldOptions) -> None:
     """Return nothing: who asks for a list reads the results."""
     del results, options

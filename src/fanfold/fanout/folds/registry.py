@@ -1,13 +1,15 @@
 """Every fold by its kind. A new one: a file beside this, and one line here."""
 
 from fanfold.fanout.errors import UnknownKind
-from fanfold.fanout.folds.base import Fold
+from fanfold.fanout.folds.base import Computed, Fold
 from fanfold.fanout.folds.concat import concat
 from fanfold.fanout.folds.list import fold_list
+from fanfold.fanout.folds.reduce import Reduce
 
 FOLDS: dict[str, Fold] = {
-    "list": fold_list,
-    "concat": concat,
+    "list": Computed(fold_list),
+    "concat": Computed(concat),
+    "reduce": Reduce(),
 }
 
 

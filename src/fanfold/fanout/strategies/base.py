@@ -1,16 +1,49 @@
 """The strategy port: who answers which chunk."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from fanfold.fanout.types import Chunk, Upstream
 
-Assignment = tuple[Chunk, tuple[Upstream, ...]]
+Candidates = tuple[Upstream, ...]
+Assignment = tuple[Chunk, Candidates]
+
+
+class Load(Protocol):
+    """How the upstreams are just now, as this process and the request's owner know it."""
+
+    def share(self, upstream: Upstream) -> float:
+        """Calls under way over the most at once: 1.0 where no slot is free."""
+        ...
+
+    def is_open(self, upstream: Upstream) -> bool:
+        """Tell whether its circuit is open: it would refuse a call at once."""
+        ...
 
 
 class Strategy(Protocol):
-    """Yields `(chunk, candidates)` in order of the call index. Never an empty candidate list."""
+    """Says before a request runs who may answer which chunk, and when a call begins who is asked."""
 
-    def __call__(self, chunks: tuple[Chunk, ...], upstreams: tuple[Upstream, ...]) -> Iterator[Assignment]:
-        """Assign upstreams to chunks."""
+    def assign(self, chunks: tuple[Chunk, ...], upstreams: Candidates) -> Iterator[Assignment]:
+        """Yield `(chunk, candidates)` in order of the call index. Never an empty candidate list."""
         ...
+
+    def order(self, candidates: Candidates, load: Load) -> Sequence[Upstream]:
+        """Return whom to ask, in turn until one answers: one at least."""
+        ...
+
+    def width(self, candidates: Candidates) -> int:
+        """Return how many calls with these candidates may be under way at once."""
+        ...
+
+
+class Fixed:
+    """What strategies share that leave nothing open: the candidates are asked in their order."""
+
+    def order(self, candidates: Candidates, _load: Load) -> Sequence[Upstream]:
+        """Return all of them."""
+        return candidates
+
+    def width(self, candidates: Candidates) -> int:
+        """Return what the first one takes at once: it is the one that is asked first."""
+        return candidates[0].max_concurrency

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 
-from fanfold.fanout.strategies.base import Assignment
-from fanfold.fanout.types import Chunk, Upstream
+from fanfold.fanout.strategies.base import Assignment, Candidates, Fixed
+from fanfold.fanout.types import Chunk
 
 
-def fallback(chunks: tuple[Chunk, ...], upstreams: tuple[Upstream, ...]) -> Iterator[Assignment]:
-    """Yield every chunk with all upstreams as candidates, in the order the request names them."""
-    for chunk in chunks:
-        yield chunk, upstreams
+class Fallback(Fixed):
+    """All upstreams are candidates for each chunk, in the order the request names them."""
+
+    def assign(self, chunks: tuple[Chunk, ...], upstreams: Candidates) -> Iterator[Assignment]:
+        """Yield each chunk with all upstreams."""
+        for chunk in chunks:
+            yield chunk, upstreams

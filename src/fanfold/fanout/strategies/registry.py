@@ -2,14 +2,14 @@
 
 from fanfold.fanout.errors import UnknownKind
 from fanfold.fanout.strategies.base import Strategy
-from fanfold.fanout.strategies.broadcast import broadcast
-from fanfold.fanout.strategies.fallback import fallback
-from fanfold.fanout.strategies.round_robin import round_robin
+from fanfold.fanout.strategies.broadcast import Broadcast
+from fanfold.fanout.strategies.fallback import Fallback
+from fanfold.fanout.strategies.round_robin import RoundRobin
 
 STRATEGIES: dict[str, Strategy] = {
-    "round_robin": round_robin,
-    "fallback": fallback,
-    "broadcast": broadcast,
+    "round_robin": RoundRobin(),
+    "fallback": Fallback(),
+    "broadcast": Broadcast(),
 }
 
 

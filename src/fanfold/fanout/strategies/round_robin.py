@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 
-from fanfold.fanout.strategies.base import Assignment
-from fanfold.fanout.types import Chunk, Upstream
+from fanfold.fanout.strategies.base import Assignment, Candidates, Fixed
+from fanfold.fanout.types import Chunk
 
 
-def round_robin(chunks: tuple[Chunk, ...], upstreams: tuple[Upstream, ...]) -> Iterator[Assignment]:
-    """Yield chunk i for `upstreams[i % n]`."""
-    alone = [(upstream,) for upstream in upstreams]  # shared by all calls: there may be ten thousand
-    for position, chunk in enumerate(chunks):
-        yield chunk, alone[position % len(alone)]
+class RoundRobin(Fixed):
+    """Chunk i goes to `upstreams[i % n]`."""
+
+    def assign(self, chunks: tuple[Chunk, ...], upstreams: Candidates) -> Iterator[Assignment]:
+        """Yield each chunk with its one upstream."""
+        alone = [(upstream,) for upstream in upstreams]  # shared by all calls: there may be ten thousand
+        for position, chunk in enumerate(chunks):
+            yield chunk, alone[position % len(alone)]

@@ -1,0 +1,44 @@
+"""The calls that folding takes: what is sent, and what they cost at most."""
+
+from fanfold.fanout.errors import InvalidPlan
+from fanfold.fanout.folds.reduce import DEFAULT_PROMPT, MAX_CODE_POINTS
+from fanfold.fanout.kinds import Kinds
+from fanfold.fanout.pricing import units_max
+from fanfold.fanout.template import PromptTemplate
+from fanfold.fanout.types import Call, Chunk, FoldOptions, Upstream
+
+# The most bytes that a text of that many code points can have: four each (RFC 3629).
+_LONGEST = "\U0010ffff" * MAX_CODE_POINTS
+
+
+def fold_units_max(options: FoldOptions, kinds: Kinds, *, answers: int) -> int:
+    """Return what folding so many answers can cost at most. Raises `InvalidPlan`."""
+    fold = kinds.fold(options.by)
+    if not fold.calls_max(2):
+        return 0
+    upstream = _upstream(options)
+    kinds.adapter(upstream.kind).check(upstream)
+    calls = fold.calls_max(answers)
+    longest = Chunk(calls, 0, MAX_CODE_POINTS, _LONGEST)
+    prompt = fold_prompts(options, kinds).prompt(longest, calls)
+    return calls * units_max(upstream, longest, prompt, kinds.adapter(upstream.kind))
+
+
+def fold_call(options: FoldOptions, kinds: Kinds, text: str, *, index: int, place: int, total: int) -> Call:
+    """Return the fold's call number `index` of the request, for the `place`-th of `total` texts."""
+    upstream = _upstream(options)
+    chunk = Chunk(place, 0, len(text), text)
+    prompt = fold_prompts(options, kinds).prompt(chunk, total)
+    return Call(index, chunk, (upstream,), units_max(upstream, chunk, prompt, kinds.adapter(upstream.kind)))
+
+
+def fold_prompts(options: FoldOptions, kinds: Kinds) -> PromptTemplate:
+    """Return what stands around the texts that a fold sends. Raises `InvalidPlan`."""
+    is_ai = kinds.adapter(_upstream(options).kind).is_ai
+    return PromptTemplate(options.prompt or (DEFAULT_PROMPT if is_ai else None))
+
+
+def _upstream(options: FoldOptions) -> Upstream:
+    if options.upstream is None:
+        raise InvalidPlan("fold.by reduce needs an upstream that folds.")
+    return options.upstream

@@ -1,0 +1,96 @@
+"""The end of a run: its answers become one, computed here or asked of an upstream."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from fanfold.fanout.asking import Asking
+from fanfold.fanout.engine import Engine
+from fanfold.fanout.errors import FoldFailed
+from fanfold.fanout.fold_calls import fold_call, fold_prompts
+from fanfold.fanout.run import Run
+from fanfold.fanout.types import Call, CallError, ErrorCode
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_UNFOLDED = CallError(
+    code=ErrorCode.INVALID_ANSWER, status=None, detail="The answers could not be folded so."
+)
+
+_TOO_LARGE = CallError(
+    code=ErrorCode.TOO_LARGE, status=None, detail="The folded answer would be larger than allowed."
+)
+
+# Folding answers of more bytes than these together takes some 10 ms.
+_LONG_FOLD = 1024 * 1024
+
+
+class Folding:
+    """Folds the results of one run, whose calls have all ended; the fold's own desk (`folds.base.Desk`)."""
+
+    def __init__(self, run: Run, asking: Asking, engine: Engine) -> None:
+        self._run, self._asking, self._engine = run, asking, engine
+        self._options = run.plan.request.fold
+
+    async def carry_out(self) -> None:
+        """Set the run's output, or the error of its fold."""
+        options = self._options
+        separators = len(options.separator.encode()) * len(self._run.results)
+        if not self._asking.bytes.take(separators):
+            self._run.finish(None, _TOO_LARGE)
+            return
+        results = tuple(sorted(self._run.results, key=lambda result: result.index))
+        try:
+            output = await self._engine.kinds.fold(options.by).fold(results, options, self)
+        except FoldFailed as failure:
+            self._run.finish(None, failure.error)
+        except Exception as fault:  # noqa: BLE001 - a fold of any kind must not lose the answers, which are billed
+            _log.error("Fold %s raised %s.", options.by, type(fault).__name__)
+            self._run.finish(None, _UNFOLDED)
+        else:
+            self._run.finish(output, None)
+
+    async def compute(self, function: Callable[[], T]) -> T:
+        """Return `function()`, off the event loop where the answers are long."""
+        return await self._engine.work.run_anyway(function, is_long=self._asking.bytes.taken > _LONG_FOLD)
+
+    async def ask(self, texts: Sequence[str]) -> list[Any]:
+        """Return the answers of the fold's upstream, one for each text, in order. Raises `FoldFailed`."""
+        first = len(self._run.plan.calls) + len(self._run.fold_results)
+        calls = [
+            fold_call(
+                self._options, self._engine.kinds, text, index=first + place, place=place, total=len(texts)
+            )
+            for place, text in enumerate(texts)
+        ]
+        answers: dict[int, Any] = {}
+        waiting = deque(calls)
+        width = (
+            min(len(calls), calls[0].candidates[0].max_concurrency, self._engine.max_workers) if calls else 0
+        )
+        async with asyncio.TaskGroup() as tasks:
+            workers = [tasks.create_task(self._answer(waiting, len(calls), answers)) for _ in range(width)]
+        for worker in workers:
+            if (error := worker.result()) is not None:
+                raise FoldFailed(error)
+        return [answers[call.index] for call in calls]
+
+    async def _answer(self, waiting: deque[Call], total: int, answers: dict[int, Any]) -> CallError | None:
+        """Make the calls that wait until one fails; return why."""
+        template = fold_prompts(self._options, self._engine.kinds)
+        while waiting:
+            await self._engine.turns.take()
+            if not waiting:
+                break
+            call = waiting.popleft()
+            result = await self._asking.result(call, template.prompt(call.chunk, total))
+            self._run.fold_results.append(result)
+            if not result.success:
+                waiting.clear()  # the fold has failed: what is under way ends, nothing more is asked
+                return result.error
+            answers[result.index] = result.result
+        return None

@@ -1,0 +1,62 @@
+"""An upstream folds the answers in groups, and what it answers again, until one is left."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fanfold.fanout.errors import FoldFailed
+from fanfold.fanout.folds.base import Desk, Results
+from fanfold.fanout.json_text import as_text
+from fanfold.fanout.types import CallError, ErrorCode, FoldOptions
+
+MAX_CODE_POINTS = 32_000
+"""The most that one call of the fold is sent of answers, separators and all."""
+
+DEFAULT_PROMPT = (
+    "These are answers to consecutive parts of one text. Combine them into one answer of the same kind, in the "
+    "language they are written in, and say nothing else.\n\n{chunk}"
+)
+"""What an AI kind is sent where the request says nothing else."""
+
+_TOO_LONG = CallError(
+    code=ErrorCode.TOO_LARGE,
+    status=None,
+    detail=f"Two answers are together longer than the {MAX_CODE_POINTS} characters that reduce sends at once; "
+    "ask for shorter answers.",
+)
+
+
+class Reduce:
+    """Folds neighbours, as many as fit into one call; a single answer is the output as it is, nothing is asked."""
+
+    def calls_max(self, answers: int) -> int:
+        """Return one less than the answers: each call makes at least two of them one."""
+        return max(0, answers - 1)
+
+    async def fold(self, results: Results, options: FoldOptions, desk: Desk) -> Any:
+        """Return the one answer that is left; None of none. Raises `FoldFailed`."""
+        answers = [result.result for result in results if result.success]
+        while len(answers) > 1:
+            answers = await _folded_once(answers, options.separator, desk)
+        return answers[0] if answers else None
+
+
+async def _folded_once(answers: Sequence[Any], separator: str, desk: Desk) -> list[Any]:
+    """Return what is left after each group was folded; one that fits with no neighbour stays as it is."""
+    groups = _groups([as_text(answer) for answer in answers], separator)
+    texts = [separator.join(group) for group in groups if len(group) > 1]
+    if not texts:
+        raise FoldFailed(_TOO_LONG)
+    folded = iter(await desk.ask(texts))
+    return [next(folded) if len(group) > 1 else group[0] for group in groups]
+
+
+def _groups(texts: Sequence[str], separator: str) -> list[list[str]]:
+    groups: list[list[str]] = [[]]
+    length = 0
+    for text in texts:
+        length += len(text) + len(separator)
+        if groups[-1] and length - len(separator) > MAX_CODE_POINTS:
+            groups.append([])
+            length = len(text) + len(separator)
+        groups[-1].append(text)
+    return groups

@@ -1,0 +1,130 @@
+"""Reduce through the engine: neighbours in groups, within its bound of calls, priced and billed."""
+
+import asyncio
+
+import orjson
+import pytest
+
+from fanfold.fanout.errors import InvalidPlan
+from fanfold.fanout.folds.reduce import MAX_CODE_POINTS
+from fanfold.fanout.types import ErrorCode, FoldOptions, Price, Status
+from tests.fanout.engine import ScriptedTransport, fan_out, json_response, request, text_of, upstream
+
+FOLDER = upstream("folder", response_path="echo", price=Price(units_per_call=3))
+
+
+def options(**fields):
+    return FoldOptions(**{"by": "reduce", "separator": "|", "upstream": FOLDER, **fields})
+
+
+async def bracketing(sent):
+    """Answer what was sent, in brackets."""
+    await asyncio.sleep(0)
+    return json_response({"echo": f"[{text_of(sent)}]"})
+
+
+def answering(length):
+    async def answer(sent):
+        await asyncio.sleep(0)
+        return json_response(text_of(sent) * length)
+
+    return answer
+
+
+async def test_neighbours_are_folded_by_one_call_where_they_fit():
+    transport = ScriptedTransport(answering(1), folder=bracketing)
+    asked = request(5, fold=options())
+    async with fan_out(transport) as fan:
+        plan = await fan.plan(asked)
+        answer = await fan.run(asked)
+    assert answer.output == "[一|丁|丂|七|丄]"
+    assert (len(answer.fold_results), answer.fold_units, answer.units) == (1, 3, 8)
+    assert (plan.fold_units_max, plan.units_max) == (4 * 3, 5 + 4 * 3)
+    assert [result.index for result in answer.fold_results] == [5]
+
+
+async def test_answers_beyond_one_call_are_folded_in_levels_and_in_order():
+    async def shortening(sent):
+        text = text_of(sent)
+        assert len(text) <= MAX_CODE_POINTS
+        await asyncio.sleep(0)
+        return json_response({"echo": "".join(dict.fromkeys(text.replace("|", "")))})
+
+    transport = ScriptedTransport(answering(10_000), folder=shortening)
+    async with fan_out(transport) as fan:
+        answer = await fan.run(request(10, fold=options()))
+    assert answer.output == "".join(chr(0x4E00 + place) for place in range(10))
+    assert len(answer.fold_results) == 4  # three times three of them; then what is left, with the tenth
+
+
+async def test_one_answer_is_the_output_as_it_is():
+    transport = ScriptedTransport()
+    async with fan_out(transport) as fan:
+        answer = await fan.run(request(1, fold=options()))
+    assert answer.output == {"echo": "一"}
+    assert answer.fold_results == ()
+
+
+async def test_two_answers_too_long_for_a_call_are_told_and_nothing_is_asked():
+    transport = ScriptedTransport(answering(MAX_CODE_POINTS // 2), folder=bracketing)
+    async with fan_out(transport) as fan:
+        answer = await fan.run(request(2, fold=options(separator="||")))
+    assert answer.fold_error is not None
+    assert answer.fold_error.code is ErrorCode.TOO_LARGE
+    assert (answer.status, transport.asked("folder"), answer.units) == (Status.PARTIAL, 0, 2)
+
+
+async def test_a_failed_call_of_the_fold_fails_the_fold_and_what_was_answered_is_billed():
+    async def once(sent):
+        await asyncio.sleep(0)
+        if transport.asked("folder") > 1:
+            return json_response({}, status=400)
+        return json_response({"echo": text_of(sent)[:5]})
+
+    transport = ScriptedTransport(answering(10_000), folder=once)
+    async with fan_out(transport) as fan:
+        answer = await fan.run(request(7, fold=options()))
+    assert answer.fold_error is not None
+    assert (answer.fold_error.code, answer.fold_error.status) == (ErrorCode.STATUS, 400)
+    assert (answer.status, answer.output, answer.fold_units, answer.units) == (Status.PARTIAL, None, 3, 10)
+
+
+async def test_the_folds_calls_are_within_the_callers_budget():
+    transport = ScriptedTransport(answering(1), folder=bracketing)
+    async with fan_out(transport) as fan:
+        answer = await fan.run(request(5, fold=options(), max_units=7))
+    assert answer.fold_error is not None
+    assert (answer.fold_error.code, answer.units) == (ErrorCode.BUDGET, 5)
+
+
+@pytest.mark.parametrize(("prompt", "sent"), [("{index}/{total}: {chunk}", "0/1: 一|丁"), (None, "一|丁")])
+async def test_the_folds_prompt_stands_around_the_answers(prompt, sent):
+    transport = ScriptedTransport(answering(1), folder=bracketing)
+    async with fan_out(transport) as fan:
+        answer = await fan.run(request(2, fold=options(prompt=prompt)))
+    assert answer.output == f"[{sent}]"
+
+
+async def test_an_ai_kind_is_told_what_to_do_where_the_request_says_nothing():
+    async def chat(sent):
+        await asyncio.sleep(0)
+        content = orjson.loads(sent.body)["messages"][0]["content"]
+        return json_response({"choices": [{"message": {"content": content}}]})
+
+    folder = upstream("folder", kind="openai", model="m")
+    transport = ScriptedTransport(answering(1), folder=chat)
+    async with fan_out(transport) as fan:
+        answer = await fan.run(request(2, fold=options(upstream=folder)))
+    assert answer.output.endswith("\n\n一|丁")
+    assert answer.output.startswith("These are answers")
+
+
+@pytest.mark.parametrize(
+    "fields", [{"upstream": None}, {"prompt": "Combine them."}, {"upstream": upstream(kind="openai")}]
+)
+async def test_a_fold_that_nobody_can_carry_out_is_refused_before_anything_is_called(fields):
+    transport = ScriptedTransport()
+    async with fan_out(transport) as fan:
+        with pytest.raises(InvalidPlan):
+            await fan.plan(request(2, fold=options(**fields)))
+    assert transport.requests == []
