@@ -37,7 +37,11 @@ def readiness_checks(app: FastAPI) -> Mapping[str, Check]:
         async with app.state.database.begin() as connection:
             return await current_revision(connection) == newest
 
-    return {"database": database, "migrations": migrations}
+    async def signing_key() -> bool:
+        await app.state.signing_keys.signing()
+        return True
+
+    return {"database": database, "migrations": migrations, "signing key": signing_key}
 
 
 def _watch(resources: Resources, metrics: Metrics) -> None:

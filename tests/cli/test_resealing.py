@@ -76,6 +76,8 @@ async def test_without_the_old_key_people_with_a_second_factor_sign_in_and_upstr
     both = ",".join(key.get_secret_value() for key in (NEWER, SECRET))
     env = {"FANFOLD_DATABASE_URL": own_database.app_url, "FANFOLD_SECRET_KEYS": both}
     resealed = await asyncio.to_thread(cli.json, "secrets", "reseal", **env)
+    said = await asyncio.to_thread(cli, "secrets", "reseal", **env)
+    assert "Idempotency-Key for a day" in said.stderr
     assert resealed == {"upstreams_resealed": 1, "signing_keys_resealed": 1, "second_factors_resealed": 2}
     async with running_product(own_database, settings_of(own_database, NEWER)) as product:
         there = moved(factored, product)

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import SecretStr
 
-from fanfold.core.crypto import KeyRing, SealBroken, WeakSecret
+from fanfold.core.crypto import KeyRing, SealBroken, WeakSecret, key_id_of
 
 OLD, NEW = (SecretStr(f"an {age} secret of the tests, long enough to be taken") for age in ("old", "new"))
 
@@ -36,8 +36,12 @@ def test_what_the_old_key_made_holds_while_it_is_in_the_ring():
     assert both.unseal(sealed, bound_to="a").get_secret_value() == "credential"
     assert before.digest("key") in both.digests("key")
     assert both.digest("key") == after.digest("key") != before.digest("key")
-    with pytest.raises(SealBroken):
+    assert key_id_of(sealed) == before.key_ids[0] == both.key_ids[1]
+    with pytest.raises(SealBroken) as broken:
         after.unseal(sealed, bound_to="a")
+    assert key_id_of(sealed) in broken.value.explanation
+    assert "fanfold secrets reseal" in broken.value.explanation
+    assert key_id_of(sealed) not in broken.value.detail  # which a client is told
 
 
 @pytest.mark.parametrize(

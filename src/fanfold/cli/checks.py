@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import httpx
 
 from fanfold.cli.output import Refused
+from fanfold.cli.sealed import check_sealed
 from fanfold.cli.serve import check_port
 from fanfold.core.config import Settings, strays
 from fanfold.core.crypto import KeyRing
@@ -40,7 +41,10 @@ def findings(settings: Settings) -> Iterator[Finding]:
         yield _judged("embedded Postgres", lambda: _programs(settings))
     yield _judged("secret keys", lambda: _ring(settings))
     yield _address(settings, is_embedded=is_embedded)
-    yield _judged("database", lambda: asyncio.run(_database(settings)))
+    database = _judged("database", lambda: asyncio.run(_database(settings)))
+    yield database
+    if database.ok:
+        yield _judged("sealed secrets", lambda: asyncio.run(_sealed(settings)))
     yield _judged("port", lambda: _port(settings))
     yield _judged("speed", _loop)
 
@@ -74,9 +78,8 @@ def _programs(settings: Settings) -> str:
 
 
 def _ring(settings: Settings) -> str:
-    ring = secret_keys(settings)
-    KeyRing(ring)
-    return f"{len(ring)}, none of which could be guessed"
+    ring = KeyRing(secret_keys(settings))
+    return f"{', '.join(ring.key_ids)} (newest first), none of which could be guessed"
 
 
 def _address(settings: Settings, *, is_embedded: bool) -> Finding:
@@ -103,6 +106,12 @@ async def _described(database: Database) -> str:
             f"The schema is at revision {present}, this version needs {newest}: run `fanfold migrate`."
         )
     return f"reachable, as a role that serves, schema at {newest}"
+
+
+async def _sealed(settings: Settings) -> str:
+    ring = KeyRing(secret_keys(settings))
+    async with open_database(settings) as database:
+        return await check_sealed(database, ring)
 
 
 def _port(settings: Settings) -> str:

@@ -31,6 +31,10 @@ SET_THIS = (
     "Set FANFOLD_SECRET_KEYS to this on every server, restart them, then run `fanfold secrets reseal`. "
     "`fanfold secrets rotate --signing` replaces the key that signs access tokens, at any time."
 )
+KEEP_OLDER = (
+    "Keep the older keys in the list: API keys and clients made under one rest on it for good, sign-ins until their "
+    "next refresh, and answers kept for an Idempotency-Key for a day (25 hours)."
+)
 SIGNS_SOON = "Servers sign with it within a minute. Tokens of older keys hold until they expire."
 
 commands = typer.Typer(
@@ -51,10 +55,11 @@ def rotate(
     if signing:
         _rotate_signing(settings)
     elif are_kept_in_file(settings):
-        show_members(in_database(lambda database: _rotate_all(database, settings), settings))
+        made = in_database(lambda database: _rotate_all(database, settings), settings)
+        show_members(made, note=KEEP_OLDER)
     else:
         ring = [new_key(), *(key.get_secret_value() for key in settings.security.secret_keys)]
-        show_members({"FANFOLD_SECRET_KEYS": ",".join(ring)}, note=SET_THIS)
+        show_members({"FANFOLD_SECRET_KEYS": ",".join(ring)}, note=f"{SET_THIS} {KEEP_OLDER}")
 
 
 @commands.command()
@@ -66,7 +71,7 @@ def reseal() -> None:
     async def work(database: Database) -> dict[str, int]:
         return await reseal_everything(database, ring, SigningKeys(database, ring, settings.identity))
 
-    show_members(in_database(work, settings))
+    show_members(in_database(work, settings), note=KEEP_OLDER)
 
 
 def _rotate_signing(settings: Settings) -> None:

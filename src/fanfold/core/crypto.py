@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import SecretStr
 
+from fanfold.core.errors import NotReady
 from fanfold.core.weak_secrets import HOW_TO_MAKE_ONE, MIN_SECRET_CHARACTERS, weakness
 
 _KEY_ID_BYTES = 4
@@ -23,8 +24,18 @@ class WeakSecret(Exception):
     """A secret key is missing, or could be guessed; the message says how to make one."""
 
 
-class SealBroken(Exception):
-    """A sealed secret does not open: another key ring, another owner, or changed bytes."""
+class SealBroken(NotReady):
+    """A sealed secret does not open: another key ring, another owner, or changed bytes.
+
+    A client that needs it is told to come again; `explanation` says to the operator what to do.
+    """
+
+    def __init__(self, explanation: str) -> None:
+        detail = (
+            "The server cannot open what it keeps sealed for this. Its log tells its operator what to do."
+        )
+        super().__init__(detail, headers={"Retry-After": "60"})
+        self.explanation = explanation
 
 
 def _derive(secret: SecretStr, purpose: bytes) -> bytes:
@@ -44,6 +55,11 @@ def _check(secrets: Sequence[SecretStr]) -> None:
             raise WeakSecret(f"Key {number} of FANFOLD_SECRET_KEYS {found}. {HOW_TO_MAKE_ONE}")
 
 
+def key_id_of(sealed: bytes) -> str:
+    """Return which secret key something was sealed with: a name, of which the key cannot be learnt."""
+    return sealed[:_KEY_ID_BYTES].hex()
+
+
 class KeyRing:
     """Digests and seals with the newest key; knows the older ones (HMAC-SHA256, AES-256-GCM, HKDF RFC 5869)."""
 
@@ -54,6 +70,11 @@ class KeyRing:
         self._seals: dict[bytes, AESGCM] = {}
         for key in (_derive(secret, b"seal") for secret in secrets):
             self._seals.setdefault(hashlib.sha256(key).digest()[:_KEY_ID_BYTES], AESGCM(key))
+
+    @property
+    def key_ids(self) -> list[str]:
+        """The names of the keys, newest first, as `key_id_of` has them."""
+        return [key_id.hex() for key_id in self._seals]
 
     def digest(self, value: str) -> bytes:
         """Return the keyed digest of `value` under the newest key."""
@@ -86,7 +107,10 @@ class KeyRing:
         cipher = self._seals.get(sealed[:_KEY_ID_BYTES])
         nonce, ciphertext = sealed[_KEY_ID_BYTES:][:_NONCE_BYTES], sealed[_KEY_ID_BYTES + _NONCE_BYTES :]
         if cipher is None:
-            raise SealBroken("A sealed secret was made with a key that is no longer in FANFOLD_SECRET_KEYS.")
+            raise SealBroken(
+                f"Secret key {key_id_of(sealed)} is not in FANFOLD_SECRET_KEYS, but something is sealed with it: put "
+                "it back, run `fanfold secrets reseal`, and only then take it out."
+            )
         try:
             return cipher.decrypt(nonce, ciphertext, bound_to.encode())
         except InvalidTag:

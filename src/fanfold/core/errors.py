@@ -153,7 +153,7 @@ class Overloaded(FanfoldError):
 
 
 class NotReady(FanfoldError):
-    """The server is starting, or the database cannot be reached."""
+    """The server is starting, cannot reach its database, or lacks a key to what it keeps sealed."""
 
     status, code, title = 503, "not-ready", "Not ready"
     advice = "Try again after `Retry-After` seconds."

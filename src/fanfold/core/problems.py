@@ -141,10 +141,10 @@ def _from_starlette(error: HTTPException) -> FanfoldError:
 
 
 def _catalogue(error: type[FanfoldError] = FanfoldError) -> dict[str, type[FanfoldError]]:
-    found = {error.code: error}
+    found: dict[str, type[FanfoldError]] = {}
     for child in error.__subclasses__():
         found |= _catalogue(child)
-    return found
+    return found | {error.code: error}  # a special case of an error does not explain the whole of it
 
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>

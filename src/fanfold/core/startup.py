@@ -34,12 +34,16 @@ def explain(_error: BaseException) -> str | None:
 @explain.register(RoleTooStrong)
 @explain.register(WeakSecret)
 @explain.register(UnfitKey)
-@explain.register(SealBroken)
 @explain.register(MigrationRefused)
 @explain.register(EmbeddedPostgresError)
 @explain.register(FanfoldError)
 def _said_well(error: Exception) -> str:
     return str(error)
+
+
+@explain.register
+def _not_opened(error: SealBroken) -> str:
+    return error.explanation
 
 
 @explain.register

@@ -4,8 +4,11 @@ from collections.abc import Iterable, Iterator
 from uuid import UUID
 
 from fanfold.core.crypto import SEAL_BYTES, KeyRing, SealBroken
+from fanfold.core.telemetry.logging import get_logger
 from fanfold.idempotency.errors import AnswerLost
 from fanfold.idempotency.types import KeyedRequest
+
+_log = get_logger("fanfold.idempotency")
 
 PART_BYTES = 1024 * 1024 - SEAL_BYTES
 
@@ -38,6 +41,6 @@ class Sealing:
         try:
             if sealed is not None:
                 return self._key_ring.unseal_bytes(sealed, bound_to=self._keyed.place(self._request_id, part))
-        except SealBroken:
-            pass
+        except SealBroken as broken:
+            _log.warning(f"A kept answer does not open. {broken.explanation}")
         raise AnswerLost("The request was done before, but its answer can no longer be read.")

@@ -12,10 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fanfold.core.cache import FreshCache
 from fanfold.core.config import IdentitySettings
-from fanfold.core.crypto import KeyRing
+from fanfold.core.crypto import KeyRing, SealBroken
 from fanfold.core.db import Database
+from fanfold.core.errors import NotReady
 from fanfold.core.jwt import Algorithm, SigningKey, UnfitKey, new_private, signing_key
 from fanfold.core.secret_keys import new_key
+from fanfold.core.telemetry.logging import get_logger
 from fanfold.oauth.models import SigningKeyRecord
 
 RELOAD_S = 60.0
@@ -27,13 +29,15 @@ FILE_DECIDES = (
 _NEWEST = (SigningKeyRecord.retired_at.is_not(None), SigningKeyRecord.created_at.desc(), SigningKeyRecord.kid)
 _LOCK = text("select pg_advisory_xact_lock(hashtextextended('signing_keys', 0))")
 
+_log = get_logger("fanfold.oauth")
+
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """Keys by `kid`; the newest one of the wanted algorithm signs."""
+    """Keys by `kid`, None for one that does not open; the newest one of the wanted algorithm signs, if there is one."""
 
-    signing: SigningKey
-    by_kid: Mapping[str, SigningKey] = field(repr=False)
+    signing: SigningKey | None
+    by_kid: Mapping[str, SigningKey | None] = field(repr=False)
 
 
 class SigningKeys:
@@ -81,35 +85,54 @@ class SigningKeys:
             return len(records)
 
     async def signing(self) -> SigningKey:
-        """Return the key that signs now."""
-        return (await self._ring()).signing
+        """Return the key that signs now; raises `NotReady` where there is none."""
+        signing = (await self._ring()).signing
+        if signing is None:
+            raise _not_ready()
+        return signing
 
     async def find(self, kid: str) -> SigningKey | None:
-        """Return the key of a token, or None."""
-        if key := (await self._ring()).by_kid.get(kid):
-            return key
-        newest = await self._newest.get(None, self._load)
-        return newest.by_kid.get(kid) if newest else None
+        """Return the key of a token, or None; raises `NotReady` for one of ours that does not open."""
+        ring = await self._ring()
+        if kid not in ring.by_kid:
+            ring = await self._newest.get(None, self._load) or ring
+        key = ring.by_kid.get(kid)
+        if key is None and kid in ring.by_kid:
+            raise _not_ready()
+        return key
 
     async def public(self) -> list[dict[str, Any]]:
         """Return the public halves as JWKs, the newest first."""
         keys = (await self._ring()).by_kid.values()
-        return [shown for key in keys if (shown := key.public_jwk())]
+        return [shown for key in keys if key and (shown := key.public_jwk())]
 
     async def _ring(self) -> Ring:
         ring = await self._rings.get(None, self._load)
-        if ring is None:
-            raise UnfitKey("The database has no key that signs tokens.")
+        assert ring is not None  # noqa: S101 (`_load` returns one or raises)
         return ring
 
     async def _load(self) -> Ring:
         async with self._database.identity_session() as session:
             records = await _living(session)
-        keys = [self._key(record) for record in records]
-        fit = [key for key in keys if key.algorithm == self._settings.jwt_algorithm]
-        if not fit:
-            raise UnfitKey("The database has no key of FANFOLD_JWT_ALGORITHM: restart the server.")
-        return Ring(fit[0], {key.kid: key for key in keys})
+        by_kid = {record.kid: self._opened(record) for record in records}
+        signing = next((key for key in by_kid.values() if key and self._signs(key)), None)
+        if signing is None:
+            _log.error(
+                "No key signs tokens with FANFOLD_JWT_ALGORITHM. Where none is there, a restart makes one; "
+                "`fanfold secrets rotate --signing` makes another."
+            )
+        return Ring(signing, by_kid)
+
+    def _signs(self, key: SigningKey) -> bool:
+        return key.algorithm == self._settings.jwt_algorithm
+
+    def _opened(self, record: SigningKeyRecord) -> SigningKey | None:
+        """Return the key; None for one that does not open, which must not stop the others."""
+        try:
+            return self._key(record)
+        except SealBroken as broken:
+            _log.error(f"A key that signs tokens does not open. {broken.explanation}")
+            return None
 
     def _key(self, record: SigningKeyRecord) -> SigningKey:
         private = self._key_ring.unseal(record.private_sealed, bound_to=_bound_to(record.kid))
@@ -120,7 +143,7 @@ class SigningKeys:
         of_algorithm = select(SigningKeyRecord).where(SigningKeyRecord.algorithm == given.algorithm)
         records = list(await session.scalars(of_algorithm.order_by(*_NEWEST)))
         # Not by `kid`: that one is another under another secret key.
-        known = next((each for each in records if self._key(each).public == given.public), None)
+        known = next((each for each in records if self._is(given, each)), None)
         if known is not None and known is records[0] and known.retired_at is None:
             return
         await self._retire(session, SigningKeyRecord.algorithm == given.algorithm)
@@ -128,6 +151,10 @@ class SigningKeys:
             await self._add(session, given)
         else:
             known.retired_at, known.created_at = None, await _now(session)
+
+    def _is(self, given: SigningKey, record: SigningKeyRecord) -> bool:
+        kept = self._opened(record)
+        return kept is not None and kept.public == given.public
 
     async def _retire(self, session: AsyncSession, *which: ColumnElement[bool]) -> None:
         # Other processes go on signing with what they know until they read the ring again.
@@ -152,6 +179,11 @@ class SigningKeys:
         session.add(record)
         await session.flush()
         return kid
+
+
+def _not_ready() -> NotReady:
+    detail = "Access tokens cannot be signed or judged now. The server's log tells its operator what to do."
+    return NotReady(detail, headers={"Retry-After": "60"})
 
 
 def _bound_to(kid: str) -> str:

@@ -116,8 +116,8 @@ class UpstreamDirectory:
         sealed = row.credential_sealed
         try:
             credential = self._key_ring.unseal(sealed, bound_to=bound_to(row)) if sealed else None
-        except SealBroken:
-            _log.error("A credential does not open.", upstream_id=str(row.id))
+        except SealBroken as broken:
+            _log.error(f"A credential does not open. {broken.explanation}", upstream_id=str(row.id))
             return None
         return engine_upstream(row, credential, price_of(row.price))
 

@@ -10,8 +10,9 @@ from uuid import UUID
 import pyotp
 from pydantic import SecretStr
 
-from fanfold.core.crypto import KeyRing
+from fanfold.core.crypto import KeyRing, SealBroken
 from fanfold.core.errors import Conflict, NotAuthenticated, NotReady, RateLimited, ValidationFailed
+from fanfold.core.telemetry.logging import get_logger
 from fanfold.ratelimit.base import Bucket, RateLimitStore
 from fanfold.ratelimit.errors import StoreUnavailable
 from fanfold.users.models import User
@@ -26,6 +27,8 @@ TRIES_PER_MINUTE, TRIES_BURST = 1, 5
 
 WRONG_CODE = "The code is wrong, or was used. Send the one that your authenticator shows now."
 KEPT = "An operator keeps the second factor: `fanfold operators reset-totp` makes another one."
+
+_log = get_logger("fanfold.users")
 
 _CODE = re.compile(r"\d{6}", re.ASCII)
 
@@ -127,12 +130,19 @@ class SecondFactor:
         """Return the step whose code this is, where it comes after the newest one that was taken."""
         if sealed is None or not _CODE.fullmatch(code):
             return None
-        secret = self._key_ring.unseal(sealed, bound_to=bound_to(user_id))
+        secret = self._open(user_id, sealed)
         codes, present = pyotp.TOTP(secret.get_secret_value()), int(self._now()) // STEP_S
         for step in (present + offset for offset in WINDOW):
             if (after is None or step > after) and hmac.compare_digest(codes.generate_otp(step), code):
                 return step
         return None
+
+    def _open(self, user_id: UUID, sealed: bytes) -> SecretStr:
+        try:
+            return self._key_ring.unseal(sealed, bound_to=bound_to(user_id))
+        except SealBroken as broken:
+            _log.error(f"A second factor does not open. {broken.explanation}", user_id=str(user_id))
+            raise
 
 
 def bound_to(user_id: UUID) -> str:
