@@ -7,14 +7,13 @@ from urllib.parse import urlsplit
 import orjson
 
 from fanfold.fanout.errors import CallFailed, InvalidPlan, Phase
+from fanfold.fanout.json_text import MAX_DEPTH, is_writable
 from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse
 from fanfold.fanout.types import ErrorCode, Upstream
 
 _JSON_TYPE = re.compile(r"(application|text)/([\w.+-]+\+)?json\s*(;|$)", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
-_ORJSON_DEPTH = 254
-_MAX_DEPTH = 64
 # Making that many lists and objects takes up to 20 ms on the event loop; what holds more is not a chunk's answer.
 _MAX_CONTAINERS = 50_000
 _MAX_TOKENS = 2**31
@@ -69,20 +68,9 @@ def read_json(response: UpstreamResponse) -> Any:
         value = orjson.loads(response.body)
     except orjson.JSONDecodeError:
         raise invalid_answer("The upstream's answer is not JSON.", response.status) from None
-    if containers > _MAX_DEPTH and not is_writable(value):
-        raise invalid_answer(f"The upstream's answer is nested deeper than {_MAX_DEPTH}.", response.status)
+    if containers > MAX_DEPTH and not is_writable(value):
+        raise invalid_answer(f"The upstream's answer is nested deeper than {MAX_DEPTH}.", response.status)
     return value
-
-
-def is_writable(value: Any) -> bool:
-    """Tell whether a value can be sent on as JSON, nested no deeper than 64: orjson writes up to 254 levels."""
-    for _ in range(_ORJSON_DEPTH - _MAX_DEPTH):
-        value = [value]
-    try:
-        orjson.dumps(value)
-    except orjson.JSONEncodeError:
-        return False
-    return True
 
 
 def reported_tokens(value: Any) -> tuple[int | None, int | None]:

@@ -16,8 +16,8 @@ from jmespath.functions import Functions
 from jmespath.parser import ParsedResult
 from jmespath.visitor import Options, TreeInterpreter
 
-from fanfold.fanout.adapters.json_exchange import is_writable
 from fanfold.fanout.errors import InvalidPlan
+from fanfold.fanout.json_text import is_writable
 
 _MAX_LENGTH = 500
 _MAX_STEPS = 20_000

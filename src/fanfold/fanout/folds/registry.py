@@ -4,12 +4,16 @@ from fanfold.fanout.errors import UnknownKind
 from fanfold.fanout.folds.base import Computed, Fold
 from fanfold.fanout.folds.concat import concat
 from fanfold.fanout.folds.list import fold_list
+from fanfold.fanout.folds.merge import merge
 from fanfold.fanout.folds.reduce import Reduce
+from fanfold.fanout.folds.vote import vote
 
 FOLDS: dict[str, Fold] = {
     "list": Computed(fold_list),
     "concat": Computed(concat),
+    "merge": Computed(merge),
     "reduce": Reduce(),
+    "vote": Computed(vote),
 }
 
 
