@@ -155,7 +155,7 @@ class TestAnswers:
 
 
 class TestRepeating:
-    @pytest.mark.parametrize("code", [408, 425, 429, 500, 502, 503, 504])
+    @pytest.mark.parametrize("code", [408, 425, 429, 500, 502, 503, 504, 529])
     async def test_passing_troubles_are_repeated_up_to_the_limit(self, ask, time, code):
         outcome = await ask(Script(*[status(code)] * 4), max_attempts=4)
         assert (outcome.error.status, outcome.attempts) == (code, 4)

@@ -12,7 +12,7 @@ from fanfold.fanout.retry import RetryPolicy, is_repeated, retry_after_s
 from fanfold.fanout.types import ErrorCode
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
-REPEATED = {408, 425, 429, 500, 502, 503, 504}
+REPEATED = {408, 425, 429, 500, 502, 503, 504, 529}
 
 
 def failed(code: ErrorCode, phase: Phase = Phase.ANSWERED, **more) -> CallFailed:

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from fanfold.fanout.adapters.base import Adapter, AdapterAnswer
 from fanfold.fanout.errors import CallFailed, Phase
 from fanfold.fanout.retry import RetryPolicy, retry_after_s
+from fanfold.fanout.status_hints import status_hint
 from fanfold.fanout.transports.base import Progress, Transport, UpstreamRequest, UpstreamResponse
 from fanfold.fanout.types import CallError, ErrorCode, Prompt, Upstream
 
@@ -167,7 +168,7 @@ def _check_status(response: UpstreamResponse, now: Callable[[], datetime]) -> No
     if status >= HTTPStatus.MULTIPLE_CHOICES:
         raise CallFailed(
             ErrorCode.STATUS,
-            f"The upstream answered {status}{_hint(status)}.",
+            f"The upstream answered {status}{status_hint(status)}.",
             phase=Phase.ANSWERED,
             status=status,
             retry_after_s=retry_after_s(response.headers.get("retry-after"), now=now()),
@@ -179,16 +180,6 @@ def _check_status(response: UpstreamResponse, now: Callable[[], datetime]) -> No
             phase=Phase.ANSWERED,
             status=status,
         )
-
-
-def _hint(status: int) -> str:
-    if status < HTTPStatus.BAD_REQUEST:
-        return ", a redirect, which is not followed; register the final address"
-    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return "; check its credential"
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return "; it takes fewer requests than it was sent"
-    return ""
 
 
 def _expired(phase: Phase, *, by_deadline: bool) -> CallFailed:

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from fanfold.fanout.errors import CallFailed, Phase
+from fanfold.fanout.status_hints import OVERLOADED
 from fanfold.fanout.types import ErrorCode
 
-REPEATED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+REPEATED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, OVERLOADED})
 _REPEATED_IF_SAFE = frozenset({ErrorCode.TIMEOUT, ErrorCode.CONNECT})
 _LONGEST_DIGITS = 9
 
