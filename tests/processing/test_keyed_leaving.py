@@ -44,7 +44,7 @@ async def leave(
     return int(sent[0]["status"])
 
 
-async def _until_asked(product: Product, behaviour: str, times: int) -> AsyncIterator[None]:
+async def until_asked(product: Product, behaviour: str, times: int) -> AsyncIterator[None]:
     while product.zoo.requests[behaviour] < times:
         await asyncio.sleep(0.01)
         yield
@@ -65,7 +65,7 @@ async def test_who_leaves_finds_what_was_done_and_nothing_runs_again(product: Pr
     await tenant.upstream(product.zoo.url("ok"), slug="fast")
     await tenant.upstream(product.zoo.url("hang"), slug="never", timeout_s=60)
     body = {"text": "ab", "split": {"size": 1}, "upstreams": ["fast", "never"], "deadline_s": 60}
-    assert await leave(product, tenant, key, body, after=_until_asked(product, "hang", 1)) == 499
+    assert await leave(product, tenant, key, body, after=until_asked(product, "hang", 1)) == 499
     first = await _answer(tenant, key, body)
     codes = [result["error"]["code"] if result["error"] else "ok" for result in first.json()["results"]]
     assert (first.status_code, codes) == (200, ["ok", "cancelled"])
@@ -79,7 +79,7 @@ async def test_who_leaves_before_anything_was_done_may_ask_anew(product: Product
     tenant, key = await product.tenant(), secrets.token_hex(8)
     await tenant.upstream(product.zoo.url("slow", ms=1_000), idempotent=False)
     body = {"text": "a"}
-    assert await leave(product, tenant, key, body, after=_until_asked(product, "slow", 1)) == 499
+    assert await leave(product, tenant, key, body, after=until_asked(product, "slow", 1)) == 499
     again = await _answer(tenant, key, body)
     assert (again.json()["status"], again.json()["usage"]["units"]) == ("succeeded", 1)
     assert "idempotent-replayed" not in again.headers
@@ -90,8 +90,8 @@ async def test_with_continue_the_request_goes_on_and_its_answer_is_found(product
     tenant, key = await product.tenant(max_concurrent_requests=1), secrets.token_hex(8)
     await tenant.upstream(product.zoo.url("slow", ms=500))
     body = {"text": "abc", "split": {"size": 1}, "on_disconnect": "continue"}
-    left = asyncio.create_task(leave(product, tenant, key, body, after=_until_asked(product, "slow", 1)))
-    async for _ in _until_asked(product, "slow", 3):
+    left = asyncio.create_task(leave(product, tenant, key, body, after=until_asked(product, "slow", 1)))
+    async for _ in until_asked(product, "slow", 3):
         pass
     second = await tenant.http.post("/v1/process", json={"text": "x"})
     assert second.json()["code"] == "concurrency-exceeded", "who has left is no longer counted"

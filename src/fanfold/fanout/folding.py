@@ -43,9 +43,13 @@ class Folding:
         if not self._asking.bytes.take(separators):
             self._run.finish(None, _TOO_LARGE)
             return
+        fold = self._engine.kinds.fold(options.by)
+        if fold.calls_max(2) and self._run.has_failed:
+            self._run.finish(None, None)  # nobody is asked, and nothing paid, for a request that has failed
+            return
         results = tuple(sorted(self._run.results, key=lambda result: result.index))
         try:
-            output = await self._engine.kinds.fold(options.by).fold(results, options, self)
+            output = await fold.fold(results, options, self)
         except FoldFailed as failure:
             self._run.finish(None, failure.error)
         except Exception as fault:  # noqa: BLE001 - a fold of any kind must not lose the answers, which are billed

@@ -93,6 +93,11 @@ class Run:
         self._finished = True
         self._arrived.set()
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the request has failed as a whole, by the results there are."""
+        return self._status(tuple(self.results)) is Status.FAILED
+
     def answer(self) -> FanOutAnswer:
         """Return the whole, in order of index; a call without a result counts as cancelled.
 

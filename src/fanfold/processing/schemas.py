@@ -4,12 +4,14 @@ from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 
 from fanfold.core.schemas import AtLeast, Number, OneOf, Slug, StrictModel, Whole, with_example
+from fanfold.fanout.errors import InvalidPlan
 from fanfold.fanout.folds.registry import FOLDS
 from fanfold.fanout.splitters.registry import SPLITTERS
 from fanfold.fanout.strategies.registry import STRATEGIES
+from fanfold.fanout.template import PromptTemplate
 from fanfold.fanout.types import ErrorCode, OnError, Status
 
 
@@ -29,7 +31,20 @@ Url = Annotated[str, StringConstraints(min_length=8, max_length=2000)]
 
 
 # The engine takes 64 KiB of UTF-8, however many bytes a character has.
-RequestPrompt = Annotated[str, AtLeast(1), StringConstraints(max_length=16_000)]
+MAX_PROMPT = 16_000
+
+
+def _with_a_place_for_the_chunk(words: str) -> str:
+    try:
+        PromptTemplate(words)
+    except InvalidPlan as error:
+        raise ValueError(str(error)) from None
+    return words
+
+
+RequestPrompt = Annotated[
+    str, AtLeast(1), StringConstraints(max_length=MAX_PROMPT), AfterValidator(_with_a_place_for_the_chunk)
+]
 
 
 class SplitOptions(StrictModel):
@@ -56,7 +71,8 @@ class FoldRequest(StrictModel):
     by: Annotated[str, OneOf(FOLDS)] = Field(
         default="list",
         description="list leaves the answers in `results`; concat joins them into `output`; reduce has an upstream "
-        "fold them in groups, again and again, until one is left.",
+        "fold them in groups, again and again, until one is left; merge joins JSON arrays or merges objects; "
+        "vote takes the answer most often given.",
     )
     separator: Annotated[str, StringConstraints(max_length=1000)] = Field(
         default="\n", description="What concat and reduce put between two answers."
@@ -67,6 +83,13 @@ class FoldRequest(StrictModel):
     prompt: RequestPrompt | None = Field(
         default=None, description="reduce: what is sent, with {chunk} where the answers go."
     )
+
+    @model_validator(mode="after")
+    def _upstream_and_prompt_are_used(self) -> "FoldRequest":
+        is_asked = FOLDS[self.by].calls_max(2) > 0
+        if not is_asked and (self.upstream is not None or self.prompt is not None):
+            raise ValueError(f"upstream and prompt are for reduce: {self.by} asks nobody")
+        return self
 
 
 class ProcessRequest(StrictModel):
