@@ -12,7 +12,7 @@ FanOutError
 
 from enum import IntEnum
 
-from fanfold.fanout.types import CallError, ErrorCode
+from fanfold.fanout.types import CallError, Cause, ErrorCode
 
 
 class Phase(IntEnum):
@@ -61,9 +61,10 @@ class CallFailed(FanOutError):
         phase: Phase,
         status: int | None = None,
         retry_after_s: float | None = None,
+        cause: Cause | None = None,
     ) -> None:
         super().__init__(detail)
-        self.error = CallError(code=code, status=status, detail=detail)
+        self.error = CallError(code=code, status=status, detail=detail, cause=cause)
         self.phase = phase
         self.retry_after_s = retry_after_s
 

@@ -33,6 +33,19 @@ class ErrorCode(StrEnum):
     BUDGET = "budget"
 
 
+class Cause(StrEnum):
+    """What lies behind an error whose code and status say too little to mend it."""
+
+    NAME = "name"
+    CONNECTION = "connection"
+    TLS = "tls"
+    BROKEN_OFF = "broken-off"
+    NOT_HTTP = "not-http"
+    NOT_JSON = "not-json"
+    RESPONSE_PATH = "response-path"
+    COMPRESSED = "compressed"
+
+
 class OnError(StrEnum):
     """Whether one failed call ends the whole request."""
 
@@ -201,11 +214,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallError:
-    """Why a call failed. `status` is the upstream's HTTP status where it answered one."""
+    """Why a call failed. `status` is the upstream's HTTP status where it answered one; `cause` is not on the wire."""
 
     code: ErrorCode
     status: int | None
     detail: str
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

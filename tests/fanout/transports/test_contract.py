@@ -10,7 +10,7 @@ from fanfold.fanout.adapters.base import AdapterAnswer
 from fanfold.fanout.errors import CallFailed, Phase, UnknownKind
 from fanfold.fanout.transports.base import Progress
 from fanfold.fanout.transports.registry import transport
-from fanfold.fanout.types import ErrorCode
+from fanfold.fanout.types import Cause, ErrorCode
 from tests.fanout.transports.calling import (
     LOOPBACK,
     MAX_BYTES,
@@ -73,6 +73,16 @@ class TestBehaviours:
         assert zoo.served.total() == 0
         await eventually(lambda: made.connections == 0)
 
+    @pytest.mark.parametrize(
+        ("path", "cause"),
+        [
+            ("cut", Cause.BROKEN_OFF), ("noise", Cause.NOT_HTTP), ("bomb", Cause.COMPRESSED),
+            ("garbage", Cause.NOT_JSON), ("wrong-type", Cause.NOT_JSON), ("500", None),
+        ],
+    )  # fmt: skip
+    async def test_what_lies_behind_it_is_told_to_who_asks(self, make, zoo, path, cause):
+        assert error_of(await call(make(), zoo.url(path))).cause is cause
+
     async def test_text_of_any_script_comes_back_as_it_went(self, make, zoo):
         text = "你好，世界 — こんにちは — مرحبا — 👩‍👩‍👧‍👦"
         outcome = await call(make(), zoo.url("ok"), text=text)
@@ -108,11 +118,13 @@ class TestPhase:
             with pytest.raises(CallFailed) as failed:
                 await send(make(), url)
         assert (failed.value.error.code, failed.value.phase) == (ErrorCode.CONNECT, Phase.NOTHING_SENT)
+        assert failed.value.error.cause is Cause.CONNECTION
 
     async def test_nothing_is_sent_where_a_name_has_no_address(self, make):
         with pytest.raises(CallFailed) as failed:
             await send(make(resolver=FixedResolver()), "http://nowhere.test/")
         assert (failed.value.error.code, failed.value.phase) == (ErrorCode.CONNECT, Phase.NOTHING_SENT)
+        assert failed.value.error.cause is Cause.NAME
 
     @pytest.mark.parametrize(
         ("path", "phase"), [("reset", Phase.MAYBE_SENT), ("noise", Phase.MAYBE_SENT), ("cut", Phase.ANSWERED)]

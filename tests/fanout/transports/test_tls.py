@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from fanfold.fanout.errors import CallFailed, Phase
-from fanfold.fanout.types import ErrorCode
+from fanfold.fanout.types import Cause, ErrorCode
 from tests.fanout.transports.calling import FixedResolver, eventually, send
 from tests.zoo import Zoo
 
@@ -66,6 +66,7 @@ async def test_a_certificate_for_another_name_is_refused(make, zoo, contexts, ho
     with pytest.raises(CallFailed, match="certificate") as failed:
         await send(made, zoo.url("ok", host=host))
     assert (failed.value.error.code, failed.value.phase) == (ErrorCode.CONNECT, Phase.NOTHING_SENT)
+    assert failed.value.error.cause is Cause.TLS
     assert zoo.requests.total() == 0
 
 

@@ -12,7 +12,7 @@ from fanfold.fanout.errors import InvalidPlan
 from fanfold.fanout.template import Template
 from fanfold.fanout.template import compiled as compiled_template
 from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse
-from fanfold.fanout.types import Prompt, Upstream
+from fanfold.fanout.types import Cause, Prompt, Upstream
 
 _DEFAULT_TEMPLATE = {"text": "{chunk}"}
 _METHODS = frozenset({"POST", "GET"})
@@ -89,10 +89,10 @@ def _result(upstream: Upstream, response: UpstreamResponse, value: Any) -> Any:
         raise json_exchange.too_large("The upstream's answer is too large for this response_path.") from None
     except ValueError:
         raise json_exchange.invalid_answer(
-            "response_path does not fit the upstream's answer.", response.status
+            "response_path does not fit the upstream's answer.", response.status, Cause.RESPONSE_PATH
         ) from None
     if picked is None:
         raise json_exchange.invalid_answer(
-            "response_path picks nothing of the upstream's answer.", response.status
+            "response_path picks nothing of the upstream's answer.", response.status, Cause.RESPONSE_PATH
         )
     return picked

@@ -9,7 +9,7 @@ import orjson
 from fanfold.fanout.errors import CallFailed, InvalidPlan, Phase
 from fanfold.fanout.json_text import MAX_DEPTH, is_writable
 from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse
-from fanfold.fanout.types import ErrorCode, Upstream
+from fanfold.fanout.types import Cause, ErrorCode, Upstream
 
 _JSON_TYPE = re.compile(r"(application|text)/([\w.+-]+\+)?json\s*(;|$)", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
@@ -60,14 +60,16 @@ def read_json(response: UpstreamResponse) -> Any:
     """Return the answer's JSON. Raises `CallFailed`: not JSON, deeper than 64, or over 50,000 lists and objects."""
     content_type = response.headers.get("content-type", "application/json")
     if not _JSON_TYPE.match(content_type.strip()):
-        raise invalid_answer("The upstream's answer must be application/json.", response.status)
+        raise invalid_answer(
+            "The upstream's answer must be application/json.", response.status, Cause.NOT_JSON
+        )
     containers = response.body.count(b"[") + response.body.count(b"{")
     if containers > _MAX_CONTAINERS:
         raise too_large("The upstream's answer holds too many lists and objects.")
     try:
         value = orjson.loads(response.body)
     except orjson.JSONDecodeError:
-        raise invalid_answer("The upstream's answer is not JSON.", response.status) from None
+        raise invalid_answer("The upstream's answer is not JSON.", response.status, Cause.NOT_JSON) from None
     if containers > MAX_DEPTH and not is_writable(value):
         raise invalid_answer(f"The upstream's answer is nested deeper than {MAX_DEPTH}.", response.status)
     return value
@@ -105,9 +107,9 @@ def max_tokens(upstream: Upstream) -> int | None:
     return limit if type(limit) is int and 0 < limit < _MAX_TOKENS else None
 
 
-def invalid_answer(detail: str, status: int) -> CallFailed:
+def invalid_answer(detail: str, status: int, cause: Cause | None = None) -> CallFailed:
     """Return the failure of an answer that is not what its kind promises."""
-    return CallFailed(ErrorCode.INVALID_ANSWER, detail, phase=Phase.ANSWERED, status=status)
+    return CallFailed(ErrorCode.INVALID_ANSWER, detail, phase=Phase.ANSWERED, status=status, cause=cause)
 
 
 def too_large(detail: str) -> CallFailed:

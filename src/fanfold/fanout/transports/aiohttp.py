@@ -16,6 +16,7 @@ from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.transports import wire
 from fanfold.fanout.transports.base import Progress, UpstreamRequest, UpstreamResponse
 from fanfold.fanout.transports.names import Resolver, SystemResolver
+from fanfold.fanout.types import Cause
 
 _log = logging.getLogger(__name__)
 
@@ -195,11 +196,11 @@ def _undelivered(error: Exception) -> CallFailed:
         case aiohttp.InvalidURL() | UnicodeError():
             return wire.undialable()
         case aiohttp.ClientConnectorDNSError():
-            return wire.unreachable("The upstream's name could not be resolved.")
+            return wire.unreachable("The upstream's name could not be resolved.", Cause.NAME)
         case aiohttp.ClientSSLError() | ssl.SSLError():
             return wire.unreachable(
-                "No trusted TLS connection to the upstream came about; check its certificate."
+                "No trusted TLS connection to the upstream came about; check its certificate.", Cause.TLS
             )
         case aiohttp.ClientError() | OSError():
-            return wire.unreachable("No connection to the upstream came about.")
+            return wire.unreachable("No connection to the upstream came about.", Cause.CONNECTION)
     return wire.unknown(Phase.NOTHING_SENT)

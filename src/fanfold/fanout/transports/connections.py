@@ -33,6 +33,10 @@ class Dial:
 dial: ContextVar[Dial] = ContextVar("dial")
 
 
+class NameUnknown(httpcore.ConnectError):
+    """A name has no address."""
+
+
 class GuardedBackend(httpcore.AnyIOBackend):
     """Dials the addresses of a name in turn, and only those that the guard allows."""
 
@@ -68,7 +72,7 @@ class GuardedBackend(httpcore.AnyIOBackend):
         try:
             return await self._resolver.resolve(host.strip("[]"), port)
         except OSError as error:
-            raise httpcore.ConnectError("the name could not be resolved") from error
+            raise NameUnknown from error
 
 
 class PooledTransport(httpx.AsyncBaseTransport):

@@ -16,8 +16,9 @@ from fanfold.fanout.errors import CallFailed, Phase
 from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.transports import wire
 from fanfold.fanout.transports.base import Progress, UpstreamRequest, UpstreamResponse
-from fanfold.fanout.transports.connections import Dial, GuardedBackend, PooledTransport, dial
+from fanfold.fanout.transports.connections import Dial, GuardedBackend, NameUnknown, PooledTransport, dial
 from fanfold.fanout.transports.names import Resolver, SystemResolver
+from fanfold.fanout.types import Cause
 
 _log = logging.getLogger(__name__)
 
@@ -125,10 +126,12 @@ def _undelivered(error: Exception) -> CallFailed:
             httpx.InvalidURL() | httpx.UnsupportedProtocol() | httpcore.UnsupportedProtocol() | UnicodeError()
         ):
             return wire.undialable()
+        case NameUnknown():
+            return wire.unreachable("The upstream's name could not be resolved.", Cause.NAME)
         case httpcore.ConnectError() if isinstance(error.__cause__, ssl.SSLError):
             return wire.unreachable(
-                "No trusted TLS connection to the upstream came about; check its certificate."
+                "No trusted TLS connection to the upstream came about; check its certificate.", Cause.TLS
             )
         case httpcore.NetworkError() | OSError():
-            return wire.unreachable("No connection to the upstream came about.")
+            return wire.unreachable("No connection to the upstream came about.", Cause.CONNECTION)
     return wire.unknown(Phase.NOTHING_SENT)

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from fanfold.fanout.errors import CallFailed, Phase
 from fanfold.fanout.transports.base import UpstreamResponse
-from fanfold.fanout.types import ErrorCode
+from fanfold.fanout.types import Cause, ErrorCode
 
 # Framing and routing belong to the transport: a tenant's own Content-Length or Transfer-Encoding would make the rest
 # of its body the next request on a shared connection, and a Host would reach another site behind the same address.
@@ -68,6 +68,7 @@ async def read_answer(
             "The upstream answered compressed though it was asked not to; switch that off there.",
             phase=Phase.ANSWERED,
             status=status,
+            cause=Cause.COMPRESSED,
         )
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > max_bytes:
@@ -117,21 +118,21 @@ def undialable() -> CallFailed:
     return CallFailed(ErrorCode.FORBIDDEN_ADDRESS, detail, phase=Phase.NOTHING_SENT)
 
 
-def unreachable(detail: str) -> CallFailed:
+def unreachable(detail: str, cause: Cause) -> CallFailed:
     """Return the failure for a connection that never came about."""
-    return CallFailed(ErrorCode.CONNECT, detail, phase=Phase.NOTHING_SENT)
+    return CallFailed(ErrorCode.CONNECT, detail, phase=Phase.NOTHING_SENT, cause=cause)
 
 
 def broken_off(phase: Phase) -> CallFailed:
     """Return the failure for a connection that ended before the answer did."""
     detail = "The connection to the upstream was lost before its answer was whole."
-    return CallFailed(ErrorCode.CONNECT, detail, phase=phase)
+    return CallFailed(ErrorCode.CONNECT, detail, phase=phase, cause=Cause.BROKEN_OFF)
 
 
 def not_http(phase: Phase) -> CallFailed:
     """Return the failure for an answer that is not HTTP."""
     detail = "The upstream's answer is not valid HTTP; check its address and port."
-    return CallFailed(ErrorCode.INVALID_ANSWER, detail, phase=phase)
+    return CallFailed(ErrorCode.INVALID_ANSWER, detail, phase=phase, cause=Cause.NOT_HTTP)
 
 
 def unknown(phase: Phase) -> CallFailed:
