@@ -131,6 +131,6 @@ async def _client(product: Product, tenant: TenantClient, scopes: frozenset[str]
         session.add(client)
     async with state.database.identity_session() as session, session.begin():
         session.add(grant)
-    token = state.access_tokens.mint(grant, map(Scope, wished), await state.access_tokens.key())
+    issued = state.access_tokens.issue(grant, map(Scope, wished), await state.access_tokens.key())
     name = "OAuth client" if scopes == ADMIN else "OAuth client without the scope"
-    return Actor(name=name, credential=token.get_secret_value(), scopes=scopes)
+    return Actor(name=name, credential=issued.access_token.get_secret_value(), scopes=scopes)

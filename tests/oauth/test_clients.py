@@ -8,8 +8,11 @@ import httpx
 import pytest
 from sqlalchemy import delete
 
-from fanfold.auth.principal import Role
+from fanfold.auth.principal import Role, Scope
+from fanfold.core.identifiers import uuid7
+from fanfold.oauth.authenticator import allowed_scopes
 from fanfold.users.models import Membership
+from tests.adversarial.test_credentials import queries
 from tests.fixtures.app import Product, TenantClient
 from tests.oauth.test_rights_now import change
 
@@ -113,6 +116,20 @@ async def test_wrong_credentials_are_one_refusal(product: Product, by_basic: boo
         answer = await _token(product, {**made, **wrong}, by_basic=by_basic)
         assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client"), wrong
         assert ("www-authenticate" in answer.headers) == by_basic
+
+
+@pytest.mark.parametrize("secret", ["x", "ff_client_" + "A" * 32 + "_000000", "ff_live_a_b_c"])
+async def test_a_secret_that_only_looks_like_one_is_refused_without_a_query(product: Product, secret: str):
+    made = await _made(await product.tenant())
+    with queries(product) as sent:
+        answer = await _token(product, made | {"client_secret": secret})
+    assert answer.status_code == 401
+    assert not any("oauth_clients" in statement for statement in sent)
+
+
+def test_a_client_is_no_operator_whatever_stands_in_its_row():
+    row = {"client_id": uuid7(), "tenant_id": uuid7(), "scopes": ["operator", "process"]}
+    assert allowed_scopes(row) == {Scope.PROCESS}
 
 
 async def test_both_ways_at_once_and_neither_are_refused(product: Product):

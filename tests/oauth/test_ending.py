@@ -30,6 +30,23 @@ class TestRevoke:
         await _is_out(person)
         assert await _refreshes(product, person) == 400
 
+    async def test_of_an_access_token_holds_here_at_once(self, product: Product):
+        person = await product.signed_in()
+        assert (await person.http.get("/v1/me")).status_code == 200
+        await product.stranger().post("/v1/auth/revoke", data={"token": person.tokens["access_token"]})
+        assert (await person.http.get("/v1/me")).status_code == 401
+
+    async def test_takes_the_token_and_not_what_it_says(self, product: Product):
+        person = await product.signed_in()
+        head, payload, signature = person.tokens["access_token"].split(".")
+        forged = f"{head}.{payload}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
+        for token in (forged, f"{head}.{payload}.", person.tokens["refresh_token"][:-1] + "~"):
+            answer = await product.stranger().post("/v1/auth/revoke", data={"token": token})
+            assert answer.status_code == 200
+        await asyncio.sleep(1.1)  # past what this process has cached
+        assert (await person.http.get("/v1/me")).status_code == 200
+        assert await _refreshes(product, person) == 200
+
     @pytest.mark.parametrize("token", ["x", "ff_refresh_x", "a.b.c", "你好"])
     async def test_what_is_no_token_is_no_error(self, product: Product, token: str):
         answer = await product.stranger().post("/v1/auth/revoke", data={"token": token})
@@ -68,6 +85,17 @@ class TestIntrospect:
         await person.http.post("/v1/auth/logout")
         for token in (person.tokens["access_token"], person.tokens["refresh_token"]):
             assert await self._asked(tenant.http, token) == {"active": False}
+
+    async def test_says_to_whoever_has_no_tenant_what_is_their_own_alone(self, product: Product):
+        person, other = await product.signed_in(), await product.signed_in()
+        for token in (person.tokens["access_token"], person.tokens["refresh_token"]):
+            assert (await self._asked(person.http, token))["active"] is True
+            assert await self._asked(other.http, token) == {"active": False}
+
+    async def test_a_refresh_token_that_was_used_is_not_active(self, product: Product):
+        person = await product.signed_in()
+        assert await _refreshes(product, person) == 200
+        assert await self._asked(person.http, person.tokens["refresh_token"]) == {"active": False}
 
     async def test_a_stranger_may_not_ask(self, product: Product):
         answer = await product.stranger().post("/v1/auth/introspect", data={"token": "x"})

@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from fanfold.oauth.repository import SignInRepository
 from fanfold.users.models import User
-from fanfold.users.totp import STEP_S, new_enrolment, seal_secret
+from fanfold.users.totp import STEP_S, TRIES_BURST, new_enrolment, seal_secret
 from tests.fixtures.app import PASSWORD, Person, Product, product_settings, running_product
 from tests.fixtures.database import TestDatabase
 
@@ -95,4 +95,18 @@ class TestSecondFactor:
         form = {"username": person.email, "password": PASSWORD, "otp": code}
         elsewhere = await person.http.post("/v1/auth/token", data=form | {"tenant": "no-such-tenant"})
         assert "slug" in elsewhere.json()["error_description"]
+        await person.sign_in(otp=code)
+
+    async def test_a_right_code_says_nothing_of_a_wrong_password_and_stays_unused(self, product: Product):
+        person, other = await product.person(), await product.person()
+        codes = await _with_second_factor(product, person)
+        code = codes.generate_otp(int(time.time()) // STEP_S)
+        answers = [
+            await each.http.post(
+                "/v1/auth/token", data={"username": each.email, "password": "wrong", "otp": code}
+            )
+            for each in (person, other)
+            for _ in range(TRIES_BURST + 1)  # nor does it count as a try of the code
+        ]
+        assert {(answer.status_code, answer.content) for answer in answers} == {(400, answers[0].content)}
         await person.sign_in(otp=code)

@@ -1,9 +1,10 @@
 """Refresh tokens: used once, the same again within the grace, and the end of the family beyond it."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
+from jose import jwt
 from sqlalchemy import func, select, text, update
 
 from fanfold.auth.principal import Role
@@ -62,6 +63,9 @@ async def test_it_gives_new_tokens_with_the_rights_of_now(product: Product):
     assert empty.json()["scope"] == answer.json()["scope"]
     narrow = await _refresh(product, empty.json()["refresh_token"], scope="process")
     assert narrow.json()["scope"] == "process"
+    machine = product.http(narrow.json()["access_token"])
+    wanted = {"slug": "one", "kind": "http_json", "url": "https://one.example/"}
+    assert (await machine.post("/v1/upstreams", json=wanted)).status_code == 403
     wide = await _refresh(product, narrow.json()["refresh_token"], scope="tenant:write")
     assert (wide.status_code, wide.json()["error"]) == (400, "invalid_scope")
 
@@ -76,6 +80,18 @@ async def test_20_at_once_leave_one_live_leaf(product: Product, capsys):
     assert leaves == 1
     with capsys.disabled():
         print(f"\nrefresh: 20 at once, {len(answers)} answered 200 with one successor, {leaves} live leaf")
+
+
+async def test_the_same_successor_is_given_for_20_seconds(product: Product):
+    person = await product.signed_in()
+    shown = person.tokens["refresh_token"]
+    first = (await _refresh(product, shown)).json()
+    await _pass(product, timedelta(seconds=15))
+    again = await _refresh(product, shown)
+    assert (again.status_code, again.json()["refresh_token"]) == (200, first["refresh_token"])
+    await _pass(product, timedelta(seconds=10))
+    assert (await _refresh(product, shown)).status_code == 400
+    assert await _live_leaves(product, person) == 0
 
 
 @pytest.mark.parametrize("is_thief_first", [True, False])
@@ -107,18 +123,41 @@ async def test_within_the_grace_a_successor_that_was_used_is_no_excuse(product: 
     assert await _live_leaves(product, person) == 0
 
 
+async def _end_in(product: Product, person: Person, seconds: int) -> None:
+    ends = func.now() + timedelta(seconds=seconds)
+    await change(product, update(SignIn).where(SignIn.user_id == person.id).values(expires_at=ends))
+
+
+async def _end(product: Product, person: Person) -> datetime:
+    async with product.app.state.database.identity_session() as session:
+        sign_in = await session.scalar(select(SignIn).where(SignIn.user_id == person.id))
+    assert sign_in is not None
+    return sign_in.expires_at
+
+
 async def test_no_refresh_moves_the_end_of_a_sign_in(product: Product):
     person = await product.signed_in()
-    await change(
-        product,
-        update(SignIn)
-        .where(SignIn.user_id == person.id)
-        .values(expires_at=func.now() + timedelta(seconds=60)),
-    )
+    await _end_in(product, person, 60)
+    before = await _end(product, person)
     answer = await _refresh(product, person.tokens["refresh_token"])
     assert answer.status_code == 200
-    await change(product, update(SignIn).where(SignIn.user_id == person.id).values(expires_at=func.now()))
+    assert await _end(product, person) == before
+    await _end_in(product, person, 0)
     assert (await _refresh(product, answer.json()["refresh_token"])).status_code == 400
+
+
+async def test_no_access_token_outlives_its_sign_in(product: Product):
+    person = await product.signed_in()
+    await _end_in(product, person, 60)
+    answer = (await _refresh(product, person.tokens["refresh_token"])).json()
+    claims = jwt.get_unverified_claims(answer["access_token"])
+    assert 0 < answer["expires_in"] <= 60
+    assert claims["exp"] == claims["iat"] + answer["expires_in"]
+    assert await _is_in(product, person.tokens["access_token"])
+    await _end_in(product, person, 0)
+    async with asyncio.timeout(2):
+        while await _is_in(product, person.tokens["access_token"]):  # its own end is 10 minutes away
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize(

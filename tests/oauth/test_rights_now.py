@@ -1,10 +1,12 @@
 """A sign-in opens what its person may do now: each change holds within two seconds, and what ended stays ended."""
 
 import asyncio
+import time
 
 from sqlalchemy import delete, update
 
 from fanfold.auth.principal import Role
+from fanfold.oauth.authenticator import TokenAuthenticator
 from fanfold.users.models import Membership, User
 from tests.fixtures.app import Person, Product
 
@@ -53,3 +55,13 @@ async def test_who_is_deactivated_is_out(product: Product):
     person = await product.signed_in()
     await change(product, update(User).where(User.id == person.id).values(is_active=False))
     await _becomes(person, "/v1/me", 401)
+
+
+async def test_a_token_that_is_over_is_refused_though_it_was_judged_just_now(product: Product):
+    state, clock = product.app.state, [time.time()]
+    issuer = state.settings.server.own_url
+    judge = TokenAuthenticator(state.database, state.signing_keys, issuer=issuer, now=lambda: clock[0])
+    token = (await product.signed_in()).tokens["access_token"]
+    assert await judge.authenticate(token) is not None
+    clock[0] += 600
+    assert await judge.authenticate(token) is None

@@ -56,6 +56,13 @@ class TestToken:
         assert answers[0].json() == answers[1].json()
         await person.sign_in(tenant=mine.slug)
 
+    async def test_a_scope_that_the_role_lacks_is_refused(self, product: Product):
+        person = await product.person(await product.tenant(), Role.VIEWER)
+        form = {"username": person.email, "password": PASSWORD}
+        refused = await person.http.post("/v1/auth/token", data=form | {"scope": "usage:read process"})
+        assert (refused.status_code, refused.json()["error"]) == (400, "invalid_scope")
+        assert (await person.sign_in(scope="usage:read"))["scope"] == "usage:read"
+
     async def test_who_belongs_to_no_tenant_has_only_what_is_a_person_s(self, product: Product):
         person = await product.signed_in()
         assert person.tokens["scope"] == ""

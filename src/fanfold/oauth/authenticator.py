@@ -2,9 +2,9 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -34,10 +34,15 @@ class _Judged:
 
 
 class TokenAuthenticator:
-    """Judges access tokens of people and of OAuth clients. What nobody has signed reaches no query but the ring's."""
+    """Judges access tokens of people and of OAuth clients. What nobody has signed reaches no query but the ring's.
 
-    def __init__(self, database: Database, keys: SigningKeys, *, issuer: str) -> None:
-        self._database, self._keys, self._issuer = database, keys, issuer
+    `now` returns seconds since 1970.
+    """
+
+    def __init__(
+        self, database: Database, keys: SigningKeys, *, issuer: str, now: Callable[[], float] = time.time
+    ) -> None:
+        self._database, self._keys, self._issuer, self._now = database, keys, issuer, now
         self._may_look_up = asyncio.Semaphore(MAX_LOOK_UPS)
         self._judged: FreshCache[bytes, _Judged] = FreshCache(
             ttl_s=PRINCIPAL_TTL_S, max_entries=MAX_PRINCIPALS, keeps_none=False
@@ -51,7 +56,7 @@ class TokenAuthenticator:
             return None
         digest = hashlib.sha256(credential.encode()).digest()
         judged = await self._judged.get(digest, lambda: self._judge(credential, kid))
-        if judged is None or judged.expires_at <= datetime.now(UTC).timestamp():
+        if judged is None or judged.expires_at <= self._now():
             return None
         return judged.principal
 

@@ -107,8 +107,4 @@ class ClientGrant:
             await self._session.execute(used.values(last_used_at=func.now()))
         rights = await self._sign_ins.rights(sign_in.id)
         allowed = allowed_scopes(rights) if rights else frozenset()
-        return Issued(
-            access_token=self._tokens.mint(sign_in, allowed, key),
-            expires_in=self._tokens.lifetime_s,
-            scope=" ".join(sorted(allowed)),
-        )
+        return self._tokens.issue(sign_in, allowed, key)

@@ -53,12 +53,7 @@ class RefreshService:
             return None
         allowed = _narrowed(rights, scope)
         sign_in.last_used_at = now
-        return Issued(
-            access_token=self._tokens.mint(sign_in, allowed, key),
-            expires_in=self._tokens.lifetime_s,
-            scope=" ".join(sorted(allowed)),
-            refresh_token=successor,
-        )
+        return self._tokens.issue(sign_in, allowed, key, refresh_token=successor)
 
     async def _rights(self, sign_in: SignIn, now: datetime) -> frozenset[Scope]:
         rights = await self._sign_ins.rights(sign_in.id)

@@ -79,12 +79,7 @@ class SignInService:
         refresh = new_refresh_token()
         digest = self.key_ring.digest(refresh.get_secret_value())
         await self.sign_ins.add_token(RefreshToken(digest=digest, session_id=sign_in.id))
-        return Issued(
-            access_token=self.tokens.mint(sign_in, allowed, key),
-            expires_in=self.tokens.lifetime_s,
-            scope=" ".join(sorted(allowed)),
-            refresh_token=refresh,
-        )
+        return self.tokens.issue(sign_in, allowed, key, refresh_token=refresh)
 
     async def _tenant(self, user: User, slug: str | None) -> UUID | None:
         """Return the tenant that is asked for, else the oldest membership's; an operator without a word has none."""

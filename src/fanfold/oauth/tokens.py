@@ -12,6 +12,7 @@ from fanfold.core.jwt import SigningKey, encode
 from fanfold.oauth.errors import InvalidScope
 from fanfold.oauth.models import SignIn
 from fanfold.oauth.signing_keys import SigningKeys
+from fanfold.oauth.types import Issued
 
 FIRST_PARTY = "fanfold"
 REFRESH_PREFIX = "ff_refresh_"
@@ -27,10 +28,27 @@ class AccessTokens:
         """Return the key to sign with; asked for before a session's first statement, for it may have to be loaded."""
         return await self._keys.signing()
 
-    def mint(self, sign_in: SignIn, scopes: Iterable[Scope], key: SigningKey) -> SecretStr:
-        """Return a token of this sign-in; `sid` names what ends it, `tid` its tenant."""
+    def issue(
+        self,
+        sign_in: SignIn,
+        scopes: Iterable[Scope],
+        key: SigningKey,
+        *,
+        refresh_token: SecretStr | None = None,
+    ) -> Issued:
+        """Return an access token of this sign-in, which it does not outlive, with what goes with it."""
         now = int(datetime.now(UTC).timestamp())
-        ends = min(now + self.lifetime_s, int(sign_in.expires_at.timestamp()))
+        lifetime_s = min(self.lifetime_s, int(sign_in.expires_at.timestamp()) - now)
+        scope = " ".join(sorted(scopes))
+        return Issued(
+            access_token=self._mint(sign_in, scope, key, now=now, ends=now + lifetime_s),
+            expires_in=lifetime_s,
+            scope=scope,
+            refresh_token=refresh_token,
+        )
+
+    def _mint(self, sign_in: SignIn, scope: str, key: SigningKey, *, now: int, ends: int) -> SecretStr:
+        """Return the token; `sid` names what ends it, `tid` its tenant."""
         claims = {
             "iss": self.issuer,
             "aud": self.issuer,
@@ -40,7 +58,7 @@ class AccessTokens:
             "sub": str(sign_in.user_id or sign_in.client_id),
             "client_id": str(sign_in.client_id or FIRST_PARTY),
             "sid": str(sign_in.id),
-            "scope": " ".join(sorted(scopes)),
+            "scope": scope,
         }
         if sign_in.tenant_id is not None:
             claims["tid"] = str(sign_in.tenant_id)
