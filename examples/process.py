@@ -2,6 +2,7 @@
 
     export FANFOLD_API_KEY=ff_live_...            # printed by ./scripts/run
     python examples/process.py [FILE]
+    python examples/process.py --summary [FILE]   # the answers are folded by the upstream itself, into one
 
 FANFOLD_URL is the server, http://127.0.0.1:8000 unless set. Needs httpx and nothing else.
 """
@@ -19,12 +20,12 @@ ATTEMPTS = 5
 LONGEST_WAIT_S = 60
 
 
-def process(client: httpx.Client, text: str) -> httpx.Response:
+def process(client: httpx.Client, text: str, *, fold: str = "concat") -> httpx.Response:
     """Ask for the text to be split, fanned out and folded; wait and ask again when told to."""
     request = {
         "text": text,
         "split": {"by": "paragraphs", "size": 900},
-        "fold": {"by": "concat", "separator": "\n"},
+        "fold": {"by": fold, "separator": "\n"},
     }
     response = client.post("/v1/process", json=request)
     for _ in range(ATTEMPTS - 1):
@@ -55,6 +56,8 @@ def show_answer(answer: dict[str, Any]) -> None:
         if not result["success"]:
             error = result["error"]
             print(f"  chunk {result['index']}: {error['code']}: {error['detail']}", file=sys.stderr)
+    if answer["fold"]["error"]:
+        print(f"  fold: {answer['fold']['error']['detail']}", file=sys.stderr)
     usage = answer["usage"]
     print(
         f"{usage['units']} units for {usage['characters']} characters, {usage['quota_remaining']} units left",
@@ -68,7 +71,9 @@ def main() -> int:
     if not key:
         print("Set FANFOLD_API_KEY to an API key; ./scripts/run prints one.", file=sys.stderr)
         return 2
-    file = Path(sys.argv[1] if len(sys.argv) > 1 else SAMPLE)
+    names = [argument for argument in sys.argv[1:] if argument != "--summary"]
+    fold = "reduce" if len(names) < len(sys.argv[1:]) else "concat"
+    file = Path(names[0] if names else SAMPLE)
     try:
         text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -81,7 +86,7 @@ def main() -> int:
         timeout=httpx.Timeout(10, read=150),  # the default deadline of a request is 120 s
     ) as client:
         try:
-            response = process(client, text)
+            response = process(client, text, fold=fold)
         except httpx.TransportError as error:
             print(
                 f"{client.base_url} did not answer ({type(error).__name__}). Is it running?", file=sys.stderr

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -25,6 +26,7 @@ def answer(**changed: Any) -> dict[str, Any]:
             {"index": 1, "success": True, "error": None},
         ],
         "output": "要約\nSummary",
+        "fold": {"calls": 0, "units": 0, "error": None},
         "usage": {"units": 2, "characters": 40, "quota_remaining": 998},
     } | changed
 
@@ -41,6 +43,18 @@ class TestProcess:
         with client_for([httpx.Response(status)]) as client:
             assert process(client, "text").status_code == status
 
+    def test_folds_as_it_is_told(self) -> None:
+        asked = []
+
+        def answering(request: httpx.Request) -> httpx.Response:
+            asked.append(json.loads(request.content)["fold"]["by"])
+            return httpx.Response(200, json=answer())
+
+        with httpx.Client(transport=httpx.MockTransport(answering), base_url="http://fanfold") as client:
+            process(client, "text")
+            process(client, "text", fold="reduce")
+        assert asked == ["concat", "reduce"]
+
     def test_gives_up_in_the_end(self) -> None:
         with client_for([httpx.Response(429, headers={"Retry-After": "0"})] * 5) as client:
             assert process(client, "text").status_code == 429
@@ -48,7 +62,12 @@ class TestProcess:
 
 class TestFiles:
     @pytest.mark.parametrize(
-        "program", [[sys.executable, "examples/process.py"], ["sh", "examples/process.sh"]]
+        "program",
+        [
+            [sys.executable, "examples/process.py"],
+            [sys.executable, "examples/process.py", "--summary"],
+            ["sh", "examples/process.sh"],
+        ],
     )
     def test_what_cannot_be_read_is_told_in_one_line(self, program: list[str], tmp_path: Path) -> None:
         (tmp_path / "latin").write_bytes(b"caf\xe9")
@@ -82,6 +101,10 @@ class TestPrinting:
         }
         show_answer(answer(status="partial", successful=1, results=[failed]))
         assert "chunk 1: timeout: Too slow." in capsys.readouterr().err
+
+    def test_a_failed_fold_says_why(self, capsys: pytest.CaptureFixture[str]) -> None:
+        show_answer(answer(status="partial", fold={"error": {"detail": "Too long."}}))
+        assert "fold: Too long." in capsys.readouterr().err
 
     def test_a_problem_says_what_to_do(self, capsys: pytest.CaptureFixture[str]) -> None:
         errors = [{"loc": ["body", "text"], "msg": "Field required", "type": "missing"}]
