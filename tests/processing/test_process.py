@@ -58,6 +58,27 @@ class TestAnswer:
         answer = await tenant.process("x" * 7, split={"size": 1}, upstreams=["c", "a", "b"])
         assert [result["upstream"] for result in answer["results"]] == ["c", "a", "b", "c", "a", "b", "c"]
 
+    async def test_weighted_takes_turns_by_weight_and_the_quote_says_whose(self, product):
+        tenant = await product.tenant()
+        for slug, weight in (("a", 5), ("b", 1), ("c", 1)):
+            await tenant.upstream(product.zoo.url("ok"), slug=slug, weight=weight)
+        asked = {"split": {"size": 1}, "upstreams": ["a", "b", "c"], "strategy": "weighted"}
+        quote = await tenant.http.post("/v1/process/quote", json={"text": "一" * 7, **asked})
+        answer = await tenant.process("一" * 7, **asked)
+        assert [result["upstream"] for result in answer["results"]] == list("aabacaa")
+        assert [chunk["upstream"] for chunk in quote.json()["chunks"]] == list("aabacaa")
+
+    async def test_least_busy_reserves_the_dearest_and_nobody_knows_before_who_answers(self, product):
+        tenant = await product.tenant()
+        for slug, units in (("a", 2), ("b", 7)):
+            await tenant.upstream(product.zoo.url("slow", ms=20), slug=slug, units_per_call=units)
+        asked = {"split": {"size": 1}, "upstreams": ["a", "b"], "strategy": "least_busy"}
+        quote = (await tenant.http.post("/v1/process/quote", json={"text": "一" * 6, **asked})).json()
+        answer = await tenant.process("一" * 6, **asked)
+        assert ({chunk["upstream"] for chunk in quote["chunks"]}, quote["units_max"]) == ({None}, 42)
+        assert [result["upstream"] for result in answer["results"]] == list("ababab")
+        assert answer["usage"]["units"] == 27
+
     async def test_broadcast_gives_one_result_for_each_pair(self, product):
         tenant = await product.tenant()
         for slug in ("a", "b"):
@@ -207,8 +228,6 @@ class TestRefusal:
             {"fold": {"by": "merge"}},
             {"fold": {"by": "reduce"}},
             {"fold": {"by": "vote"}},
-            {"strategy": "weighted"},
-            {"strategy": "least_busy"},
         ],
     )
     async def test_what_is_not_built_yet_is_refused_and_not_in_the_schema(self, product, member):

@@ -25,7 +25,9 @@ def process(  # noqa: PLR0913 (one argument for each option)
     size: Annotated[int | None, typer.Option(min=1, help="Size of a chunk.")] = None,
     overlap: Annotated[int | None, typer.Option(min=0, help="Overlap of chunks.")] = None,
     upstream: Annotated[list[str] | None, typer.Option(help="An upstream's slug; repeatable.")] = None,
-    strategy: Annotated[str | None, typer.Option(help="round_robin, fallback or broadcast.")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="round_robin, weighted, least_busy, fallback or broadcast.")
+    ] = None,
     fold: Annotated[str | None, typer.Option(help="list or concat.")] = "concat",
 ) -> None:
     """Send a text to a running server and show the folded answer."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from fanfold.fanout.strategies.registry import strategy
 from fanfold.fanout.types import CallError, CallResult, FanOutAnswer, Plan
 from fanfold.processing.types import Admission, Processed
 
@@ -91,12 +92,13 @@ def encode_end(*, units: int, characters: int, remaining: int | None) -> bytes:
 
 async def encode_quote(plan: Plan, remaining: int | None) -> bytes:
     """Return a quote as JSON; `remaining` is None where neither plan nor budget sets an end."""
+    preferred = strategy(plan.request.strategy).preferred
     chunks = [
         {
             "index": call.index,
             "start": call.chunk.start,
             "end": call.chunk.end,
-            "upstream": call.candidates[0].slug,
+            "upstream": upstream.slug if (upstream := preferred(call.candidates)) else None,
         }
         for call in plan.calls
     ]

@@ -117,7 +117,9 @@ class ProcessRequest(StrictModel):
     )
     strategy: Annotated[str, OneOf(STRATEGIES)] = Field(
         default="round_robin",
-        description="Chunks to the upstreams in turn; each chunk to the first that answers; or to all of them.",
+        description="round_robin: chunks to the upstreams in turn; weighted: in turn by their `weight`; least_busy: "
+        "each to the one with the smallest share of its slots in use; fallback: each to the first that answers; "
+        "broadcast: each to all of them.",
     )
     prompt: RequestPrompt | None = Field(
         default=None,
@@ -237,7 +239,10 @@ class ProcessAnswer(BaseModel):
 
 
 class QuotedChunk(BaseModel):
-    """A chunk as it would be cut, and who would answer it."""
+    """A chunk as it would be cut, and who would be asked for it first.
+
+    `upstream` is null for an address, and for least_busy, where nobody knows before the call begins.
+    """
 
     index: int
     start: int

@@ -129,8 +129,7 @@ class _UpstreamOptions(StrictModel):
         default=64, description="Calls to it that each process makes at once."
     )
     weight: Annotated[Whole, Field(ge=1, le=1000)] = Field(
-        default=1,
-        description="For what is to come: kept and shown, but round_robin gives each upstream the same share so far.",
+        default=1, description="Its share of the chunks under the strategy `weighted`, beside the others'."
     )
     idempotent: Flag = Field(
         default=False,

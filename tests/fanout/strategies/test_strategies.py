@@ -38,5 +38,5 @@ def test_every_strategy_covers_every_chunk_in_order_with_candidates(kind, upstre
 
 
 def test_an_unknown_strategy_names_those_there_are():
-    with pytest.raises(UnknownKind, match="round_robin, fallback, broadcast"):
+    with pytest.raises(UnknownKind, match="round_robin, weighted, least_busy, fallback, broadcast"):
         strategy("dice")

@@ -28,6 +28,10 @@ class Strategy(Protocol):
         """Yield `(chunk, candidates)` in order of the call index. Never an empty candidate list."""
         ...
 
+    def preferred(self, candidates: Candidates) -> Upstream | None:
+        """Return who will be asked first unless something is wrong with it, None where nobody knows yet."""
+        ...
+
     def order(self, candidates: Candidates, load: Load) -> Sequence[Upstream]:
         """Return whom to ask, in turn until one answers: one at least."""
         ...
@@ -39,6 +43,10 @@ class Strategy(Protocol):
 
 class Fixed:
     """What strategies share that leave nothing open: the candidates are asked in their order."""
+
+    def preferred(self, candidates: Candidates) -> Upstream | None:
+        """Return the first."""
+        return candidates[0]
 
     def order(self, candidates: Candidates, _load: Load) -> Sequence[Upstream]:
         """Return all of them."""
