@@ -3,6 +3,7 @@
 import time
 from uuid import UUID
 
+import httpx
 import pyotp
 from sqlalchemy import update
 
@@ -21,8 +22,10 @@ async def _with_second_factor(product: Product, person: Person) -> pyotp.TOTP:
     return pyotp.TOTP(secret.get_secret_value())
 
 
-async def _tries(product: Product, email: str, *, most: int) -> list[int]:
-    http, statuses = product.stranger(), []
+async def _tries(
+    product: Product, email: str, *, most: int, http: httpx.AsyncClient | None = None
+) -> list[int]:
+    http, statuses = http or product.stranger(), []
     for _ in range(most):
         answer = await http.post("/v1/auth/token", data={"username": email, "password": "wrong"})
         statuses.append(answer.status_code)
@@ -45,6 +48,12 @@ class TestTries:
         assert statuses[-1] == 429
         assert set(statuses[:-1]) == {400}
         await person.sign_in()  # from another address
+
+    async def test_of_one_account_leave_others_to_the_same_address(self, product: Product):
+        person, other = await product.person(), await product.person()
+        statuses = await _tries(product, person.email, most=20, http=other.http)
+        assert statuses[-1] == 429
+        await other.sign_in()
 
     async def test_end_as_soon_for_an_account_that_is_not_there(self, product: Product):
         statuses = await _tries(product, "nobody-at-all@example.com", most=20)

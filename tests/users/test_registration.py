@@ -160,6 +160,24 @@ class TestOneAddress:
         assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, ["body", "email"])
 
 
+class TestPasswords:
+    @pytest.mark.parametrize(("length", "status"), [(7, 422), (8, 202), (128, 202), (129, 422)])
+    async def test_have_8_to_128_characters(self, product: Product, length: int, status: int):
+        password = ("龙ж7Ω🐉qß~" * 17)[:length]
+        answer = await register(product, new_address(), password=password)
+        assert answer.status_code == status, answer.text
+        if status == 422:
+            assert answer.json()["errors"][0]["loc"] == ["body", "password"]
+            assert answer.json()["errors"][0]["type"].startswith(("too_", "string_too_"))
+
+    @pytest.mark.parametrize("password", ["password1", "{email}", "Lovelace"])
+    async def test_that_are_common_or_one_s_own_are_refused(self, product: Product, password: str):
+        email = new_address()
+        answer = await register(product, email, password=password.format(email=email), tenant_name="Lovelace")
+        assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, ["body", "password"])
+        assert await row_of(product, email) is None
+
+
 class TestTokens:
     @pytest.mark.parametrize("token", ["x", "eyJhbGciOiJub25lIn0.e30.", "令牌👋", "a" * 2000])
     async def test_that_are_none_are_refused_and_not_repeated(self, product: Product, token):
@@ -250,13 +268,24 @@ class TestLimits:
         other = await product.stranger().post("/v1/auth/forgot-password", json={"email": new_address()})
         assert other.status_code == 202
 
-    @pytest.mark.parametrize("path", ["request-verify", "verify"])
+    @pytest.mark.parametrize("path", ["request-verify", "verify", "reset-password"])
     async def test_tries_are_counted_by_account_and_address(self, product: Product, path):
+        await self._count(product, path)
+
+    async def test_tries_of_a_forgotten_password_are_counted_so_too(self, database_urls, tmp_path):
+        settings = product_settings(database_urls, mail=tmp_path)
+        identity = settings.identity.model_copy(update={"forgot_password_rate": "1000/minute"})
+        changed = settings.model_copy(update={"identity": identity})
+        async with running_product(database_urls, changed) as product:
+            await self._count(product, "forgot-password")
+
+    async def _count(self, product: Product, path: str) -> None:
         stranger, email = product.stranger(), new_address()
-        wanted = {"email": email} if path == "request-verify" else {"token": "x"}
+        by_mail = {"token": "x", "password": GOOD} if path == "reset-password" else {"token": "x"}
+        wanted = {"email": email} if path in {"request-verify", "forgot-password"} else by_mail
         answers = [await stranger.post(f"/v1/auth/{path}", json=wanted) for _ in range(12)]
         statuses = [answer.status_code for answer in answers]
-        assert set(statuses[:9]) == {202 if path == "request-verify" else 422}
+        assert set(statuses[:9]) == {202 if "email" in wanted else 422}
         assert statuses[-1] == 429
         assert int(answers[-1].headers["retry-after"]) >= 1
         elsewhere = await product.stranger().post("/v1/auth/request-verify", json={"email": email})
