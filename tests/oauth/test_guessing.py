@@ -119,3 +119,15 @@ class TestSecondFactor:
         ]
         assert {(answer.status_code, answer.content) for answer in answers} == {(400, answers[0].content)}
         await person.sign_in(otp=code)
+
+    async def test_too_many_codes_are_refused_and_leave_no_sign_in(self, product: Product):
+        person = await product.person()
+        codes = await _with_second_factor(product, person)
+        right = {codes.generate_otp(int(time.time()) // STEP_S + offset) for offset in (-1, 0, 1, 2)}
+        wrong = next(code for code in ("000000", "000001", "000002", "000003", "000004") if code not in right)
+        form = {"username": person.email, "password": PASSWORD, "otp": wrong}
+        answers = [await person.http.post("/v1/auth/token", data=form) for _ in range(TRIES_BURST + 1)]
+        assert [answer.status_code for answer in answers] == [400] * TRIES_BURST + [429]
+        assert answers[-1].json()["error"] == "temporarily_unavailable"
+        assert int(answers[-1].headers["retry-after"]) >= 1
+        assert await _sign_ins(product, person) == 0

@@ -149,6 +149,13 @@ class TestFile:
         assert await started(own_database, settings, (NEWER,)) == before
         assert await count(own_database) == 1
 
+    async def test_signs_though_what_was_kept_of_it_does_not_open(self, own_database, tmp_path):
+        settings = given(tmp_path, "ES256", private_of("ES256"))
+        before = await started(own_database, settings)
+        after = await started(own_database, settings, (NEWER,))
+        assert (after[0] != before[0], after[1]) == (True, before[1])
+        assert await count(own_database, "retired_at is null") == 1
+
     async def test_says_which_key_signs_so_that_nothing_else_rotates_it(self, own_database, tmp_path):
         async with keys_of(own_database, given(tmp_path, "ES256", private_of("ES256"))) as keys:
             await keys.ensure()
