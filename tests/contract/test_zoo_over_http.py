@@ -194,3 +194,25 @@ async def test_all_behaviours_in_one_request_leave_each_other_alone(
         f"zoo over HTTP, {server.log.stem}: one request over all: {answer.body['successful']} answered, "
         f"{answer.body['failed']} failed, billed {used}, counted {counted}"
     )
+
+
+async def test_each_behaviour_as_the_one_that_folds_loses_no_answer_and_is_billed_as_the_zoo_counted(
+    scene: Scene, server: ServerProcess, figures: Figures
+):
+    folds = [{"by": "reduce", "upstream": scene.slugs[key(number)]} for number in range(len(CASES))]
+    async with asyncio.TaskGroup() as group:
+        asked = [group.create_task(scene.ask(TEXT, [0], fold=fold)) for fold in folds]
+    for case, task in zip(CASES, asked, strict=True):
+        answer = task.result().body
+        fold, code = answer["fold"], answer["fold"]["error"] and answer["fold"]["error"]["code"]
+        assert (code or "ok") == (case.code or code), case.name
+        assert (fold["calls"], fold["units"]) == ((1, 1) if code is None else (0, 0))
+        assert (answer["successful"], answer["usage"]["units"]) == (len(CHUNKS), len(CHUNKS) + fold["units"])
+        assert (answer["status"], answer["output"] is None) == (
+            ("succeeded", False) if code is None else ("partial", True)
+        )
+    used, rows, counted = await scene.bill()
+    assert used == rows == counted
+    figures(
+        f"zoo over HTTP, {server.log.stem}: {len(CASES)} cases as the fold's: billed {used}, counted {counted}"
+    )

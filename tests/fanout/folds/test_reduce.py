@@ -74,6 +74,18 @@ async def test_two_answers_too_long_for_a_call_are_told_and_nothing_is_asked():
     assert (answer.status, transport.asked("folder"), answer.units) == (Status.PARTIAL, 0, 2)
 
 
+async def test_one_answer_too_long_for_a_call_is_told_before_the_others_are_folded():
+    async def answer(sent):
+        await asyncio.sleep(0)
+        return json_response("x" * (MAX_CODE_POINTS + 1) if text_of(sent) == "七" else "short")
+
+    transport = ScriptedTransport(answer, folder=bracketing)
+    async with fan_out(transport) as fan:
+        folded = await fan.run(request(6, fold=options()))
+    assert folded.fold_error is not None
+    assert (folded.fold_error.code, transport.asked("folder")) == (ErrorCode.TOO_LARGE, 0)
+
+
 async def test_a_failed_call_of_the_fold_fails_the_fold_and_what_was_answered_is_billed():
     async def once(sent):
         is_second = transport.asked("folder") > 1

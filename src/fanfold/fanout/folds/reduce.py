@@ -20,8 +20,7 @@ DEFAULT_PROMPT = (
 _TOO_LONG = CallError(
     code=ErrorCode.TOO_LARGE,
     status=None,
-    detail=f"Two answers are together longer than the {MAX_CODE_POINTS} characters that reduce sends at once; "
-    "ask for shorter answers.",
+    detail=f"Answers are longer than the {MAX_CODE_POINTS} characters that reduce sends at once; ask for shorter ones.",
 )
 
 
@@ -42,9 +41,11 @@ class Reduce:
 
 async def _folded_once(answers: Sequence[Any], separator: str, desk: Desk) -> list[Any]:
     """Return what is left after each group was folded; one that fits with no neighbour stays as it is."""
-    groups = _groups([as_text(answer) for answer in answers], separator)
+    parts = [as_text(answer) for answer in answers]
+    groups = _groups(parts, separator)
     texts = [separator.join(group) for group in groups if len(group) > 1]
-    if not texts:
+    # One that fits beside no other is seen before the others are paid for.
+    if not texts or max(map(len, parts)) > MAX_CODE_POINTS:
         raise FoldFailed(_TOO_LONG)
     folded = iter(await desk.ask(texts))
     return [next(folded) if len(group) > 1 else group[0] for group in groups]
