@@ -2,7 +2,11 @@
 
 import re
 import secrets
+from datetime import datetime
 from email.message import EmailMessage
+
+from tests.fixtures.app import Person, Product
+from tests.fixtures.database import connect
 
 
 def new_address() -> str:
@@ -17,3 +21,15 @@ def token_of(mail: EmailMessage) -> str:
     (text,), (html,) = (re.findall(r"[\w-]{10,}\.[\w-]+\.[\w-]+", content) for content in contents)
     assert text == html
     return str(text)
+
+
+async def changed_at(product: Product, person: Person) -> datetime:
+    """Return since when mails to the person hold."""
+    connection = await connect(product.database.superuser_url)
+    try:
+        found: datetime = await connection.fetchval(
+            "select credentials_changed_at from fanfold.users where id = $1", person.id
+        )
+    finally:
+        await connection.close()
+    return found

@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from tests.fixtures.app import PASSWORD, Person, Product
-from tests.users.mailbox import new_address, token_of
+from tests.fixtures.database import connect
+from tests.users.mailbox import changed_at, new_address, token_of
 
 NEW = "zwölf blaue Boote 十二"
 
@@ -97,6 +98,16 @@ class TestAddress:
         assert [(await verify(product, token)).status_code for token in tokens] == [422, 204]
         assert (await person.http.get("/v1/me")).json()["email"] == person.email
 
+    async def test_a_token_is_void_whoever_changed_the_address_meanwhile(self, product: Product):
+        person, new = await product.signed_in(), new_address()
+        await change(person, email=new, current_password=PASSWORD)
+        token = token_of((await product.mails(new))[0])
+        by_hand = "update fanfold.users set email = $2, email_key = $2 where id = $1"
+        connection = await connect(product.database.superuser_url)
+        await connection.execute(by_hand, person.id, new_address())
+        await connection.close()
+        assert (await verify(product, token)).status_code == 422
+
     async def test_a_new_password_makes_the_change_void(self, product: Product):
         person, new = await product.signed_in(), new_address()
         await change(person, email=new, current_password=PASSWORD)
@@ -127,8 +138,10 @@ class TestPassword:
         person = await product.signed_in()
         other = Person(person.id, person.email, product.stranger())
         await other.sign_in()
+        since = await changed_at(product, person)
         answer = await change_password(person)
         assert (answer.status_code, answer.content) == (204, b"")
+        assert await changed_at(product, person) > since
         async with asyncio.timeout(10):
             while (await other.http.get("/v1/me")).status_code != 401:
                 await asyncio.sleep(0.1)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.fixtures.app import PASSWORD, Person, Product
 from tests.fixtures.database import connect
-from tests.users.mailbox import new_address, token_of
+from tests.users.mailbox import changed_at, new_address, token_of
 
 NEW = "zwölf blaue Boote 十二 👋🏽"
 
@@ -37,8 +37,10 @@ async def test_a_mail_s_token_sets_a_new_password_once_and_ends_every_sign_in(
     assert (await forget(product, person.email.upper())).status_code == 202
     (mail,) = await product.mails(person.email)  # to the address as it is kept, not as it was typed
     token = token_of(mail)
+    since = await changed_at(product, person)
     done = await reset(product, token)
     assert (done.status_code, done.content) == (204, b"")
+    assert await changed_at(product, person) > since
     assert (await sign_in(product, person, PASSWORD)).status_code == 400
     assert (await sign_in(product, person, NEW)).status_code == 200
     again = await reset(product, token, "another one that is long")
