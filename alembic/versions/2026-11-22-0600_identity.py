@@ -117,6 +117,7 @@ def _create_people() -> None:
         _moment("created_at", null=False),
         _moment("expires_at", null=False),
         _moment("accepted_at"),
+        _user("accepted_by"),
         _moment("revoked_at"),
         sa.CheckConstraint("role in ('owner', 'admin', 'developer', 'viewer')", name="role"),
         schema="fanfold",
@@ -125,6 +126,7 @@ def _create_people() -> None:
         "invitations_open_idx", "invitations", ["tenant_id", "email_key"], unique=True, schema="fanfold",
         postgresql_where=sa.text("accepted_at is null and revoked_at is null"),
     )  # fmt: skip
+    op.create_index("invitations_accepted_by_idx", "invitations", ["accepted_by"], schema="fanfold")
 
 
 def _create_sign_ins() -> None:

@@ -7,7 +7,8 @@ from sqlalchemy import text
 from fanfold.auth.principal import Role
 from fanfold.users.repository import UserRepository
 from tests.fixtures.app import PASSWORD, Person, Product
-from tests.fixtures.audited import audited
+from tests.fixtures.audited import audited, of_tenant
+from tests.members.test_invitations import invite, token_of
 from tests.members.test_members import refused
 
 
@@ -69,6 +70,28 @@ async def test_of_two_owners_who_end_their_accounts_at_once_one_stays(product: P
     tenant = await product.tenant()
     people = [await product.signed_in(tenant) for _ in range(2)]
     assert sorted(await asyncio.gather(*map(_end, people))) == [204, 409]
+
+
+async def test_who_ends_it_twice_at_once_does_it_once(product: Product):
+    person = await product.signed_in()
+    assert sorted(await asyncio.gather(_end(person), _end(person))) == [204, 401]
+    assert [event.action for event in await audited(product, person.id)] == ["user.erased"]
+
+
+async def test_invitations_that_were_accepted_and_their_lines_in_the_log_hold_no_address(product: Product):
+    tenant, person, other = await product.tenant(), await product.signed_in(), await product.signed_in()
+    for each in (person, other):
+        body = {"token": token_of(product, tenant, await invite(tenant, each.email))}
+        assert (await each.http.post("/v1/invitations/accept", json=body)).status_code == 200
+    moved = text("update fanfold.users set email = 'm' || email, email_key = 'm' || email where id = :id")
+    async with product.app.state.database.identity_session() as session, session.begin():
+        await session.execute(moved, {"id": person.id})  # it was the address of then that was invited
+    assert await _end(person) == 204
+    shown = (await tenant.http.get("/v1/tenant/invitations")).json()["data"]
+    assert {each["email"] for each in shown} == {f"erased:{person.id}", other.email}
+    told = await of_tenant(product, tenant.id, "invitation", "member")
+    assert len(told) == 5
+    assert not [each for each in told if "@" in f"{each.before}{each.after}"]
 
 
 async def test_an_operator_is_not_ended_over_http(product: Product):

@@ -14,7 +14,7 @@ from tests.fixtures.app import PASSWORD, Person, Product, product_settings, runn
 from tests.fixtures.database import TestDatabase
 
 
-async def _with_second_factor(product: Product, person: Person) -> pyotp.TOTP:
+async def with_second_factor(product: Product, person: Person) -> pyotp.TOTP:
     secret = new_enrolment(person.email).secret
     sealed = seal_secret(product.app.state.key_ring, person.id, secret)
     async with product.app.state.database.identity_session() as session, session.begin():
@@ -75,7 +75,7 @@ class TestTries:
 class TestSecondFactor:
     async def test_is_asked_for_only_when_the_password_was_right(self, product: Product):
         person = await product.person()
-        await _with_second_factor(product, person)
+        await with_second_factor(product, person)
         form = {"username": person.email, "password": PASSWORD}
         asked = await person.http.post("/v1/auth/token", data=form)
         assert (asked.status_code, asked.json()["error"]) == (400, "invalid_grant")
@@ -86,7 +86,7 @@ class TestSecondFactor:
 
     async def test_a_code_signs_in_once(self, product: Product):
         person = await product.person()
-        codes = await _with_second_factor(product, person)
+        codes = await with_second_factor(product, person)
         code = codes.generate_otp(int(time.time()) // STEP_S)
         form = {"username": person.email, "password": PASSWORD}
         wrong = await person.http.post("/v1/auth/token", data=form | {"otp": "12345"})
@@ -99,7 +99,7 @@ class TestSecondFactor:
         self, product: Product
     ):
         person = await product.person()
-        codes = await _with_second_factor(product, person)
+        codes = await with_second_factor(product, person)
         code = codes.generate_otp(int(time.time()) // STEP_S)
         form = {"username": person.email, "password": PASSWORD, "otp": code}
         elsewhere = await person.http.post("/v1/auth/token", data=form | {"tenant": "no-such-tenant"})

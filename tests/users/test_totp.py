@@ -32,6 +32,8 @@ class Desk:
         async with self.product.app.state.database.identity_session() as session, session.begin():
             users = UserRepository(session)
             factor = SecondFactor(users, KeyRing([SECRET]), self.tries, now=lambda: self.now)
+            if name != "enrol":
+                await factor.count_try(self.user_id)
             first = await users.get(self.user_id) if name == "check" else self.user_id
             return await getattr(factor, name)(first, *arguments)
 

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fanfold.audit import writer as audit
 from fanfold.audit.types import Actor
-from fanfold.core.errors import Conflict, NotAuthenticated, NotFound, ValidationFailed
+from fanfold.core.errors import Conflict, NotFound, ValidationFailed
 from fanfold.members.invitation_mails import read_token
 from fanfold.members.invitation_repository import InvitationRepository
 from fanfold.members.invitation_service import status_of
@@ -42,7 +42,7 @@ async def accept(
         raise Conflict("You belong to this tenant already.")
     membership = Membership(tenant_id=tenant_id, user_id=user_id, role=invitation.role)
     session.add(membership)
-    invitation.accepted_at = func.now()
+    invitation.accepted_at, invitation.accepted_by = func.now(), user_id
     await session.flush()
     await audit.record(
         session,
@@ -59,9 +59,7 @@ async def accept(
 async def _own(session: AsyncSession, tenant_id: UUID, invitation_id: UUID, user_id: UUID) -> Invitation:
     invitation = await InvitationRepository(session, tenant_id).find(invitation_id, for_change=True)
     # Held: who ends the account at this moment is a member of nothing afterwards.
-    person = await UserRepository(session).lock(user_id)
-    if person is None or not person.is_active:
-        raise NotAuthenticated("The account is gone.")
+    person = await UserRepository(session).lock_alive(user_id)
     if invitation is None or person.email_key != invitation.email_key:
         raise NotFound(
             "There is no such invitation of your address. Sign in with the address that was invited."

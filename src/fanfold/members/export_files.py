@@ -37,7 +37,9 @@ FILES = (
     ),
     ExportFile(
         "invitations",
-        _columns("invitations", "id email role invited_by created_at expires_at accepted_at revoked_at"),
+        _columns(
+            "invitations", "id email role invited_by created_at expires_at accepted_at accepted_by revoked_at"
+        ),
     ),
     ExportFile(
         "api_keys",

@@ -17,6 +17,12 @@ def _is_pending() -> ColumnElement[bool]:
     return and_(Invitation.accepted_at.is_(None), Invitation.revoked_at.is_(None))
 
 
+async def forget_accepted(session: AsyncSession, user_id: UUID, *, as_email: str) -> None:
+    """Take the address out of every invitation that a person has accepted; give it an identity session."""
+    accepted = update(Invitation).where(Invitation.accepted_by == user_id)
+    await session.execute(accepted.values(email=as_email, email_key=as_email))
+
+
 class InvitationRepository:
     """The invitations of one tenant; a tenant's session sees them, and an identity session does."""
 

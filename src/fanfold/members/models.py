@@ -10,7 +10,10 @@ from fanfold.core.db import Base
 
 
 class Invitation(Base):
-    """An address asked to join with a role; of one address at most one is open."""
+    """An address asked to join with a role; of one address at most one is open.
+
+    `accepted_by` is whose address it was: where that account ends, the address goes.
+    """
 
     __tablename__ = "invitations"
     __table_args__ = (
@@ -33,4 +36,5 @@ class Invitation(Base):
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     accepted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    accepted_by: Mapped[UUID | None] = mapped_column(ForeignKey("fanfold.users.id"), index=True)
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

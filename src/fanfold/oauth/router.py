@@ -46,7 +46,7 @@ async def token(  # noqa: PLR0913, PLR0917 (a grant of each kind)
     """Sign in with a password (first-party clients only), refresh a sign-in, or get a token for a machine client."""
     response.headers.update(NO_STORE)
     match form.grant_type:
-        case "" | "password":
+        case "password":
             await tries.take(find_key(form.username) or "", address)
             return _answer(await sign_ins.with_password(form, user_agent=request.headers.get("user-agent")))
         case "refresh_token":

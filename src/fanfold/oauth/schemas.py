@@ -1,14 +1,27 @@
 """OAuth forms and answers on the wire. Unknown parameters of a form are ignored (RFC 6749, section 3.2)."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MAX_PASSWORD = 1024
 
 
-class TokenForm(BaseModel):
-    """A token request. Which members count depends on `grant_type`."""
+class OAuthForm(BaseModel):
+    """A form, whose parameters without a value count as left out (RFC 6749, section 3.2)."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_what_is_empty(cls, sent: Any) -> Any:
+        return (
+            {name: value for name, value in sent.items() if value != ""} if isinstance(sent, dict) else sent
+        )
+
+
+class TokenForm(OAuthForm):
+    """A token request. Which members count depends on `grant_type`."""
 
     grant_type: str = Field(
         default="password",
@@ -46,10 +59,8 @@ class TokenForm(BaseModel):
     )
 
 
-class TokenOnlyForm(BaseModel):
+class TokenOnlyForm(OAuthForm):
     """A token that something is to be done with."""
-
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
     token: str = Field(max_length=4096, repr=False, description="An access token or a refresh token.")
     token_type_hint: str | None = Field(default=None, max_length=50, description="Not needed here.")

@@ -39,7 +39,8 @@ class SignInService:
     async def with_password(self, form: TokenForm, *, user_agent: str | None) -> Issued:
         """Return tokens of the person whose address and password these are."""
         key = await self.tokens.key()
-        user = await self.manager.authenticate(form)
+        code = form.otp
+        user = await self.manager.authenticate(form, before_lock=self._count_code if code else None)
         if user is None:
             raise InvalidGrant(WRONG)
         sign_in = await self.sign_ins.add(
@@ -56,8 +57,12 @@ class SignInService:
         await self.sign_ins.end_beyond(user.id, most=MOST_SIGN_INS)
         allowed = await self._allowed(sign_in)
         # Last: a code that was right is not to be used up by a sign-in that is refused for something else.
-        await self._check_second_factor(user, form.otp)
+        await self._check_second_factor(user, code)
         return await self._issue(sign_in, allowed, key)
+
+    async def _count_code(self, user: User) -> None:
+        if user.totp_sealed is not None:
+            await self.second_factor.count_try(user.id)
 
     async def _check_second_factor(self, user: User, code: str | None) -> None:
         if user.totp_sealed is None:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fanfold.audit import writer as audit
 from fanfold.audit.types import Actor
-from fanfold.core.errors import Conflict, NotAuthenticated
+from fanfold.core.errors import Conflict
 from fanfold.core.identifiers import uuid7
 from fanfold.tenants.models import Tenant
 from fanfold.users.models import Membership
@@ -31,9 +31,7 @@ async def found_tenant(
     Without a slug one is made of the name. Raises `Conflict` where the slug is taken, or the person owns `MOST_OWNED`
     tenants already; one that is deleted counts until it is erased, or it would bring new units each time.
     """
-    person = await UserRepository(session).lock(user_id)
-    if person is None or not person.is_active:  # a token is believed for a second after its account has ended
-        raise NotAuthenticated("The account is gone.")
+    await UserRepository(session).lock_alive(user_id)
     owned = select(func.count()).where(Membership.user_id == user_id, Membership.role == "owner")
     if (await session.scalar(owned) or 0) >= MOST_OWNED:
         raise Conflict(f"A person may own {MOST_OWNED} tenants. Hand one over or delete one first.")

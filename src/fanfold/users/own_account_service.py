@@ -13,7 +13,7 @@ from fanfold.outbox import writer as outbox
 from fanfold.users.account_mails import ADDRESS_CHANGING, NEW_ADDRESS
 from fanfold.users.addresses import address_key
 from fanfold.users.errors import wrong_password
-from fanfold.users.manager import UserManager
+from fanfold.users.manager import BeforeLock, UserManager
 from fanfold.users.models import User
 from fanfold.users.passwords import Passwords
 from fanfold.users.repository import UserRepository
@@ -40,7 +40,7 @@ class OwnAccountService:
     async def get(self) -> User:
         """Return the person."""
         user = await self.users.get(self.user_id)
-        if user is None:
+        if user is None or not user.is_active:
             raise NotAuthenticated("The account is gone.")
         return user
 
@@ -52,37 +52,40 @@ class OwnAccountService:
         user = await self.get()
         if "email" in wanted.model_fields_set and wanted.email != user.email:
             password = wanted.current_password
-            user = await self._proven(user, password.get_secret_value() if password else "")
+            user = await self.prove(password.get_secret_value() if password else "")
             await self._ask_to_move(user, wanted.email)
         if "name" in wanted.model_fields_set:
-            user = await self.users.update(user, {"name": wanted.name})
+            user = await self.users.update(await self.users.lock_alive(user.id), {"name": wanted.name})
         return user
 
     async def change_password(self, wanted: PasswordChange, *, session_id: UUID | None) -> None:
         """Set a new password; ends every sign-in but the one that asks. A 422 where the present one is wrong."""
-        user = await self._proven(await self.get(), wanted.current_password.get_secret_value())
+        user = await self.prove(wanted.current_password.get_secret_value())
         present = user.hashed_password
         await self.users.let_go()
         hashed = await self.passwords.chosen(
             wanted.new_password.get_secret_value(), known=[user.email, user.name], member="new_password"
         )
-        locked = await self.users.lock(user.id)
-        if locked is None or locked.hashed_password != present:  # of two who change it at once, one is right
+        locked = await self.users.lock_alive(user.id)
+        if locked.hashed_password != present:  # of two who change it at once, one is right
             raise wrong_password()
         await self.users.update(locked, {"hashed_password": hashed, "credentials_changed_at": func.now()})
         await self.users.end_sign_ins(locked.id, but=session_id)
         await self._record("user.password_changed")
 
-    async def prove(self, password: str) -> User:
-        """Return the person where this is the present password; a 422 where it is not. Counts the try."""
-        return await self._proven(await self.get(), password)
+    async def prove(self, password: str, *, before_lock: BeforeLock | None = None) -> User:
+        """Return the person, locked, where this is the present password; a 422 where it is not. Counts the try.
 
-    async def _proven(self, user: User, password: str) -> User:
+        `before_lock` is awaited where it is right, while the row is free.
+        """
+        user = await self.get()
         await self.tries.take(user.email_key, self.address)
-        proven = await UserManager(self.users, self.passwords).proven(user, password)
-        if proven is None:
+        manager = UserManager(self.users, self.passwords)
+        is_right = await manager.proven(user, password, before_lock=before_lock) is not None
+        present = await self.users.lock_alive(user.id)  # it may have ended while we hashed
+        if not is_right:
             raise wrong_password()
-        return proven
+        return present
 
     async def _ask_to_move(self, user: User, email: str) -> None:
         known = {"user_id": str(user.id), "was": user.email}

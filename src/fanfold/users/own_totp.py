@@ -21,12 +21,13 @@ class OwnSecondFactor:
 
     async def confirm(self, code: str) -> None:
         """Let the secret count from now on."""
+        await self.factor.count_try(self.account.user_id)
         await self.factor.confirm(self.account.user_id, code)
         await self._record("user.second_factor_added")
 
     async def remove(self, password: str, code: str) -> None:
         """Take the second factor away; a 422 where the password or the code is wrong."""
-        await self.account.prove(password)
+        await self.account.prove(password, before_lock=lambda user: self.factor.count_try(user.id))
         await self.factor.remove(self.account.user_id, code)
         await self._record("user.second_factor_removed")
 

@@ -8,6 +8,7 @@ from sqlalchemy import and_, case, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fanfold.core.errors import NotAuthenticated
 from fanfold.core.identifiers import uuid7
 from fanfold.tenants.invited import has_open_invitation
 from fanfold.tenants.models import Tenant
@@ -33,6 +34,16 @@ class UserRepository(BaseUserDatabase[User, UUID]):  # type: ignore[type-var]  #
     async def lock(self, user_id: UUID) -> User | None:
         """Return the person, whom nobody else changes until the transaction ends, or None."""
         return await self._session.get(User, user_id, with_for_update=True, populate_existing=True)
+
+    async def lock_alive(self, user_id: UUID) -> User:
+        """Return the person as `lock` does; a 401 where the account has ended.
+
+        A token is believed for a second after that.
+        """
+        user = await self.lock(user_id)
+        if user is None or not user.is_active:
+            raise NotAuthenticated("The account is gone.")
+        return user
 
     async def get_by_email(self, email: str) -> User | None:
         """Return whose address this is, or None; what is no address is nobody's."""

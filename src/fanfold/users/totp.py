@@ -11,7 +11,7 @@ import pyotp
 from pydantic import SecretStr
 
 from fanfold.core.crypto import KeyRing, SealBroken
-from fanfold.core.errors import Conflict, NotAuthenticated, NotReady, RateLimited, ValidationFailed
+from fanfold.core.errors import Conflict, NotReady, RateLimited, ValidationFailed
 from fanfold.core.telemetry.logging import get_logger
 from fanfold.ratelimit.base import Bucket, RateLimitStore
 from fanfold.ratelimit.errors import StoreUnavailable
@@ -44,7 +44,7 @@ class Enrolment:
 class SecondFactor:
     """The second factors of people, on one identity session; `user.totp_sealed` tells who has one.
 
-    `now` returns seconds since 1970.
+    Whoever lets a code be tried counts the try first, with `count_try`. `now` returns seconds since 1970.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class SecondFactor:
 
     async def enrol(self, user_id: UUID) -> Enrolment:
         """Make a secret, which counts once `confirm` has seen a code of it; the one asked for last is the one."""
-        user = await self._lock(user_id)
+        user = await self._users.lock_alive(user_id)
         if user.is_operator:
             raise Conflict(KEPT)
         if user.totp_sealed is not None:
@@ -72,8 +72,7 @@ class SecondFactor:
 
     async def confirm(self, user_id: UUID, code: str) -> None:
         """Let the wanted secret count from now on; raises 422 for a wrong code, 409 where none is wanted."""
-        await self._count_try(user_id)
-        user = await self._lock(user_id)
+        user = await self._users.lock_alive(user_id)
         if user.totp_wanted_sealed is None:
             raise Conflict("No second factor waits for its first code: ask for one with POST /v1/me/totp.")
         step = self._step(user.id, user.totp_wanted_sealed, code, after=None)
@@ -84,16 +83,12 @@ class SecondFactor:
         )
 
     async def check(self, user: User, code: str) -> bool:
-        """Tell whether the code holds, which then never holds again; raises `RateLimited` after too many tries,
-        and `NotReady` where they cannot be counted.
-        """
-        await self._count_try(user.id)
-        return await self._take(await self._lock(user.id), code)
+        """Tell whether the code holds, which then never holds again."""
+        return await self._take(await self._users.lock_alive(user.id), code)
 
     async def remove(self, user_id: UUID, code: str) -> None:
         """Take the second factor away; raises 422 for a wrong code, 409 for operators and where there is none."""
-        await self._count_try(user_id)
-        user = await self._lock(user_id)
+        user = await self._users.lock_alive(user_id)
         if user.is_operator:
             raise Conflict(KEPT)
         if user.totp_sealed is None:
@@ -102,14 +97,11 @@ class SecondFactor:
             raise _wrong_code()
         await self._users.update(user, {"totp_sealed": None})
 
-    async def _lock(self, user_id: UUID) -> User:
-        user = await self._users.lock(user_id)
-        if user is None:
-            raise NotAuthenticated("The account is gone.")
-        return user
+    async def count_try(self, user_id: UUID) -> None:
+        """Count a try of whoever knows the password already; raises `RateLimited`, or `NotReady` where nobody counts.
 
-    async def _count_try(self, user_id: UUID) -> None:
-        """Take a try of whoever knows the password already; before any lock, since the store may keep us waiting."""
+        Before the person's row is locked: many who guess at once wait for the store, and not for each other.
+        """
         try:
             decision = await self._tries.take((Bucket("totp", str(user_id), TRIES_PER_MINUTE, TRIES_BURST),))
         except StoreUnavailable:  # uncounted, a million codes are soon tried
