@@ -21,6 +21,11 @@ async def test_memberships_sign_ins_address_and_name_go_and_keys_and_the_log_sta
     tenant, other = await product.tenant(), await product.tenant()
     await product.person(tenant)
     person = await product.signed_in(tenant, name="李雷")
+    factor = (
+        "update fanfold.users set totp_sealed = 'x', totp_wanted_sealed = 'x', totp_step = 1 where id = :id"
+    )
+    async with product.app.state.database.identity_session() as session, session.begin():
+        await session.execute(text(factor), {"id": person.id})
     await product.join(person, other, Role.VIEWER)
     await product.person(other)
     made = await person.http.post("/v1/api-keys", json={"name": "of a person who goes"})
@@ -31,7 +36,8 @@ async def test_memberships_sign_ins_address_and_name_go_and_keys_and_the_log_sta
         user = await UserRepository(session).get(person.id)
         assert user is not None
         assert (user.email, user.email_key) == (f"erased:{person.id}", f"erased:{person.id}")
-        assert (user.name, user.hashed_password, user.is_active) == ("", "", False)
+        assert (user.name, user.hashed_password, user.is_active, user.is_verified) == ("", "", False, False)
+        assert (user.totp_sealed, user.totp_wanted_sealed, user.totp_step) == (None, None, None)
     assert (await product.http(made.json()["key"]).get("/v1/tenant")).status_code == 200
     events = [event.action for event in await audited(product, person.id)]
     assert events[-3:] == ["member.left", "member.left", "user.erased"]
