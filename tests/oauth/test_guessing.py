@@ -108,7 +108,7 @@ class TestSecondFactor:
 
     async def test_a_right_code_says_nothing_of_a_wrong_password_and_stays_unused(self, product: Product):
         person, other = await product.person(), await product.person()
-        codes = await _with_second_factor(product, person)
+        codes = await with_second_factor(product, person)
         code = codes.generate_otp(int(time.time()) // STEP_S)
         answers = [
             await each.http.post(
