@@ -1,7 +1,8 @@
 """Who has ended the account, or was deactivated, while a token of theirs is believed for a second more."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fanfold.audit.types import Actor
+from fanfold.core.db import Database
 from fanfold.core.errors import NotAuthenticated
 from fanfold.core.identifiers import uuid7
 from fanfold.members.acceptance import accept
@@ -21,6 +23,7 @@ from fanfold.users.mailed_tokens import MailedTokens
 from fanfold.users.models import Membership, User
 from fanfold.users.own_account_service import OwnAccountService
 from fanfold.users.own_totp import OwnSecondFactor
+from fanfold.users.passwords import Passwords
 from fanfold.users.schemas import PasswordChange, PersonUpdate
 from fanfold.users.totp import SecondFactor
 from fanfold.users.tries import AccountTries
@@ -111,6 +114,36 @@ async def test_nor_where_the_account_ends_at_the_very_moment(product: Product, n
         assert (row["name"], row["hashed_password"], row["totp_wanted_sealed"]) == ("", "", None)
     finally:
         await ending.close()
+
+
+class _Slow(Passwords):
+    """Hashes a new password for so long that the account is deactivated meanwhile."""
+
+    def __init__(self, database: Database, user_id: UUID) -> None:
+        super().__init__(threads=1, queue=1)
+        self._database, self._user_id = database, user_id
+
+    async def chosen(self, password: str, *, known: Sequence[str], member: str = "password") -> str:
+        async with self._database.identity_session() as session, session.begin():
+            await session.execute(update(User).where(User.id == self._user_id).values(is_active=False))
+        return await super().chosen(password, known=known, member=member)
+
+
+async def test_nor_where_it_ends_while_the_new_password_is_hashed(product: Product):
+    person, database = await product.person(), product.app.state.database
+    slow = _Slow(database, person.id)
+    async with database.identity_session() as session:
+        account = replace(_account(product, session, person.id), passwords=slow)
+        with pytest.raises(NotAuthenticated):
+            await CHANGES["password"](account, _second_factor(product, account))
+    slow.close()
+
+
+async def test_they_are_shown_nothing(product: Product):
+    person = await product.person(is_active=False)
+    async with product.app.state.database.identity_session() as session:
+        with pytest.raises(NotAuthenticated):
+            await _account(product, session, person.id).get()
 
 
 async def test_who_leaves_while_the_list_is_read_is_not_in_it(product: Product):

@@ -13,14 +13,13 @@ from fanfold.users.repository import UserRepository
 
 
 async def end_account(session: AsyncSession, user: User, actor: Actor) -> None:
-    """Erase a person who has shown the present password; give it an identity session.
+    """Erase a person who has shown the present password, and is locked since; give it an identity session.
 
     409 for an operator, and for the last owner of a tenant, of a deleted one too until it is erased.
     """
-    users = UserRepository(session)
-    await users.lock_alive(user.id)  # of two who end it at once, one does
     if user.is_operator:
         raise Conflict("An operator's account is ended by `fanfold operators remove`.")
+    users = UserRepository(session)
     for membership in sorted(await users.memberships(user.id), key=lambda each: each.tenant_id):
         tenant = await TenantRepository(session).find(membership.tenant_id)
         if tenant is not None:
