@@ -9,6 +9,7 @@ from typing import TypedDict
 from fanfold.api_keys.authenticator import KeyAuthenticator
 from fanfold.api_keys.last_use import LastUse
 from fanfold.core.background import Background
+from fanfold.core.chores import Chore
 from fanfold.core.config import Settings
 from fanfold.core.crypto import KeyRing
 from fanfold.core.database_urls import DatabaseUrls, database_urls
@@ -129,7 +130,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def _looping(
-    *loops: Sweeper | Relay | Upkeep | Purge | LastUse | Eraser | SignInPurge,
+    *loops: Sweeper | Relay | Upkeep | LastUse | Chore,
 ) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(loop.run()) for loop in loops]

@@ -38,7 +38,7 @@ async def test_what_is_older_than_25_hours_goes_of_every_tenant_and_nothing_else
         await connection.execute(_PART, tenants[0], uuid7(), 30 * HOUR)  # of no key: its settle never came
         async with Database(own_database.app_url) as database:
             purge = Purge(database)
-            assert (await purge.purge(), await purge.purge(), purge.purged) == (5, 0, 5)
+            assert (await purge.work(), await purge.work(), purge.done) == (5, 0, 5)
         keys = await connection.fetch("select distinct key from fanfold.idempotency_keys order by key")
         assert [row["key"] for row in keys] == ["new", "read"]
         assert await connection.fetchval("select count(*) from fanfold.idempotency_answers") == 4
@@ -52,7 +52,7 @@ async def test_more_than_a_batch_goes_in_one_round(own_database: TestDatabase):
         for number in range(BATCH + 5):
             await connection.execute(_KEY, uuid7(), str(number), uuid7(), 26 * HOUR)
         async with Database(own_database.app_url) as database:
-            assert await Purge(database).purge() == BATCH + 5
+            assert await Purge(database).work() == BATCH + 5
     finally:
         await connection.close()
 
@@ -81,7 +81,7 @@ async def test_a_round_that_fails_is_tried_again(own_database: TestDatabase):
                 while not purge.failures:
                     await asyncio.sleep(0.01)
                 await connection.execute(f"grant execute on {name} to fanfold_app")
-                while not purge.purged:
+                while not purge.done:
                     await asyncio.sleep(0.01)
             running.cancel()
     finally:

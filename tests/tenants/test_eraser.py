@@ -49,10 +49,10 @@ async def test_every_table_is_emptied_or_kept_and_no_other_tenant_loses_a_row(ow
             before, others = await _rows(connection, tenant.id), await _rows(connection, other.id)
             assert [name for name, count in before.items() if count == 0 and name != "outbox"] == []
             await _make_due(connection, tenant)
-            assert await eraser.erase() == 0  # a request of it still runs
+            assert await eraser.work() == 0  # a request of it still runs
             await _end_reservations(connection, tenant)
             await _swept(product, connection, tenant)
-            assert await eraser.erase() > 0
+            assert await eraser.work() > 0
             after = await _rows(connection, tenant.id)
             assert {name for name, count in after.items() if count} == KEPT
             assert {name: after[name] for name in KEPT - {"outcomes", "key_periods"}} == {
@@ -63,7 +63,7 @@ async def test_every_table_is_emptied_or_kept_and_no_other_tenant_loses_a_row(ow
                 name: others[name] for name in others if name != "outbox"
             }
             await _is_a_tombstone(connection, tenant)
-            assert await eraser.erase() == 0
+            assert await eraser.work() == 0
         finally:
             await connection.close()
         await _stays_erased(product, tenant)
@@ -101,7 +101,7 @@ async def test_until_the_grace_is_over_and_for_whom_is_not_deleted_nothing_happe
         await connection.execute(
             "update fanfold.tenants set erase_at = now() - interval '1 day' where id = $1", alive.id
         )
-        await eraser.erase()
+        await eraser.work()
         rows = await connection.fetch(
             "select erased_at from fanfold.tenants where id = any ($1)", [kept.id, alive.id]
         )
@@ -118,8 +118,8 @@ async def test_one_process_erases_at_a_time(product: Product):
         await _make_due(connection, tenant)
         async with connection.transaction():
             await connection.execute(lock)
-            assert await eraser.erase() == 0
-        assert await eraser.erase() > 0
+            assert await eraser.work() == 0
+        assert await eraser.work() > 0
     finally:
         await connection.close()
 
@@ -134,7 +134,7 @@ async def test_more_than_a_batch_goes_in_one_round(product: Product):
             tenant.id,
         )
         await _make_due(connection, tenant)
-        assert await eraser.erase() > 450
+        assert await eraser.work() > 450
         assert (await _rows(connection, tenant.id))["idempotency_keys"] == 0
     finally:
         await connection.close()
