@@ -122,7 +122,7 @@ class TestSecondFactor:
 
     async def test_too_many_codes_are_refused_and_leave_no_sign_in(self, product: Product):
         person = await product.person()
-        codes = await _with_second_factor(product, person)
+        codes = await with_second_factor(product, person)
         right = {codes.generate_otp(int(time.time()) // STEP_S + offset) for offset in (-1, 0, 1, 2)}
         wrong = next(code for code in ("000000", "000001", "000002", "000003", "000004") if code not in right)
         form = {"username": person.email, "password": PASSWORD, "otp": wrong}
