@@ -262,9 +262,9 @@ async def _bomb(_zoo: Zoo, _request: Request) -> Answer:
 
 
 async def _redirect(zoo: Zoo, request: Request) -> Answer:
-    """Redirect to `to`; whoever follows to the default is counted there."""
+    """Redirect to `to` with the status `code`; whoever follows to the default is counted there."""
     target = request.query.get("to", zoo.url("ok"))
-    return Answer(status=302, headers={"location": target})
+    return Answer(status=int(request.number("code", 302)), headers={"location": target})
 
 
 async def _204(_zoo: Zoo, _request: Request) -> Answer:

@@ -216,7 +216,7 @@ async def _open_identity(
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Open everything; raises with a text that says what to do where a setting does not hold."""
     key_ring = KeyRing(secret_keys(settings))
-    guard = AddressGuard(settings.fan_out.upstream_allowed_networks)
+    guard = AddressGuard(settings.fan_out.upstream_allowed_networks, ports=settings.fan_out.ports)
     async with AsyncExitStack() as stack:
         # Before serving begins: loading holds the interpreter for longer than a request may be kept waiting.
         loading = asyncio.get_running_loop().run_in_executor(None, load_vocabulary)

@@ -5,7 +5,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from fanfold.core.config import FanOutSettings
 from fanfold.fanout.errors import FanOutError, ForbiddenAddress, InvalidAddress
 from fanfold.fanout.guard import AddressGuard, literal_address
 
@@ -247,3 +249,41 @@ class TestCheckUrl:
     def test_its_errors_are_the_engines_and_also_value_errors(self):
         assert issubclass(ForbiddenAddress, FanOutError)
         assert issubclass(ForbiddenAddress, ValueError)
+
+
+class TestPorts:
+    @pytest.mark.parametrize("port", [443, 1024, 8443, 65535])
+    def test_https_and_unprivileged_ports_may_be_dialled(self, port):
+        assert PUBLIC.allows("1.1.1.1", port=port)
+        PUBLIC.check_url(f"https://api.example.com:{port}/")
+
+    @pytest.mark.parametrize("port", [22, 25, 80, 110, 442, 444, 445, 1023])
+    def test_others_only_within_the_allowed_networks(self, port):
+        guard = AddressGuard([ip_network("10.0.0.0/8")])
+        assert not PUBLIC.allows("1.1.1.1", port=port)
+        assert not guard.allows("1.1.1.1", port=port)
+        assert guard.allows("10.1.1.1", port=port)
+        for url in (f"https://api.example.com:{port}/", f"https://1.1.1.1:{port}/"):
+            with pytest.raises(InvalidAddress, match="FANFOLD_UPSTREAM_PORTS"):
+                PUBLIC.check_url(url)
+        with pytest.raises(InvalidAddress, match="FANFOLD_UPSTREAM_PORTS"):
+            guard.check_url(f"https://1.1.1.1:{port}/")
+        guard.check_url(f"https://10.1.1.1:{port}/")
+        guard.check_url(f"https://models.internal:{port}/")  # judged when dialled
+
+    def test_the_operator_says_which(self):
+        guard = AddressGuard(ports=FanOutSettings(upstream_ports="443, 8000-8002").ports)
+        assert [
+            port for port in (443, 444, 7999, 8000, 8002, 8003) if guard.allows("1.1.1.1", port=port)
+        ] == [
+            443,
+            8000,
+            8002,
+        ]
+
+    @pytest.mark.parametrize(
+        "wrong", ["", "443,", "0", "65536", "9-1", "1-65536", "https", "-1", "443;80", "1-2-3"]
+    )
+    def test_what_are_no_ports_is_refused_at_the_start(self, wrong):
+        with pytest.raises(ValidationError):
+            FanOutSettings(upstream_ports=wrong)

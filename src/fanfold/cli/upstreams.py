@@ -68,7 +68,7 @@ def add(  # noqa: PLR0913 (one argument for each option)
     wanted = UpstreamCreate.model_validate(sent | dict(map(_member, more or [])))
     settings = Settings()
     ring = KeyRing(secret_keys(settings))
-    guard = AddressGuard(settings.fan_out.upstream_allowed_networks)
+    guard = AddressGuard(settings.fan_out.upstream_allowed_networks, ports=settings.fan_out.ports)
 
     async def work(database: Database) -> dict[str, Any]:
         found, limits = await find_tenant(database, tenant)

@@ -29,6 +29,13 @@ def _split_commas(value: Any) -> Any:
     return value
 
 
+def _port_ranges(value: str) -> tuple[range, ...]:
+    bounds = (part.split("-") for part in value.replace(" ", "").split(","))
+    return tuple(range(int(each[0]), int(each[-1]) + 1) for each in bounds)
+
+
+_PORTS = r"^\d{1,5}(-\d{1,5})?( *, *\d{1,5}(-\d{1,5})?)*$"
+_PORT_END = 65_536
 _A_DAY_S = 86_400
 _RATE = r"^[1-9]\d*/(second|minute|hour|day)$"  # of slowapi's forms; what it cannot read it would not limit
 _VALKEY_SCHEMES = ("valkey://", "valkeys://", "redis://", "rediss://", "unix://")
@@ -178,9 +185,22 @@ class FanOutSettings(_Group):
     upstream_allowed_networks: Annotated[list[IPNetwork], NoDecode] = Field(
         default_factory=list, validation_alias=_names("UPSTREAM_ALLOWED_NETWORKS")
     )
+    upstream_ports: str = Field("443,1024-65535", pattern=_PORTS, validation_alias=_names("UPSTREAM_PORTS"))
     adhoc_upstreams: bool = Field(default=False, validation_alias=_names("ADHOC_UPSTREAMS"))
 
     _commas = field_validator("upstream_allowed_networks", mode="before")(_split_commas)
+
+    @field_validator("upstream_ports")
+    @classmethod
+    def _are_ports(cls, value: str) -> str:
+        if not all(1 <= each.start < each.stop <= _PORT_END for each in _port_ranges(value)):
+            raise ValueError("must be ports from 1 to 65535 and ranges of them, as in 443,1024-65535")
+        return value
+
+    @property
+    def ports(self) -> tuple[range, ...]:
+        """The ports that upstreams outside the allowed networks may have."""
+        return _port_ranges(self.upstream_ports)
 
 
 class OffloadSettings(_Group):

@@ -55,6 +55,10 @@ _MAPPED = IPv6Network("::ffff:0:0/96")
 _NAT64 = IPv6Network("64:ff9b::/96")
 _ISATAP = frozenset({0x00005EFE, 0x02005EFE})
 
+HTTPS_PORT = 443
+PORTS = (range(HTTPS_PORT, HTTPS_PORT + 1), range(1024, 65_536))
+"""Where upstreams may listen unless the operator says otherwise: not where mail, shells and files are served."""
+
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 _IPV4_NUMBER = re.compile(r"0x[0-9a-f]{0,32}|[0-9]{1,32}")
 _IPV4_PARTS = 4
@@ -62,12 +66,12 @@ _MAX_NAME = 253
 
 
 class AddressGuard:
-    """Lets public addresses pass, and those within the networks the operator allowed."""
+    """Lets public addresses pass on `ports`, and on any port those within the networks the operator allowed."""
 
-    def __init__(self, allowed: Sequence[IPNetwork] = ()) -> None:
-        self._allowed = tuple(allowed)
+    def __init__(self, allowed: Sequence[IPNetwork] = (), *, ports: Sequence[range] = PORTS) -> None:
+        self._allowed, self._ports = tuple(allowed), tuple(ports)
 
-    def allows(self, ip: IPAddress | str, *, plain: bool = False) -> bool:
+    def allows(self, ip: IPAddress | str, *, port: int = HTTPS_PORT, plain: bool = False) -> bool:
         """Tell whether `ip` may be dialled; without TLS (`plain`) only within the allowed networks.
 
         A string is what a socket address holds: a numeric address, perhaps with a zone. Anything else is refused.
@@ -78,7 +82,10 @@ class AddressGuard:
         judged = _unwrapped(address)
         if any(candidate in network for network in self._allowed for candidate in (address, judged)):
             return True
-        return not plain and _is_public(judged)
+        return not plain and self._has(port) and _is_public(judged)
+
+    def _has(self, port: int) -> bool:
+        return any(port in ports for ports in self._ports)
 
     def check_literal(self, host: str) -> None:
         """Raise `ForbiddenAddress` if `host` is a forbidden address in any spelling. Names pass."""
@@ -94,17 +101,20 @@ class AddressGuard:
         parts = _split(url)
         host = parts.hostname or ""
         self.check_literal(host)
-        if parts.scheme == "http":
-            self._check_plain(host)
+        if parts.scheme == "http" and not self._may_be_allowed(host):
+            raise InvalidAddress(
+                "Plain http:// is only for the networks in FANFOLD_UPSTREAM_ALLOWED_NETWORKS. Use https://."
+            )
+        if not self._has(parts.port or HTTPS_PORT) and not self._may_be_allowed(host):
+            raise InvalidAddress(
+                "Upstreams may not have this port. Use 443 or another of FANFOLD_UPSTREAM_PORTS, to which the "
+                "operator can add it."
+            )
 
-    def _check_plain(self, host: str) -> None:
-        """Refuse http:// where it could never be dialled; a name is judged by its address when it is."""
+    def _may_be_allowed(self, host: str) -> bool:
+        """Tell whether `host` could lead into the allowed networks; a name is judged by its address when dialled."""
         address = literal_address(host)
-        if self._allowed and (address is None or self.allows(address, plain=True)):
-            return
-        raise InvalidAddress(
-            "Plain http:// is only for the networks in FANFOLD_UPSTREAM_ALLOWED_NETWORKS. Use https://."
-        )
+        return bool(self._allowed) and (address is None or self.allows(address, plain=True))
 
 
 def literal_address(host: str) -> IPAddress | None:

@@ -123,6 +123,14 @@ class TestNames:
                 await send(made, f"http://{host}/")
             assert failed.value.error.code is ErrorCode.FORBIDDEN_ADDRESS
 
+    @pytest.mark.parametrize("port", [25, 80])
+    async def test_a_port_that_upstreams_may_not_have_is_not_dialled(self, make, port):
+        made = make(guard=PUBLIC_ONLY, resolver=FixedResolver([PUBLIC]))
+        for host in ("public.test", PUBLIC):
+            with pytest.raises(CallFailed) as failed:
+                await send(made, f"https://{host}:{port}/")
+            assert failed.value.error.code is ErrorCode.FORBIDDEN_ADDRESS
+
     async def test_what_a_resolver_returns_must_be_an_address(self, make, listener):
         made = make(guard=PUBLIC_ONLY, resolver=FixedResolver(["localhost"]))
         with pytest.raises(CallFailed):

@@ -117,10 +117,15 @@ class AiohttpTransport:
         """Make the socket for an address about to be dialled, however it was named, or refuse."""
         family, kind, protocol, _, sockaddr = addr_info
         exchange = _exchange.get()
-        if not self._guard.allows(str(sockaddr[0]), plain=exchange.plain):
+        if not self._guard.allows(str(sockaddr[0]), port=_port(sockaddr), plain=exchange.plain):
             exchange.refused = True
             raise PermissionError("refused by the address guard")
         return socket.socket(family, kind, protocol)
+
+
+def _port(sockaddr: tuple[object, ...]) -> int:
+    port = sockaddr[1]
+    return port if isinstance(port, int) else 0
 
 
 class _Names(AbstractResolver):

@@ -57,7 +57,7 @@ class GuardedBackend(httpcore.AnyIOBackend):
         now = dial.get()
         failure: Exception = httpcore.ConnectError("no address")
         for address in await self._addresses(host, port):
-            if not self._guard.allows(address, plain=now.plain):
+            if not self._guard.allows(address, port=port, plain=now.plain):
                 now.refused = True
                 continue
             try:
@@ -114,7 +114,9 @@ class PooledTransport(httpx.AsyncBaseTransport):
                 await stream.aclose()
             raise
         body = _Body(answer, lambda: self._give_back(connection, asked.url.origin))
-        return httpx.Response(answer.status, headers=answer.headers, stream=body)
+        # httpx reads where a redirect leads also when it does not go there, and fails on what it cannot read.
+        headers = [(name, value) for name, value in answer.headers if name.lower() != b"location"]
+        return httpx.Response(answer.status, headers=headers, stream=body)
 
     async def aclose(self) -> None:
         """Close every connection, in use or not."""
