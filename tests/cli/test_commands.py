@@ -106,6 +106,15 @@ class TestUpstreams:
         assert (price["units_per_1k_chars"], price["effective_until"]) == (2, None)
         assert "no upstream `none`" in cli.refused("upstreams", "prices", "none", "--tenant", tenant)
 
+    def test_an_anthropic_upstream_has_its_own_header(self, cli: Cli, tenant: str) -> None:
+        added = cli.json(
+            "upstreams", "add", "--tenant", tenant, "--slug", "claude", "--kind", "anthropic", "--model", "m",
+            "--url", "https://api.anthropic.com", "--credential-env", "TOKEN", "--set", 'options={"max_tokens": 9}',
+            TOKEN="very-secret",
+        )  # fmt: skip
+        assert added["auth"] == {"header": "x-api-key", "scheme": None}
+        assert (added["timeout_s"], added["idempotent"], added["options"]) == (60.0, True, {"max_tokens": 9})
+
     def test_what_cannot_be_is_refused(self, cli: Cli, tenant: str) -> None:
         add = ("upstreams", "add", "--tenant", tenant, "--slug", "ok", "--kind", "http_json", "--url")
         ok = "http://127.0.0.1:9/"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fanfold.fanout.adapters.base import AdapterAnswer
+from fanfold.fanout.adapters.base import AdapterAnswer, Defaults
 from fanfold.fanout.caller import UpstreamCaller
 from fanfold.fanout.errors import CallFailed, Phase
 from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse
@@ -50,6 +50,7 @@ class PlainAdapter:
     """Answers the body as text."""
 
     is_ai = False
+    defaults = Defaults()
 
     def __init__(self, fault: BaseException | None = None) -> None:
         self._fault = fault

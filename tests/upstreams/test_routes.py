@@ -35,6 +35,9 @@ class TestCreate:
         [
             ({"kind": "openai", "model": "m"}, 60.0, True),
             ({"kind": "openai", "model": "m", "timeout_s": 5.0, "idempotent": False}, 5.0, False),
+            ({"kind": "anthropic", "model": "m"}, 60.0, True),
+            ({"kind": "ollama", "model": "m"}, 60.0, True),
+            ({"kind": "echo"}, 10.0, False),
             ({"method": "GET"}, 10.0, True),
         ],
     )
@@ -42,6 +45,31 @@ class TestCreate:
         tenant = await product.tenant()
         created = (await create(tenant, **body)).json()
         assert (created["timeout_s"], created["idempotent"]) == (timeout_s, idempotent)
+
+    @pytest.mark.parametrize(
+        ("kind", "auth", "shown"),
+        [
+            ("openai", None, {"header": "Authorization", "scheme": "Bearer"}),
+            ("anthropic", None, {"header": "x-api-key", "scheme": None}),
+            ("anthropic", {"header": "Authorization"}, {"header": "Authorization", "scheme": "Bearer"}),
+            ("ollama", {"header": "X-Key", "scheme": None}, {"header": "X-Key", "scheme": None}),
+        ],
+    )
+    async def test_where_the_credential_goes_follows_the_kind_unless_told(self, product, kind, auth, shown):
+        tenant = await product.tenant()
+        body = {"kind": kind, "model": "m", "credential": "sk-1"} | ({"auth": auth} if auth else {})
+        answer = await create(tenant, **body)
+        assert (answer.status_code, answer.json()["auth"]) == (201, shown)
+
+    @pytest.mark.parametrize("kind", ["openai", "anthropic", "ollama"])
+    async def test_an_ai_kind_needs_its_model_and_a_bound_for_a_price_on_output(self, product, kind):
+        tenant = await product.tenant()
+        answer = await create(tenant, kind=kind)
+        assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, ["body", "kind"])
+        assert "needs a model" in answer.json()["detail"]
+        priced = {"kind": kind, "model": "m", "units_per_1k_output_tokens": 1}
+        assert "options.max_tokens" in (await create(tenant, **priced)).json()["detail"]
+        assert (await create(tenant, **priced, options={"max_tokens": 9})).status_code == 201
 
     async def test_the_first_is_the_default_and_there_is_one_at_most(self, product):
         tenant = await product.tenant()

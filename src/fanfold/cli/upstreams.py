@@ -12,6 +12,7 @@ from fanfold.core.crypto import KeyRing
 from fanfold.core.db import Database
 from fanfold.core.schemas import MAX_LIMIT
 from fanfold.core.secret_keys import secret_keys
+from fanfold.fanout.adapters.registry import ADAPTERS
 from fanfold.fanout.guard import AddressGuard
 from fanfold.upstreams.mapping import PRICE_MEMBERS, read_price, read_upstream
 from fanfold.upstreams.price_service import PriceService
@@ -33,8 +34,8 @@ def add(  # noqa: PLR0913 (one argument for each option)
     *,
     tenant: TenantSlug,
     slug: Annotated[str, typer.Option(help="The upstream's short name.")],
-    kind: Annotated[str, typer.Option(help="http_json, openai or echo.")],
-    url: Annotated[str, typer.Option(help="Its address; for openai the base, such as https://.../v1.")],
+    kind: Annotated[str, typer.Option(help=f"One of {', '.join(ADAPTERS)}.")],
+    url: Annotated[str, typer.Option(help="Its address; for AI kinds the base, such as https://.../v1.")],
     model: Annotated[str | None, typer.Option(help="The model, for AI kinds.")] = None,
     method: Annotated[str | None, typer.Option(help="POST or GET.")] = None,
     credential_env: Annotated[

@@ -126,7 +126,8 @@ class Upstream:
     model: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    auth_header: str = "Authorization"
+    auth_header: str | None = None
+    """The header that carries the credential; None: header and scheme are those of the kind."""
     auth_scheme: str | None = "Bearer"
     credential: SecretStr | None = None
     request_template: Any = None

@@ -96,25 +96,29 @@ class AuthOptions(StrictModel):
 class _UpstreamOptions(StrictModel):
     """What may be said of any upstream. `credential` is written, sealed and never shown."""
 
-    method: Literal["POST", "GET"] = Field(default="POST", description="openai takes POST alone.")
+    method: Literal["POST", "GET"] = Field(default="POST", description="AI kinds take POST alone.")
     model: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
         default=None, description="The model to ask; AI kinds need it."
     )
     options: Annotated[dict[str, Any], AfterValidator(_under_20000_characters)] = Field(
         default={},
         max_length=100,
-        description="openai: sent with each call. `max_tokens` bounds what an answer may cost, for every kind.",
+        description="AI kinds: sent with each call. `max_tokens` bounds what an answer may cost, for every kind; "
+        "anthropic gets 4096 without it, ollama gets it as `num_predict`.",
     )
     headers: Headers = Field(
         default={}, description="Sent with each call; no place for secrets: they are shown."
     )
-    auth: AuthOptions = AuthOptions()
+    auth: AuthOptions = Field(
+        default=AuthOptions(), description="Left out, anthropic has `x-api-key` with the credential alone."
+    )
     credential: Annotated[SecretStr, Field(min_length=1, max_length=4000)] | None = Field(
         default=None,
         description="The upstream's own API key; sealed, sent to this origin alone, never shown.",
     )
     request_template: Annotated[Any, AfterValidator(_under_20000_characters)] = Field(
-        default=None, description="JSON whose strings take {chunk}, {index} and {total}."
+        default=None,
+        description="JSON whose strings take {chunk}, {index} and {total}; for AI kinds a list of messages.",
     )
     response_path: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = Field(
         default=None, description="JMESPath that picks the result out of the answer."
@@ -166,10 +170,13 @@ class UpstreamCreate(_UpstreamOptions):
 
     slug: Slug = Field(description="Its short name, which requests use: a-z, 0-9 and `-`.")
     kind: UpstreamKind = Field(
-        description="http_json: any JSON API; openai: chat completions, as OpenAI has them; echo: a dry run."
+        description="http_json: any JSON API; openai: chat completions, as OpenAI and many others have them; "
+        "anthropic: messages; ollama: chats of Ollama; echo: a dry run."
     )
     url: Annotated[str, StringConstraints(min_length=8, max_length=2000)] = Field(
-        examples=["https://api.openai.com/v1"], description="Its address; for openai the base, up to `/v1`."
+        examples=["https://api.openai.com/v1"],
+        description="Its address; for AI kinds the base, such as `https://api.openai.com/v1`, "
+        "`https://api.anthropic.com` or `http://127.0.0.1:11434`.",
     )
 
 

@@ -22,9 +22,7 @@ from fanfold.upstreams.mapping import PRICE_MEMBERS, bound_to, engine_upstream, 
 from fanfold.upstreams.models import UpstreamRecord
 from fanfold.upstreams.recording import upstream_members
 from fanfold.upstreams.repository import UpstreamRepository
-from fanfold.upstreams.schemas import UpstreamCreate, UpstreamUpdate
-
-AI_TIMEOUT_S = 60.0
+from fanfold.upstreams.schemas import AuthOptions, UpstreamCreate, UpstreamUpdate
 
 
 class UpstreamService:
@@ -147,10 +145,11 @@ def _check_kind(record: UpstreamRecord) -> None:
 
 def _defaults(wanted: UpstreamCreate) -> dict[str, Any]:
     """Return the defaults that depend on the kind, for members that were not sent."""
-    is_ai = adapter(wanted.kind).is_ai
+    kind = adapter(wanted.kind).defaults
     defaults = {
-        "timeout_s": AI_TIMEOUT_S if is_ai else wanted.timeout_s,
-        "idempotent": is_ai or wanted.method == "GET",
+        "timeout_s": kind.timeout_s,
+        "idempotent": kind.idempotent or wanted.method == "GET",
+        "auth": AuthOptions(header=kind.auth_header, scheme=kind.auth_scheme),
     }
     return {name: value for name, value in defaults.items() if name not in wanted.model_fields_set}
 

@@ -13,6 +13,7 @@ from fanfold.fanout.adapters.registry import ADAPTERS, adapter
 from fanfold.fanout.errors import CallFailed, InvalidPlan, Phase, UnknownKind
 from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse
 from fanfold.fanout.types import ErrorCode, Price, Prompt, Upstream
+from tests.fanout.adapters.vendors import VENDORS, Said
 
 TEXTS = [
     "plain",
@@ -26,24 +27,22 @@ TEXTS = [
 CREDENTIAL = "sk-secret"
 
 
-def answer_for(text: str) -> dict[str, Any]:
-    """One JSON body that every kind accepts."""
-    choice = {"message": {"role": "assistant", "content": text}}
-    return {"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}
+def answer_for(kind: str, text: str = "an answer") -> bytes:
+    """An answer as this kind's vendor gives it."""
+    return orjson.dumps(VENDORS[kind].answer(Said(text))) if kind in VENDORS else b""
 
 
 class Wire:
-    """Answers like any upstream, and keeps what it was sent."""
+    """Answers `body`, and keeps what it was sent."""
 
-    def __init__(self, response: UpstreamResponse | None = None) -> None:
+    def __init__(self, body: bytes, *, content_type: str | None = "application/json") -> None:
         self.sent: list[UpstreamRequest] = []
-        self._response = response
+        self._response = UpstreamResponse(200, {"content-type": content_type} if content_type else {}, body)
 
     async def __call__(self, request: UpstreamRequest) -> UpstreamResponse:
         self.sent.append(request)
         await asyncio.sleep(0)
-        body = orjson.dumps(answer_for("an answer"))
-        return self._response or UpstreamResponse(200, {"content-type": "application/json"}, body)
+        return self._response
 
 
 @pytest.fixture(params=sorted(ADAPTERS))
@@ -69,7 +68,7 @@ async def call(upstream: Upstream, text: str, wire: Wire) -> AdapterAnswer:
 
 @pytest.mark.parametrize("text", TEXTS)
 async def test_the_answer_is_json_and_the_chunk_is_sent_whole(upstream, text):
-    wire = Wire()
+    wire = Wire(answer_for(upstream.kind))
     answer = await call(upstream, text, wire)
     assert orjson.loads(orjson.dumps(answer.result)) == answer.result
     for sent in wire.sent:
@@ -77,11 +76,17 @@ async def test_the_answer_is_json_and_the_chunk_is_sent_whole(upstream, text):
         assert sent.url.startswith("https://api.test/v1")
 
 
+def assert_credential(upstream: Upstream, sent: UpstreamRequest) -> None:
+    defaults = adapter(upstream.kind).defaults
+    scheme = f"{defaults.auth_scheme} " if defaults.auth_scheme else ""
+    assert sent.headers[defaults.auth_header.lower()] == scheme + CREDENTIAL
+
+
 async def test_the_credential_goes_into_the_header_alone(upstream):
-    wire = Wire()
+    wire = Wire(answer_for(upstream.kind))
     await call(upstream, "text", wire)
     for sent in wire.sent:
-        assert sent.headers["authorization"] == f"Bearer {CREDENTIAL}"
+        assert_credential(upstream, sent)
         assert CREDENTIAL not in sent.url
         assert CREDENTIAL.encode() not in (sent.body or b"")
 
@@ -97,20 +102,25 @@ async def test_the_credential_goes_into_the_header_alone(upstream):
 async def test_header_and_scheme_of_the_credential_are_the_upstreams(
     upstream, auth_header, auth_scheme, value
 ):
-    wire = Wire()
+    wire = Wire(answer_for(upstream.kind))
     await call(replace(upstream, auth_header=auth_header, auth_scheme=auth_scheme), "text", wire)
     for sent in wire.sent:
         assert sent.headers[auth_header.lower()] == value
 
 
 async def test_own_headers_are_sent_once_whatever_their_case(upstream):
-    wire = Wire()
-    headers = {"X-Team": "a", "AUTHORIZATION": "mine", "Content-Type": "application/vnd.own+json"}
+    wire = Wire(answer_for(upstream.kind))
+    headers = {
+        "X-Team": "a",
+        "AUTHORIZATION": "mine",
+        "X-Api-Key": "mine",
+        "Content-Type": "application/vnd.own+json",
+    }
     await call(replace(upstream, headers=headers), "text", wire)
     for sent in wire.sent:
         assert sent.headers["x-team"] == "a"
         assert sent.headers["content-type"] == "application/vnd.own+json"
-        assert sent.headers["authorization"] == f"Bearer {CREDENTIAL}"
+        assert_credential(upstream, sent)
         assert len({name.lower() for name in sent.headers}) == len(sent.headers)
 
 
@@ -127,15 +137,18 @@ async def test_own_headers_are_sent_once_whatever_their_case(upstream):
         ("application/json", b"[" * 65 + b"]" * 65, ErrorCode.INVALID_ANSWER),
         ("application/json", b"[" * 5000 + b"]" * 5000, ErrorCode.INVALID_ANSWER),
         ("application/json", b"[" + b"[]," * 60_000 + b"1]", ErrorCode.TOO_LARGE),
-        ("text/html", orjson.dumps(answer_for("x")), ErrorCode.INVALID_ANSWER),
-        ("application/octet-stream", orjson.dumps(answer_for("x")), ErrorCode.INVALID_ANSWER),
-        ("application/jsonp", orjson.dumps(answer_for("x")), ErrorCode.INVALID_ANSWER),
+        ("text/html", None, ErrorCode.INVALID_ANSWER),
+        ("application/octet-stream", None, ErrorCode.INVALID_ANSWER),
+        ("application/jsonp", None, ErrorCode.INVALID_ANSWER),
+        ("text/event-stream", None, ErrorCode.INVALID_ANSWER),
+        ("application/x-ndjson", None, ErrorCode.INVALID_ANSWER),
     ],
 )
 async def test_an_answer_that_is_not_what_was_asked_is_refused_and_not_repeated(
     upstream, content_type, body, code
 ):
-    wire = Wire(UpstreamResponse(200, {"content-type": content_type}, body))
+    body = answer_for(upstream.kind) if body is None else body
+    wire = Wire(body, content_type=content_type)
     if upstream.kind == "echo":  # asks nobody
         assert (await call(upstream, "text", wire)).result == "text"
         return
@@ -150,27 +163,41 @@ async def test_an_answer_that_is_not_what_was_asked_is_refused_and_not_repeated(
     "content_type", [None, "application/json; charset=utf-8", "application/problem+json", "text/json"]
 )
 async def test_json_is_taken_under_its_names(upstream, content_type):
-    headers = {"content-type": content_type} if content_type else {}
-    answer = await call(
-        upstream, "text", Wire(UpstreamResponse(200, headers, orjson.dumps(answer_for("ok"))))
-    )
+    answer = await call(upstream, "text", Wire(answer_for(upstream.kind), content_type=content_type))
     assert answer.result
 
 
-async def test_what_the_upstream_reports_is_within_the_bounds(upstream):
-    answer = await call(upstream, "text", Wire())
-    one = adapter(upstream.kind)
-    output_bound = one.output_tokens_bound(upstream)
-    assert (answer.input_tokens or 0) <= sum(map(len, one.texts(upstream, Prompt("text", 0, 1))))
-    assert output_bound is not None
-    assert (answer.output_tokens or 0) <= output_bound
+@pytest.mark.parametrize("text", TEXTS)
+def test_what_is_sent_is_counted_whole(upstream, text):
+    assert text in "".join(adapter(upstream.kind).texts(upstream, Prompt(text, 0, 1)))
+
+
+@pytest.mark.parametrize(
+    ("options", "bound"),
+    [
+        ({"max_tokens": 100}, 100),
+        ({}, None),
+        ({"max_tokens": 0}, None),
+        ({"max_tokens": True}, None),
+        ({"max_tokens": "9"}, None),
+    ],
+)
+def test_options_bound_the_tokens_of_an_answer(upstream, options, bound):
+    assert adapter(upstream.kind).output_tokens_bound(replace(upstream, options=options)) == bound
+
+
+def test_an_ai_kind_takes_its_time_and_is_asked_again(kind):
+    one = adapter(kind)
+    assert (one.defaults.timeout_s, one.defaults.idempotent) == ((60.0, True) if one.is_ai else (10.0, False))
 
 
 @pytest.mark.parametrize("tokens", [-1, 1.5, "7", None, True, 2**31, 2**63, [1]])
 async def test_tokens_that_are_no_count_are_none(upstream, tokens):
-    body = {**answer_for("x"), "usage": {"prompt_tokens": tokens, "completion_tokens": tokens}}
-    wire = Wire(UpstreamResponse(200, {"content-type": "application/json"}, orjson.dumps(body)))
-    answer = await call(upstream, "text", wire)
+    body: Any = orjson.loads(answer_for(upstream.kind) or b"{}")
+    counts = body.get("usage", body)
+    for name, count in counts.items():
+        counts[name] = tokens if type(count) is int else count
+    answer = await call(upstream, "text", Wire(orjson.dumps(body)))
     assert (answer.input_tokens, answer.output_tokens) == (None, None)
 
 
@@ -205,5 +232,5 @@ def test_the_check_refuses_what_cannot_be_sent(upstream, broken):
 
 
 def test_an_unknown_kind_names_those_there_are():
-    with pytest.raises(UnknownKind, match="http_json, openai, echo"):
+    with pytest.raises(UnknownKind, match="http_json, openai, anthropic, ollama, echo"):
         adapter("soap")

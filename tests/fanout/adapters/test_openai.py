@@ -73,6 +73,39 @@ async def test_the_first_choices_text_and_the_tokens_are_read():
     assert (result.result, result.input_tokens, result.output_tokens) == ("你好", 12, 3)
 
 
+async def test_the_first_choices_finish_reason_is_handed_on():
+    answer = completion("你好")
+    answer["choices"][0]["finish_reason"] = "length"
+    result, _ = await exchange(answer)
+    assert (result.result, result.finish_reason) == ("你好", "length")
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "words"),
+    [
+        ({"content": None}, "stop", "no text"),
+        ({"content": ""}, "length", "raise options.max_tokens"),
+        ({"content": None}, "content_filter", "refused"),
+        ({"content": None, "refusal": "I can't."}, "stop", "refused"),
+        ({"content": None, "tool_calls": [{"id": "a"}]}, "tool_calls", "a tool"),
+        ({"content": "I look.", "tool_calls": [{"id": "a"}]}, "tool_calls", "a tool"),
+        ({"content": None, "function_call": {"name": "look"}}, "function_call", "a tool"),
+    ],
+)
+async def test_what_is_no_text_is_said_plainly(message, reason, words):
+    with pytest.raises(CallFailed, match=words) as failure:
+        await exchange({"choices": [{"message": message, "finish_reason": reason}]})
+    assert failure.value.error.code is ErrorCode.INVALID_ANSWER
+    assert "can't" not in failure.value.error.detail
+
+
+async def test_empty_members_of_other_servers_are_no_tool_call():
+    answer = completion("x")
+    answer["choices"][0]["message"] |= {"tool_calls": [], "function_call": None, "refusal": None}
+    result, _ = await exchange(answer)
+    assert result.result == "x"
+
+
 @pytest.mark.parametrize("usage", [None, [], "x", {}, {"prompt_tokens": "12"}])
 async def test_an_answer_without_counts_is_an_answer(usage):
     result, _ = await exchange(completion("", usage=usage))

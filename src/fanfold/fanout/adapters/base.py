@@ -1,7 +1,7 @@
 """The adapter port: what one kind of upstream is sent and how its answer is read."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse
@@ -24,6 +24,25 @@ class AdapterAnswer:
     finish_reason: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What holds for an upstream of this kind where nothing is said. `headers` are sent beside its own.
+
+    The credential goes as `<auth_header>: <auth_scheme> <credential>`, alone where the scheme is None.
+    """
+
+    timeout_s: float = 10.0
+    idempotent: bool = False
+    auth_header: str = "Authorization"
+    auth_scheme: str | None = "Bearer"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+# A model takes its time, and asking it twice does no harm.
+AI_TIMEOUT_S = 60.0
+AI_DEFAULTS = Defaults(timeout_s=AI_TIMEOUT_S, idempotent=True)
+
+
 class Adapter(Protocol):
     """One kind of upstream, in one file and one line of the registry.
 
@@ -33,7 +52,10 @@ class Adapter(Protocol):
     """
 
     is_ai: bool
-    """Whether this is an AI kind: slow, and asking twice does no harm. Decides the defaults of an upstream."""
+    """Whether this is an AI kind: what it is sent is read by a model."""
+
+    defaults: Defaults
+    """What holds for an upstream of this kind where nothing is said."""
 
     async def call(self, upstream: Upstream, prompt: Prompt, send: Send) -> AdapterAnswer:
         """Answer one prompt."""

@@ -1,7 +1,7 @@
 """The kind without HTTP: every chunk is its own answer. For a first try, for tests and for dry runs."""
 
 from fanfold.fanout.adapters import json_exchange
-from fanfold.fanout.adapters.base import AdapterAnswer, Send
+from fanfold.fanout.adapters.base import AdapterAnswer, Defaults, Send
 from fanfold.fanout.types import Prompt, Upstream
 
 
@@ -9,6 +9,7 @@ class Echo:
     """Answers the chunk's text itself. Sends nothing, lacks nothing, reports no tokens."""
 
     is_ai = False
+    defaults = Defaults()
 
     async def call(self, _upstream: Upstream, prompt: Prompt, _send: Send) -> AdapterAnswer:
         """Return the prompt's text."""

@@ -6,7 +6,7 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 import orjson
 
 from fanfold.fanout.adapters import json_exchange
-from fanfold.fanout.adapters.base import AdapterAnswer, Send
+from fanfold.fanout.adapters.base import AdapterAnswer, Defaults, Send
 from fanfold.fanout.adapters.response_path import TooCostly, compiled, pick
 from fanfold.fanout.errors import InvalidPlan
 from fanfold.fanout.template import Template
@@ -22,10 +22,11 @@ class HttpJson:
     """Sends the template as a JSON body, or with GET its members as the query; answers the JSON that comes back."""
 
     is_ai = False
+    defaults = Defaults()
 
     async def call(self, upstream: Upstream, prompt: Prompt, send: Send) -> AdapterAnswer:
         """Return the answer's JSON, or what `response_path` picks of it."""
-        response = await send(_request(upstream, _template(upstream).render(prompt)))
+        response = await send(_request(upstream, _template(upstream).render(prompt), self.defaults))
         value = json_exchange.read_json(response)
         input_tokens, output_tokens = json_exchange.reported_tokens(value)
         result = _result(upstream, response, value)
@@ -35,7 +36,7 @@ class HttpJson:
 
     def check(self, upstream: Upstream) -> None:
         """Refuse an address, headers, method, template or path that cannot be used. Raises `InvalidPlan`."""
-        json_exchange.check_http(upstream)
+        json_exchange.check_http(upstream, self.defaults)
         if upstream.method not in _METHODS:
             raise InvalidPlan("method must be POST or GET.")
         if upstream.response_path is not None:
@@ -67,13 +68,15 @@ def _is_query(template: Any) -> bool:
     )
 
 
-def _request(upstream: Upstream, rendered: Any) -> UpstreamRequest:
+def _request(upstream: Upstream, rendered: Any, defaults: Defaults) -> UpstreamRequest:
     if upstream.method != "GET":
-        return json_exchange.post(upstream, upstream.url, rendered)
+        return json_exchange.post(upstream, upstream.url, rendered, defaults=defaults)
     members = {name: _query_text(value) for name, value in rendered.items()}
     parts = urlsplit(upstream.url)
     query = "&".join(filter(None, (parts.query, urlencode(members, quote_via=quote, safe=""))))
-    return json_exchange.get(upstream, urlunsplit(parts._replace(query=query, fragment="")))
+    return json_exchange.get(
+        upstream, urlunsplit(parts._replace(query=query, fragment="")), defaults=defaults
+    )
 
 
 def _query_text(value: str | float) -> str:

@@ -6,20 +6,23 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from fanfold.fanout.adapters.base import Defaults
 from fanfold.fanout.errors import CallFailed, InvalidPlan, Phase
 from fanfold.fanout.json_text import MAX_DEPTH, is_writable
 from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse
 from fanfold.fanout.types import Cause, ErrorCode, Upstream
 
 _JSON_TYPE = re.compile(r"(application|text)/([\w.+-]+\+)?json\s*(;|$)", re.IGNORECASE)
+_STREAM_TYPE = re.compile(r"(text/event-stream|application/x-ndjson)\s*(;|$)", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 # Making that many lists and objects takes up to 20 ms on the event loop; what holds more is not a chunk's answer.
 _MAX_CONTAINERS = 50_000
 _MAX_TOKENS = 2**31
+_MAX_TOKENS_NAMES = ("max_tokens", "max_completion_tokens")
 
 
-def check_http(upstream: Upstream) -> None:
+def check_http(upstream: Upstream, defaults: Defaults) -> None:
     """Refuse an address or headers that cannot be sent as they are. Raises `InvalidPlan`.
 
     What the address may be, the guard says where it is registered and dialled; framing headers, the transport.
@@ -31,35 +34,39 @@ def check_http(upstream: Upstream) -> None:
         usable = False
     if not usable or any(letter.isspace() for letter in upstream.url):
         raise InvalidPlan("url must be a whole http or https address without spaces.")
-    for name, value in _headers(upstream).items():
+    for name, value in _headers(upstream, defaults).items():
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise InvalidPlan("headers, auth and credential must be printable ASCII, names without spaces.")
 
 
-def post(upstream: Upstream, url: str, body: Any) -> UpstreamRequest:
+def post(upstream: Upstream, url: str, body: Any, *, defaults: Defaults) -> UpstreamRequest:
     """Return a POST of `body` as JSON."""
-    headers = {"accept": "application/json", "content-type": "application/json", **_headers(upstream)}
-    return UpstreamRequest("POST", url, headers, orjson.dumps(body))
+    headers = {"accept": "application/json", "content-type": "application/json"}
+    return UpstreamRequest("POST", url, headers | _headers(upstream, defaults), orjson.dumps(body))
 
 
-def get(upstream: Upstream, url: str) -> UpstreamRequest:
+def get(upstream: Upstream, url: str, *, defaults: Defaults) -> UpstreamRequest:
     """Return a GET."""
-    return UpstreamRequest("GET", url, {"accept": "application/json", **_headers(upstream)}, None)
+    return UpstreamRequest("GET", url, {"accept": "application/json"} | _headers(upstream, defaults), None)
 
 
-def _headers(upstream: Upstream) -> dict[str, str]:
-    headers = {name.lower(): value for name, value in upstream.headers.items()}
-    if upstream.credential is not None:
-        secret = upstream.credential.get_secret_value()
-        scheme = upstream.auth_scheme
-        headers[upstream.auth_header.lower()] = f"{scheme} {secret}" if scheme else secret
-    return headers
+def _headers(upstream: Upstream, defaults: Defaults) -> dict[str, str]:
+    own = {**defaults.headers, **{name.lower(): value for name, value in upstream.headers.items()}}
+    if upstream.credential is None:
+        return own
+    secret = upstream.credential.get_secret_value()
+    header, scheme = upstream.auth_header, upstream.auth_scheme
+    if header is None:
+        header, scheme = defaults.auth_header, defaults.auth_scheme
+    return own | {header.lower(): f"{scheme} {secret}" if scheme else secret}
 
 
 def read_json(response: UpstreamResponse) -> Any:
     """Return the answer's JSON. Raises `CallFailed`: not JSON, deeper than 64, or over 50,000 lists and objects."""
-    content_type = response.headers.get("content-type", "application/json")
-    if not _JSON_TYPE.match(content_type.strip()):
+    content_type = response.headers.get("content-type", "application/json").strip()
+    if _STREAM_TYPE.match(content_type):
+        raise invalid_answer("The upstream answered a stream, which it was not asked for.", response.status)
+    if not _JSON_TYPE.match(content_type):
         raise invalid_answer(
             "The upstream's answer must be application/json.", response.status, Cause.NOT_JSON
         )
@@ -80,11 +87,12 @@ def reported_tokens(value: Any) -> tuple[int | None, int | None]:
     usage = value.get("usage") if isinstance(value, dict) else None
     if not isinstance(usage, dict):
         return None, None
-    input_tokens = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
-    return input_tokens, _count(usage.get("completion_tokens", usage.get("output_tokens")))
+    input_tokens = count(usage.get("prompt_tokens", usage.get("input_tokens")))
+    return input_tokens, count(usage.get("completion_tokens", usage.get("output_tokens")))
 
 
-def _count(value: Any) -> int | None:
+def count(value: Any) -> int | None:
+    """Return a number of tokens as it was reported, or None for what is none."""
     return value if type(value) is int and 0 <= value < _MAX_TOKENS else None
 
 
@@ -101,9 +109,13 @@ def texts(rendered: Any) -> list[str]:
             return []
 
 
-def max_tokens(upstream: Upstream) -> int | None:
-    """Return the output tokens that `options` allow one answer, or None where they allow any."""
-    limit = upstream.options.get("max_tokens", upstream.options.get("max_completion_tokens"))
+def max_tokens(upstream: Upstream, *names: str) -> int | None:
+    """Return the output tokens that `options` allow one answer, or None where they allow any.
+
+    `names` are the options that may say so, the first one given wins; OpenAI's two without them.
+    """
+    given = [upstream.options[name] for name in names or _MAX_TOKENS_NAMES if name in upstream.options]
+    limit = given[0] if given else None
     return limit if type(limit) is int and 0 < limit < _MAX_TOKENS else None
 
 

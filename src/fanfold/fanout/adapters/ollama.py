@@ -1,0 +1,89 @@
+"""Chats of Ollama.
+
+Source: https://docs.ollama.com/api/chat
+"""
+
+from typing import Any
+
+from fanfold.fanout.adapters import chat, json_exchange
+from fanfold.fanout.adapters.base import AI_DEFAULTS, AdapterAnswer, Send
+from fanfold.fanout.types import Prompt, Upstream
+
+_ROLES = ("system", "user", "assistant", "tool")
+_RESERVED_OPTIONS = {
+    "messages": "use request_template",
+    "model": "use model",
+    "stream": "one whole answer is asked for",
+    "options": "give a model's parameters beside each other, without options around them",
+    "num_predict": "use max_tokens",
+    "max_completion_tokens": "use max_tokens",
+}
+# What stands beside the model in a request; everything else is a parameter of the model itself.
+_BESIDE_MODEL = frozenset({"format", "keep_alive", "think", "tools", "logprobs", "top_logprobs"})
+
+
+class Ollama:
+    """Sends the chunk as the user's message, or the messages of `request_template`; answers the message's text.
+
+    `options` are the model's parameters; `max_tokens` is sent as `num_predict`, its name here.
+    """
+
+    is_ai = True
+    defaults = AI_DEFAULTS
+
+    async def call(self, upstream: Upstream, prompt: Prompt, send: Send) -> AdapterAnswer:
+        """Return the message's text, the tokens reported and why it was done."""
+        url = chat.endpoint(upstream.url, "/api", "/chat")
+        response = await send(
+            json_exchange.post(upstream, url, _body(upstream, prompt), defaults=self.defaults)
+        )
+        return _answer(json_exchange.read_json(response), response.status)
+
+    def check(self, upstream: Upstream) -> None:
+        """Refuse an upstream without a model, or with what this kind does not take. Raises `InvalidPlan`."""
+        json_exchange.check_http(upstream, self.defaults)
+        chat.check(upstream, reserved=_RESERVED_OPTIONS, roles=_ROLES)
+        chat.check_max_tokens(upstream)
+
+    def texts(self, upstream: Upstream, prompt: Prompt) -> list[str]:
+        """Return the messages' contents."""
+        return chat.texts(upstream, prompt)
+
+    def output_tokens_bound(self, upstream: Upstream) -> int | None:
+        """Return `options.max_tokens`."""
+        return json_exchange.max_tokens(upstream, "max_tokens")
+
+
+def _body(upstream: Upstream, prompt: Prompt) -> dict[str, Any]:
+    given = dict(upstream.options)
+    beside = {name: given.pop(name) for name in _BESIDE_MODEL & given.keys()}
+    if "max_tokens" in given:
+        given["num_predict"] = given.pop("max_tokens")
+    return {
+        **beside,
+        "model": upstream.model,
+        "messages": chat.messages(upstream, prompt),
+        "stream": False,
+        **({"options": given} if given else {}),
+    }
+
+
+def _answer(value: Any, status: int) -> AdapterAnswer:
+    match value:
+        case {"message": {"content": str(content)} as message, "done": True}:
+            reason = chat.finish_reason(value.get("done_reason"))
+        case {"message": dict(), "done": False}:
+            raise json_exchange.invalid_answer(
+                "The upstream's answer is a part of a stream, which it was not asked for.", status
+            )
+        case _:
+            raise json_exchange.invalid_answer("The upstream's answer is not a chat of Ollama.", status)
+    text = chat.text_of(
+        content, reason, status, has_tool_call=bool(message.get("tool_calls")), is_refusal=False
+    )
+    return AdapterAnswer(
+        text,
+        json_exchange.count(value.get("prompt_eval_count")),
+        json_exchange.count(value.get("eval_count")),
+        finish_reason=reason,
+    )
