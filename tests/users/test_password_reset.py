@@ -63,6 +63,27 @@ async def test_of_two_at_once_one_wins(product: Product, person: Person):
     assert statuses == {each: 200 if each == winner else 400 for each in passwords}
 
 
+async def test_one_that_comes_while_another_is_written_waits_and_is_refused(product: Product, person: Person):
+    await forget(product, person.email)
+    token = token_of((await product.mails(person.email))[0])
+    connection = await connect(product.database.superuser_url)
+    waits = "select exists(select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')"
+    try:
+        async with connection.transaction():
+            other = "update fanfold.users set hashed_password = 'another', credentials_changed_at = now() where id = $1"
+            await connection.execute(other, person.id)
+            late = asyncio.create_task(reset(product, token))
+            async with asyncio.timeout(30):
+                while not await connection.fetchval(waits):
+                    await asyncio.sleep(0.02)
+                    await connection.execute("select pg_stat_clear_snapshot()")
+        assert (await late).status_code == 422
+        kept = await connection.fetchval("select hashed_password from fanfold.users where id = $1", person.id)
+        assert kept == "another"
+    finally:
+        await connection.close()
+
+
 async def test_it_proves_the_address_too(product: Product):
     person = await product.person(is_verified=False)
     await forget(product, person.email)
