@@ -34,9 +34,8 @@ class Asking:
         return self._engine.slots.held_of(upstream.key) / upstream.max_concurrency
 
     def is_open(self, upstream: Upstream) -> bool:
-        """Tell whether an upstream's circuit is open."""
-        del upstream
-        return False
+        """Tell whether an upstream's circuit would refuse a call."""
+        return self._engine.breaker.is_open(self._request.owner, upstream)
 
     async def result(self, call: Call, prompt: Prompt) -> CallResult:
         """Return what becomes of a call for which `prompt` is sent. Raises nothing but cancellation."""
@@ -113,6 +112,10 @@ class Asking:
 
     async def _called(self, call: Call, upstream: Upstream, prompt: Prompt) -> CallOutcome:
         """Make one call within the slots of its upstream, of the request's owner and of the process."""
+        # Before it waits for a slot: those that hang may hold all of them.
+        refusal = self._engine.breaker.refusal(self._request.owner, upstream)
+        if refusal is not None:
+            return CallOutcome(answer=None, error=refusal, attempts=0, latency_ms=0.0)
         limits = {upstream.key: upstream.max_concurrency}
         if self._request.owner:
             # Whatever one owner's calls wait for, and however many runs they are in: the others find slots.
@@ -135,6 +138,7 @@ class Asking:
             timeout_s=self._request.timeout_s or upstream.timeout_s,
             max_attempts=self._request.max_attempts or upstream.max_attempts,
             deadline=self.deadline,
+            owner=self._request.owner,
             take=self.bytes.take,
         )
 

@@ -4,18 +4,22 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 
 from fanfold.fanout.adapters.base import Adapter, AdapterAnswer
+from fanfold.fanout.circuit import Outcome, outcome_of
 from fanfold.fanout.errors import CallFailed, Phase
+from fanfold.fanout.resilience import Resilience
 from fanfold.fanout.retry import RetryPolicy, retry_after_s
 from fanfold.fanout.status_hints import status_hint
 from fanfold.fanout.transports.base import Progress, Transport, UpstreamRequest, UpstreamResponse
 from fanfold.fanout.types import CallError, ErrorCode, Prompt, Upstream
 
 Take = Callable[[int], bool]
+
+_NOT_AGAIN = " It was not tried again: too many calls to this upstream have failed of late."
 
 _log = logging.getLogger(__name__)
 
@@ -48,17 +52,19 @@ class _Call:
     timeout_s: float
     max_attempts: int
     deadline: float
+    owner: str | None
     take: Take | None
 
 
 class UpstreamCaller:
     """Calls upstreams through a transport. Random, loop clock, wall clock and sleep can be injected."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (keywords: what it works with)
         self,
         transport: Transport,
         *,
         max_answer_bytes: int,
+        resilience: Resilience | None = None,
         random: Callable[[], float] = random.random,
         clock: Callable[[], float] = _loop_time,
         now: Callable[[], datetime] = _utc_now,
@@ -66,6 +72,8 @@ class UpstreamCaller:
     ) -> None:
         self._transport = transport
         self._max_answer_bytes = max_answer_bytes
+        resilience = resilience or Resilience()
+        self._breaker, self._budgets = resilience.breaker, resilience.retry_budgets
         self._policy = RetryPolicy(random=random)
         self._clock = clock
         self._now = now
@@ -80,12 +88,13 @@ class UpstreamCaller:
         timeout_s: float,
         max_attempts: int,
         deadline: float,
+        owner: str | None = None,
         take: Take | None = None,
     ) -> CallOutcome:
         """Ask for one answer until it is there, may not be asked again, or `deadline` (loop time) is near.
 
         `take` is asked once, with the bytes of an answer that would be accepted; False makes it `too-large`.
-        Raises nothing but cancellation.
+        `owner` is whose circuit and retry budget of the upstream hold. Raises nothing but cancellation.
         """
         call = _Call(
             upstream=upstream,
@@ -94,6 +103,7 @@ class UpstreamCaller:
             timeout_s=timeout_s,
             max_attempts=max_attempts,
             deadline=deadline,
+            owner=owner,
             take=take,
         )
         started = self._clock()
@@ -103,27 +113,52 @@ class UpstreamCaller:
 
     async def _attempts(self, call: _Call) -> tuple[AdapterAnswer | None, CallError | None, int]:
         attempt = 0
+        error: CallError | None = None
         while True:
             left = call.deadline - self._clock()
             if left <= 0:
                 return None, _deadline(Phase.NOTHING_SENT).error, attempt
+            refusal = self._breaker.refusal(call.owner, call.upstream)
+            if refusal is not None:
+                return None, error or refusal, attempt
             attempt += 1
+            if attempt == 1:
+                self._budgets.add(call.owner, call.upstream)
             try:
-                return await self._attempt(call, left), None, attempt
+                return await self._watched(call, left), None, attempt
             except CallFailed as failure:
+                error = failure.error
                 pause = self._pause(call, failure, attempt)
-                if pause is None:
-                    return None, failure.error, attempt
+            if pause is None:
+                return None, error, attempt
+            if not self._budgets.take(call.owner, call.upstream):
+                return None, replace(error, detail=error.detail + _NOT_AGAIN), attempt
             await self._sleep(pause)
 
     def _pause(self, call: _Call, failure: CallFailed, attempt: int) -> float | None:
         """Return how long to wait before the next attempt, or None: the failure in hand is the call's error."""
-        if attempt >= call.max_attempts:
+        if attempt >= call.max_attempts or self._breaker.is_open(call.owner, call.upstream):
             return None
         pause = self._policy.pause_s(failure, attempt=attempt, idempotent=call.upstream.idempotent)
         if pause is None or self._clock() + pause >= call.deadline:
             return None
         return pause
+
+    async def _watched(self, call: _Call, left: float) -> AdapterAnswer:
+        """Make one attempt, and tell its circuit what became of it: nothing, where it was cancelled."""
+        ticket = self._breaker.begin(call.owner, call.upstream)
+        outcome = Outcome.NOTHING
+        try:
+            answer = await self._attempt(call, left)
+        except CallFailed as failure:
+            limit_s = call.timeout_s
+            outcome = outcome_of(failure, timeout_s=limit_s, own_timeout_s=call.upstream.timeout_s)
+            raise
+        else:
+            outcome = Outcome.ANSWERED
+            return answer
+        finally:
+            self._breaker.end(ticket, outcome)
 
     async def _attempt(self, call: _Call, left: float) -> AdapterAnswer:
         """Make one attempt within its own limit and what is `left` of the request's. Raises `CallFailed` only."""

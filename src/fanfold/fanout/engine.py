@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from fanfold.fanout.breaker import Breaker
 from fanfold.fanout.caller import UpstreamCaller
 from fanfold.fanout.counting import Counting
 from fanfold.fanout.kinds import Kinds
@@ -15,6 +16,7 @@ class Engine:
     """The parts of the engine, and its bounds: calls at once over all runs, of one owner; bytes of a run's answers."""
 
     caller: UpstreamCaller
+    breaker: Breaker
     work: Work
     kinds: Kinds
     slots: Slots

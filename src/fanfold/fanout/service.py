@@ -15,6 +15,7 @@ from fanfold.fanout.execution import Execution
 from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.kinds import Kinds
 from fanfold.fanout.planning import is_long, make_plan
+from fanfold.fanout.resilience import Resilience
 from fanfold.fanout.run import Run
 from fanfold.fanout.slots import Slots
 from fanfold.fanout.transports.base import Transport
@@ -34,7 +35,7 @@ class FanOut:
     `max_in_flight` calls are under way at once over all runs, at most a quarter of them of one run.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (keywords: what it works with)
         self,
         *,
         transport: Transport | None = None,
@@ -43,7 +44,9 @@ class FanOut:
         max_answers_bytes: int = 64 * MiB,
         max_in_flight: int = 1000,
         kinds: Kinds | None = None,
+        resilience: Resilience | None = None,
     ) -> None:
+        self.resilience = resilience or Resilience()
         self._transport = transport
         self._work = Work(offload)
         self._kinds = kinds or Kinds()
@@ -60,7 +63,10 @@ class FanOut:
                 "aiohttp", guard=AddressGuard(), max_connections=self._max_in_flight
             )
         self._engine = Engine(
-            caller=UpstreamCaller(self._transport, max_answer_bytes=self._max_answer_bytes),
+            caller=UpstreamCaller(
+                self._transport, max_answer_bytes=self._max_answer_bytes, resilience=self.resilience
+            ),
+            breaker=self.resilience.breaker,
             work=self._work,
             kinds=self._kinds,
             slots=self._slots,
