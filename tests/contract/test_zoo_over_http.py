@@ -15,7 +15,8 @@ from tests.fixtures.figures import Figures
 from tests.fixtures.server_processes import ServerProcess
 from tests.zoo import BEHAVIOURS, Zoo
 
-CHUNKS = ("展开", "مع", "fo", "👩‍👩‍👧‍👦🇨🇳")
+# Three: with three attempts each they are fewer than a circuit opens upon.
+CHUNKS = ("展开", "مع", "👩‍👩‍👧‍👦🇨🇳")
 TEXT = "".join(CHUNKS)
 
 
