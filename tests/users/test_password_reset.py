@@ -67,7 +67,8 @@ async def test_one_that_comes_while_another_is_written_waits_and_is_refused(prod
     await forget(product, person.email)
     token = token_of((await product.mails(person.email))[0])
     connection = await connect(product.database.superuser_url)
-    waits = "select exists(select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')"
+    of_locks = "datname = current_database() and wait_event_type = 'Lock'"
+    waits = f"select exists(select from pg_stat_activity where {of_locks})"
     try:
         async with connection.transaction():
             other = "update fanfold.users set hashed_password = 'another', credentials_changed_at = now() where id = $1"
