@@ -125,6 +125,14 @@ async def test_what_changes_nothing_leaves_none(product):
     assert (line.before, line.after) == ({"status": "active"}, {"status": "suspended"})
 
 
+async def test_a_grant_s_reason_stands_in_its_line(product):
+    operator, tenant = await product.operator(), await product.tenant()
+    body = {"units": 5, "reason": "补偿 🙂 outage of Friday"}
+    made = (await operator.post(f"/v1/admin/tenants/{tenant.id}/grants", json=body)).json()
+    [line] = await audited(product, made["id"])
+    assert (line.action, line.reason) == ("grant.created", body["reason"])
+
+
 async def test_without_the_commit_there_is_neither(product):
     tenant, actor = await product.tenant(), Actor(kind="operator_key", id=uuid7())
     before = await actions(product, tenant.id)

@@ -22,6 +22,7 @@ from tests.fixtures.embedded_servers import (
     query,
     starts_in_log,
 )
+from tests.fixtures.modes import open_to_others
 
 
 class TestOneUser:
@@ -69,6 +70,12 @@ class TestOneUser:
         for setting in ("listen_addresses", "port"):
             with pytest.raises(ValueError, match=setting):
                 make(**{setting: "*"})
+
+    @pytest.mark.usefixtures("loose_umask")
+    def test_nothing_of_it_is_open_to_others(self, make: Callable[..., EmbeddedPostgres]) -> None:
+        server = make().start()
+        assert (server.data_dir / "postgres" / "PG_VERSION").exists()
+        assert open_to_others(server.data_dir) == []
 
     def test_settings_reach_the_server(self, make: Callable[..., EmbeddedPostgres]) -> None:
         assert query(make().start().url(user=OWNER), "SHOW max_connections") == "200"

@@ -7,7 +7,8 @@ from pydantic import SecretStr
 
 from fanfold.core.config import DatabaseSettings, SecuritySettings, Settings
 from fanfold.core.crypto import WeakSecret
-from fanfold.core.secret_keys import close_to_others, key_file, secret_keys
+from fanfold.core.secret_keys import close_to_others, key_file, rotate, secret_keys
+from tests.fixtures.modes import open_to_others
 
 
 def embedded(tmp_path, *keys):
@@ -24,6 +25,14 @@ def test_embedded_mode_makes_a_key_once_and_keeps_it_to_itself(tmp_path):
     (file,) = (tmp_path / "data").iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.usefixtures("loose_umask")
+def test_nothing_is_open_to_others_under_a_loose_umask(tmp_path):
+    settings = embedded(tmp_path)
+    made = secret_keys(settings)
+    assert rotate(settings)[1:] == made
+    assert open_to_others(tmp_path / "data") == []
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o660, 0o666, 0o604, 0o601])

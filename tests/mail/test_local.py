@@ -38,6 +38,7 @@ async def test_the_console_shows_the_text_in_a_frame_and_obeys_nothing_in_it():
     assert lines[-1].startswith("└")
 
 
+@pytest.mark.usefixtures("loose_umask")
 async def test_a_file_each_that_nobody_else_reads(tmp_path):
     folder, sent = tmp_path / "mail box", mail(text="你好\n")
     mailer = open_mailer(MailSettings(url=f"file://{folder.as_posix().replace(' ', '%20')}"))
