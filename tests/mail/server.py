@@ -12,7 +12,10 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 @dataclass
 class Post:
-    """What arrived, and what the server says to the next mails: answers to RCPT and DATA; `slow_s` before DATA's."""
+    """What arrived, and what the server says to the next mails: answers to RCPT and DATA.
+
+    `slow_s` before each of them, `slow_quit_s` before the farewell.
+    """
 
     port: int = 0
     envelopes: list[Envelope] = field(default_factory=list)
@@ -20,10 +23,12 @@ class Post:
     rcpt: str = "250 OK"
     data: str = "250 OK"
     slow_s: float = 0.0
+    slow_quit_s: float = 0.0
 
     async def handle_RCPT(  # noqa: N802 (aiosmtpd's name)
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
+        await asyncio.sleep(self.slow_s)
         if self.rcpt.startswith("250"):
             envelope.rcpt_tos.append(address)
         return self.rcpt
@@ -33,6 +38,10 @@ class Post:
         if self.data.startswith("250"):
             self.envelopes.append(envelope)
         return self.data
+
+    async def handle_QUIT(self, _server: SMTP, _session: Session, _envelope: Envelope) -> str:  # noqa: N802
+        await asyncio.sleep(self.slow_quit_s)
+        return "221 Bye"
 
     def authenticate(
         self, _server: SMTP, _session: Session, _envelope: Envelope, _how: str, data: Any

@@ -107,6 +107,24 @@ async def test_a_slow_server_is_left_at_the_deadline():
     assert post.envelopes == []
 
 
+async def test_the_deadline_is_for_all_that_is_said_together():
+    async with post_office() as post:
+        post.slow_s = 0.7
+        with pytest.raises((TimeoutError, SMTPException)):
+            await mailer(f"smtp://127.0.0.1:{post.port}", deadline_s=1.0).send(mail())
+
+
+async def test_a_mail_that_was_taken_is_sent_whatever_comes_of_the_farewell():
+    async with post_office() as post:
+        post.slow_quit_s = 30.0
+        patient = SmtpMailer(
+            parse_mail_url(f"smtp://127.0.0.1:{post.port}"), SENDER, deadline_s=60.0, farewell_s=0.2
+        )
+        async with asyncio.timeout(15):
+            await patient.send(mail())
+    assert len(post.envelopes) == 1
+
+
 async def test_it_signs_in_with_what_the_address_says():
     async with post_office(auth_require_tls=False) as post:
         await mailer(f"smtp://fan%40fold:p%40ss%2Fword@127.0.0.1:{post.port}").send(mail())
