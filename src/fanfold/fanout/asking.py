@@ -9,7 +9,7 @@ from fanfold.fanout.engine import Engine
 from fanfold.fanout.pricing import Bill
 from fanfold.fanout.purse import AnswerBytes, Purse
 from fanfold.fanout.run import ended
-from fanfold.fanout.slots import ALL
+from fanfold.fanout.slot_needs import needs, owner_limit
 from fanfold.fanout.types import Call, CallResult, ErrorCode, Meter, MeterReading, Plan, Prompt, Upstream
 
 
@@ -30,8 +30,12 @@ class Asking:
         return asyncio.get_running_loop().time() >= self.deadline
 
     def share(self, upstream: Upstream) -> float:
-        """Return the calls under way to an upstream over the most at once."""
-        return self._engine.slots.held_of(upstream.key) / upstream.max_concurrency
+        """Return the calls under way to an upstream over the most at once, of all or of the owner alone."""
+        slots, owner = self._engine.slots, self._request.owner
+        return max(
+            slots.held_of(upstream.key) / upstream.max_concurrency,
+            slots.held_by(upstream.key, owner) / owner_limit(upstream, owner),
+        )
 
     def is_open(self, upstream: Upstream) -> bool:
         """Tell whether an upstream's circuit would refuse a call."""
@@ -107,6 +111,7 @@ class Asking:
             bill.readings,
             length=bill.uncounted_length,
             owner=self._request.owner,
+            weight=self._request.weight,
             deadline=self.deadline,
         )
 
@@ -116,18 +121,21 @@ class Asking:
         refusal = self._engine.breaker.refusal(self._request.owner, upstream)
         if refusal is not None:
             return CallOutcome(answer=None, error=refusal, attempts=0, latency_ms=0.0)
-        limits = {upstream.key: upstream.max_concurrency}
-        if self._request.owner:
-            # Whatever one owner's calls wait for, and however many runs they are in: the others find slots.
-            limits[f"owner {self._request.owner}"] = self._engine.max_workers
-        limits[ALL] = self._engine.max_in_flight
+        slots, owner = self._engine.slots, self._request.owner
         with ExitStack() as held:
-            for key, limit in limits.items():
+            for key, limit, own in needs(upstream, owner, self._engine):
                 try:
-                    await self._engine.slots.acquire(key, limit=limit, deadline=self.deadline)
+                    await slots.acquire(
+                        key,
+                        owner=owner,
+                        weight=self._request.weight,
+                        limit=limit,
+                        owner_limit=own,
+                        deadline=self.deadline,
+                    )
                 except TimeoutError:
                     return _no_slot(call)
-                held.callback(self._engine.slots.release, key)
+                held.callback(slots.release, key, owner=owner)
             return await self._called_within(upstream, prompt)
 
     async def _called_within(self, upstream: Upstream, prompt: Prompt) -> CallOutcome:

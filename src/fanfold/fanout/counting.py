@@ -31,19 +31,21 @@ class Counting:
         self._work, self._slots, self._turns = work, slots, turns
         self._most = max(1, work.threads // 2)
 
-    async def run(self, count: Callable[[], T], *, length: int, owner: str | None, deadline: float) -> T:
+    async def run(
+        self, count: Callable[[], T], *, length: int, owner: str | None, weight: int = 1, deadline: float
+    ) -> T:
         """Return `count()`, which counts texts of `length` code points.
 
         Raises `TimeoutError` at `deadline` (loop time).
         """
         async with asyncio.timeout_at(deadline):
-            await self._turns.take()
+            await self._turns.take(owner)
             if length <= _SHORT_LENGTH:
                 return count()
             with ExitStack() as held:
                 for key, limit in ((f"{_KEY} of {owner}", 1), (_KEY, self._most)):
-                    await self._slots.acquire(key, limit=limit, deadline=deadline)
-                    held.callback(self._slots.release, key)
+                    await self._slots.acquire(key, owner=owner, weight=weight, limit=limit, deadline=deadline)
+                    held.callback(self._slots.release, key, owner=owner)
                 return await self._off_the_loop(count)
 
     async def _off_the_loop(self, count: Callable[[], T]) -> T:

@@ -48,7 +48,7 @@ class Execution:
 
     async def _goes_on(self) -> bool:
         """Wait for a turn, and for a reader that is behind; tell whether there is time for another call."""
-        await self._engine.turns.take()
+        await self._engine.turns.take(self._request.owner)
         if self._run.is_ahead:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(self._asking.deadline):

@@ -87,7 +87,7 @@ class Folding:
         """Make the calls that wait until one fails; return why."""
         template = fold_prompts(self._options, self._engine.kinds)
         while waiting:
-            await self._engine.turns.take()
+            await self._engine.turns.take(self._run.plan.request.owner)
             if not waiting:
                 break
             call = waiting.popleft()

@@ -1,85 +1,82 @@
-"""How many calls are under way to one upstream, over all requests of this process."""
+"""How many calls are under way to one upstream, over all requests of this process, and whose turn is next."""
 
 import asyncio
+
+from fanfold.fanout.shares import Shares
 
 # The key that every call takes a slot of.
 ALL = "all upstreams"
 
 
-class _Queue:
-    """What is held under one key, and who waits with which limit, in order of arrival."""
-
-    __slots__ = ("held", "waiting")
-
-    def __init__(self) -> None:
-        self.held = 0
-        self.waiting: dict[asyncio.Future[None], int] = {}
-
-
 class Slots:
-    """First come, first served under each key; a key that nobody holds or waits for takes no memory.
+    """Under each key the next slot is of the owner that holds least for its weight, and of who waits longest there.
 
-    `limit` comes with each call, since an upstream's owner may change it while others wait.
+    A key that nobody holds or waits for takes no memory. Limits and weight come with each call, since they may change
+    while others wait.
     """
 
     def __init__(self) -> None:
-        self._queues: dict[str, _Queue] = {}
+        self._keys: dict[str, Shares] = {}
 
     @property
     def held(self) -> int:
         """Slots held, over all keys."""
-        return sum(queue.held for queue in self._queues.values())
+        return sum(shares.held for shares in self._keys.values())
 
     @property
     def calls(self) -> int:
         """Calls under way: slots of the process that are held."""
-        return self._queues[ALL].held if ALL in self._queues else 0
+        return self.held_of(ALL)
 
     @property
     def keys(self) -> int:
         """Keys in memory."""
-        return len(self._queues)
+        return len(self._keys)
 
     def held_of(self, key: str) -> int:
         """Return the slots held under a key."""
-        return self._queues[key].held if key in self._queues else 0
+        return self._keys[key].held if key in self._keys else 0
 
-    async def acquire(self, key: str, *, limit: int, deadline: float) -> None:
-        """Take one of `limit` slots; give it back by `release`. Raises `TimeoutError` at `deadline` (loop time)."""
-        queue = self._queues.setdefault(key, _Queue())
-        if queue.held < limit and not queue.waiting:
-            queue.held += 1
+    def held_by(self, key: str, owner: str | None) -> int:
+        """Return the slots that one owner holds under a key."""
+        return self._keys[key].held_by(owner) if key in self._keys else 0
+
+    async def acquire(
+        self,
+        key: str,
+        *,
+        owner: str | None = None,
+        weight: int = 1,
+        limit: int,
+        owner_limit: int | None = None,
+        deadline: float,
+    ) -> None:
+        """Take one of `limit` slots, of which `owner` holds `owner_limit` at most; give it back by `release`.
+
+        Raises `TimeoutError` at `deadline` (loop time).
+        """
+        shares = self._keys.get(key)
+        if shares is None:
+            shares = self._keys[key] = Shares()
+        own = limit if owner_limit is None else owner_limit
+        ticket = shares.take(owner, weight=weight, limit=limit, owner_limit=own)
+        if ticket is None:
             return
-        ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        queue.waiting[ticket] = limit
         try:
             async with asyncio.timeout_at(deadline):
-                await ticket
+                await ticket.future
         except BaseException:
-            self._give_up(key, queue, ticket)
+            shares.give_up(ticket)
+            self._forget(key, shares)
             raise
 
-    def release(self, key: str) -> None:
-        """Give a slot back; it goes to who waits longest, in this same step."""
-        queue = self._queues[key]
-        queue.held -= 1
-        self._serve(key, queue)
+    def release(self, key: str, *, owner: str | None = None) -> None:
+        """Give an owner's slot back; it goes to whose turn it is, in this same step."""
+        shares = self._keys[key]
+        shares.give_back(owner)
+        self._forget(key, shares)
 
-    def _give_up(self, key: str, queue: _Queue, ticket: asyncio.Future[None]) -> None:
-        queue.waiting.pop(ticket, None)
-        if ticket.done() and not ticket.cancelled():
-            # The slot was handed over in the very turn in which its taker was cancelled.
-            queue.held -= 1
-        self._serve(key, queue)
-
-    def _serve(self, key: str, queue: _Queue) -> None:
-        while queue.waiting:
-            ticket, limit = next(iter(queue.waiting.items()))
-            if queue.held >= limit:
-                return
-            del queue.waiting[ticket]
-            if not ticket.done():  # else cancelled just now: its taker has yet to run, and takes nothing
-                queue.held += 1
-                ticket.set_result(None)
-        if not queue.held and self._queues.get(key) is queue:
-            del self._queues[key]
+    def _forget(self, key: str, shares: Shares) -> None:
+        # Who leaves late may have waited among others, who are gone: the key may be that of somebody else by now.
+        if shares.is_idle and self._keys.get(key) is shares:
+            del self._keys[key]

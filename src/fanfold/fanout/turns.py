@@ -1,27 +1,27 @@
 """The event loop's time, shared by all runs of a process."""
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 
 # A call takes some 60 µs of the loop, a large chunk's some 200: a turn of the loop stays within a few milliseconds.
 _STARTS_A_TURN = 32
 
 
 class Turns:
-    """Lets at most 32 calls start in one turn of the event loop, first come, first served.
+    """Lets at most 32 calls start in one turn of the event loop: one of each owner in turn, first come first served.
 
     Without it, hundreds of answers that come at once would start hundreds of calls in one turn, and everybody else
     would wait for all of them.
     """
 
     def __init__(self) -> None:
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: OrderedDict[str | None, deque[asyncio.Future[None]]] = OrderedDict()
         self._is_scheduled = False
 
-    async def take(self) -> None:
-        """Wait for the next turn that has room; always lets others run."""
+    async def take(self, owner: str | None = None) -> None:
+        """Wait for the next turn that has room for this owner; always lets others run."""
         ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(ticket)
+        self._waiting.setdefault(owner, deque()).append(ticket)
         self._schedule()
         await ticket
 
@@ -32,8 +32,13 @@ class Turns:
 
     def _serve(self) -> None:
         self._is_scheduled = False
-        for _ in range(min(_STARTS_A_TURN, len(self._waiting))):
-            ticket = self._waiting.popleft()
+        for _ in range(_STARTS_A_TURN):
+            if not self._waiting:
+                return
+            owner, tickets = self._waiting.popitem(last=False)
+            ticket = tickets.popleft()
+            if tickets:
+                self._waiting[owner] = tickets  # behind the others
             if not ticket.done():  # else its taker was cancelled
                 ticket.set_result(None)
         self._schedule()

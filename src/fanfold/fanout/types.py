@@ -142,6 +142,11 @@ class Upstream:
     price: Price = Price()
 
     @property
+    def is_common(self) -> bool:
+        """Whether several tenants' calls take its slots: it is the operator's, or an address that anybody may name."""
+        return self.is_shared or self.id is None
+
+    @property
     def key(self) -> str:
         """What slots are counted by: the registered upstream, else its address."""
         return str(self.id) if self.id else f"{self.kind}:{self.url}"

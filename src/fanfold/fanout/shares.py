@@ -1,0 +1,151 @@
+"""Who holds slots under one key and who waits for them: the next one is of the owner with the least for its weight."""
+
+import asyncio
+import heapq
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from itertools import count
+
+# So many times the owners may be in the heap before what is of the past is thrown out of it.
+_PAST = 4
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One who waits; `limit` is the most to be held by all, `owner_limit` by the owner, for this one to be served."""
+
+    future: asyncio.Future[None]
+    share: "OwnShare"
+    limit: int
+    owner_limit: int
+    number: int
+
+
+@dataclass(slots=True, eq=False)
+class OwnShare:
+    """What one owner holds, and who of it waits, in order of arrival."""
+
+    owner: str | None
+    weight: int = 1
+    held: int = 0
+    turn: float = 0.0
+    waiting: OrderedDict[Ticket, None] = field(default_factory=OrderedDict)
+    place: "Place | None" = None
+
+
+# Held for the weight, then its turn, then the number of the ticket that waits longest.
+Place = tuple[float, float, int, OwnShare]
+
+
+class Shares:
+    """Slots under one key, in turn to the owner that holds least for its weight; first come, first served within one.
+
+    Among those who hold equally much turns decide, by weight too (self-clocked fair queueing: S. J. Golestani, 1994):
+    where there is one slot nobody holds any when it is free, and who has many waiting would have them all first. A
+    grant takes time by the logarithm of the owners, however many wait.
+    """
+
+    __slots__ = ("_heap", "_numbers", "_owners", "_turn", "held")
+
+    def __init__(self) -> None:
+        self.held = 0
+        self._owners: dict[str | None, OwnShare] = {}
+        self._numbers = count()
+        self._turn = 0.0  # of who was served last
+        # Owners that could be served, by their place. One that has changed is put in anew: whatever is not its owner's
+        # place now is of the past.
+        self._heap: list[Place] = []
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody holds or waits."""
+        return not self._owners
+
+    @property
+    def places(self) -> int:
+        """Places in memory, those of the past among them."""
+        return len(self._heap)
+
+    def held_by(self, owner: str | None) -> int:
+        """Return what an owner holds."""
+        share = self._owners.get(owner)
+        return share.held if share else 0
+
+    def take(self, owner: str | None, *, weight: int, limit: int, owner_limit: int) -> Ticket | None:
+        """Take a slot, or else return a ticket to wait with."""
+        share = self._owners.get(owner)
+        if share is None:
+            share = self._owners[owner] = OwnShare(owner)
+        share.weight = weight
+        is_free = self.held < limit and share.held < owner_limit
+        if is_free and not share.waiting and self._next() is None:
+            self.held += 1
+            share.held += 1
+            return None
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        ticket = Ticket(future, share, limit, owner_limit, next(self._numbers))
+        if not share.waiting:
+            share.turn = self._turn + 1 / weight
+        share.waiting[ticket] = None
+        self._put(share)
+        self.serve()
+        return ticket
+
+    def give_back(self, owner: str | None) -> None:
+        """Take one that is held back from an owner."""
+        self._given_back(self._owners[owner])
+        self.serve()
+
+    def give_up(self, ticket: Ticket) -> None:
+        """End somebody's waiting, also in the very turn of the loop in which a slot was handed over."""
+        if ticket.future.done() and not ticket.future.cancelled():
+            self._given_back(ticket.share)
+        elif ticket in ticket.share.waiting:
+            del ticket.share.waiting[ticket]
+            self._put(ticket.share)
+        self.serve()
+
+    def serve(self) -> None:
+        """Hand over what is free, in this same step."""
+        while (share := self._next()) is not None:
+            ticket = next(iter(share.waiting))
+            if self.held >= ticket.limit:
+                break
+            del share.waiting[ticket]
+            if (
+                not ticket.future.done()
+            ):  # else its taker was cancelled just now, has yet to run, and takes nothing
+                self.held += 1
+                share.held += 1
+                self._turn = max(self._turn, share.turn)
+                share.turn += 1 / share.weight
+                ticket.future.set_result(None)
+            self._put(share)
+
+    def _given_back(self, share: OwnShare) -> None:
+        self.held -= 1
+        share.held -= 1
+        self._put(share)
+
+    def _put(self, share: OwnShare) -> None:
+        """Give an owner the place it has now, none while it cannot be served; forget it if it is gone."""
+        ticket = next(iter(share.waiting), None)
+        if ticket is None or share.held >= ticket.owner_limit:
+            share.place = None
+            if ticket is None and not share.held:
+                del self._owners[share.owner]
+            return
+        share.place = (share.held / share.weight, share.turn, ticket.number, share)
+        heapq.heappush(self._heap, share.place)
+        if len(self._heap) > _PAST * (len(self._owners) + _PAST):
+            self._heap = [one.place for one in self._owners.values() if one.place is not None]
+            heapq.heapify(self._heap)
+
+    def _next(self) -> OwnShare | None:
+        """Return the owner to be served next, None where nobody waits who could be."""
+        while self._heap:
+            place = self._heap[0]
+            if place is place[3].place:
+                return place[3]
+            heapq.heappop(self._heap)
+        return None

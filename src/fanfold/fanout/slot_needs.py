@@ -1,0 +1,33 @@
+"""Which slots a call needs, in which order, and how many of them one owner may hold."""
+
+from fanfold.fanout.engine import Engine
+from fanfold.fanout.slots import ALL
+from fanfold.fanout.types import Upstream
+
+# One in so many of a common upstream's slots is kept from any one owner.
+_HEADROOM = 8
+
+Need = tuple[str, int, int]
+"""A key, its slots, and the most of them for the call's owner."""
+
+
+def needs(upstream: Upstream, owner: str | None, engine: Engine) -> list[Need]:
+    """Return the keys to take a slot of, one after the other."""
+    needed = [(upstream.key, upstream.max_concurrency, owner_limit(upstream, owner))]
+    if owner is not None:
+        # Whatever one owner's calls wait for, and however many runs they are in: the others find slots. While they
+        # wait they hold nothing that is not their own: a common upstream's slot comes after theirs.
+        own = (f"owner {owner}", engine.max_workers, engine.max_workers)
+        needed.insert(0 if upstream.is_common else 1, own)
+    return [*needed, (ALL, engine.max_in_flight, engine.max_in_flight)]
+
+
+def owner_limit(upstream: Upstream, owner: str | None) -> int:
+    """Return the most of an upstream's slots for one owner: a common one keeps some for who comes next.
+
+    Without them a small request would wait for one of a big one's calls to end, which is twice its own time.
+    """
+    most = upstream.max_concurrency
+    if owner is None or not upstream.is_common or most == 1:
+        return most
+    return most - max(1, most // _HEADROOM)
