@@ -68,6 +68,7 @@ def _watch(resources: Resources, metrics: Metrics) -> None:
         "fanfold_rate_limit_asks_total": lambda: resources.rate_limit_store.figures().calls,
         "fanfold_rate_limit_fallbacks_total": lambda: resources.rate_limit_store.figures().fallbacks,
         "fanfold_fan_out_slots_in_use": lambda: resources.fan_out.in_flight,
+        "fanfold_fan_out_waiting": lambda: resources.fan_out.waiting,
     }.items():
         metrics.watch(name, read)
     told = resources.quota_warnings.told

@@ -12,6 +12,7 @@ from tests.fixtures.server_processes import ServerProcess
 SAFETY_S = 40
 GAUGES = (
     "fanfold_fan_out_slots_in_use",
+    "fanfold_fan_out_waiting",
     "fanfold_offload_running",
     "fanfold_offload_waiting",
     "fanfold_ledger_queue",

@@ -171,6 +171,7 @@ def test_shares_converge_to_the_weights_whoever_came_first_and_whichever_ends_fi
 
     def play() -> None:
         chance, crowd = random.Random(seed), Crowd(limit=44)
+        held: Counter[str] = Counter()
         crowd.come(*first * 44, *"abcd" * 44)
         for _ in range(44):
             crowd.end(0)
@@ -198,7 +199,8 @@ def test_of_a_single_slot_owners_have_turns_by_weight_and_who_comes_new_waits_fo
 
 def test_who_always_comes_new_lets_the_others_have_their_turns():
     def play() -> None:
-        crowd, served = Crowd(limit=1), Counter()
+        crowd = Crowd(limit=1)
+        served: Counter[str] = Counter()
         crowd.come("a", "a", "a")
         for number in range(60):
             crowd.come(f"new {number}", f"newer {number}")

@@ -90,6 +90,11 @@ class FanOut:
         """Calls under way, for a gauge; 0 when nothing runs."""
         return self._slots.calls
 
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a slot or for their turn to start, for a gauge."""
+        return self._slots.waiting + self._turns.waiting
+
     async def plan(self, request: FanOutRequest, *, max_chunks: int | None = None) -> Plan:
         """Return what the request will do and at most cost; calls nothing.
 

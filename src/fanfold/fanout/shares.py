@@ -62,6 +62,11 @@ class Shares:
         return not self._owners
 
     @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return sum(len(share.waiting) for share in self._owners.values())
+
+    @property
     def places(self) -> int:
         """Places in memory, those of the past among them."""
         return len(self._heap)

@@ -29,6 +29,11 @@ class Slots:
         return self.held_of(ALL)
 
     @property
+    def waiting(self) -> int:
+        """Calls that wait for a slot."""
+        return sum(shares.waiting for shares in self._keys.values())
+
+    @property
     def keys(self) -> int:
         """Keys in memory."""
         return len(self._keys)

@@ -18,6 +18,11 @@ class Turns:
         self._waiting: OrderedDict[str | None, deque[asyncio.Future[None]]] = OrderedDict()
         self._is_scheduled = False
 
+    @property
+    def waiting(self) -> int:
+        """Starts that wait for their turn."""
+        return sum(map(len, self._waiting.values()))
+
     async def take(self, owner: str | None = None) -> None:
         """Wait for the next turn that has room for this owner; always lets others run."""
         ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()

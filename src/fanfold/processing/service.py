@@ -55,7 +55,7 @@ class ProcessingService:
         selection = select_upstreams(request, await self._upstreams.of(tenant.id), self._addresses)
         try:
             plan = await self._fan_out.plan(
-                _fan_out_request(request, selection, owner=str(tenant.id)), max_chunks=limits.max_chunks
+                _fan_out_request(request, selection, tenant), max_chunks=limits.max_chunks
             )
         except TooManyChunks as error:
             raise TooLarge(str(error)) from None
@@ -150,7 +150,7 @@ def _claim(keyed: KeyedRequest) -> Claim:
     return Claim(route=keyed.route, key=keyed.key, body_hash=keyed.body_hashes[0])
 
 
-def _fan_out_request(request: ProcessRequest, selection: Selection, *, owner: str) -> FanOutRequest:
+def _fan_out_request(request: ProcessRequest, selection: Selection, tenant: PrincipalTenant) -> FanOutRequest:
     split = Split(by=request.split.by, size=request.split.size, overlap=request.split.overlap)
     return FanOutRequest(
         text=request.text,
@@ -170,5 +170,6 @@ def _fan_out_request(request: ProcessRequest, selection: Selection, *, owner: st
         deadline_s=request.deadline_s,
         max_attempts=request.max_attempts,
         max_units=request.max_units,
-        owner=owner,
+        owner=str(tenant.id),
+        weight=tenant.limits.weight,
     )

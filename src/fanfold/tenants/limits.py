@@ -7,7 +7,10 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a tenant may use: units a calendar month (UTC), requests a minute, and the sizes of single requests."""
+    """What a tenant may use: units a calendar month (UTC), requests a minute, and the sizes of single requests.
+
+    `weight` is its share of what tenants use together, beside the others'.
+    """
 
     monthly_units: int
     requests_per_minute: int
@@ -19,6 +22,7 @@ class Limits:
     max_api_keys: int
     overage_allowed: bool
     retention_days: int
+    weight: int
 
     @classmethod
     def of(cls, plan: Mapping[str, Any] | object, overrides: Mapping[str, Any]) -> Self:

@@ -15,7 +15,10 @@ class Plan(Base):
     """A named set of limits, the same for all its tenants unless overridden; `period` is what its units are for."""
 
     __tablename__ = "plans"
-    __table_args__ = (CheckConstraint("period in ('day', 'week', 'month')", name="period"),)
+    __table_args__ = (
+        CheckConstraint("period in ('day', 'week', 'month')", name="period"),
+        CheckConstraint("weight between 1 and 1000", name="weight"),
+    )
 
     code: Mapped[str] = mapped_column(Text, primary_key=True)
     monthly_units: Mapped[int] = mapped_column(BigInteger)
@@ -29,6 +32,7 @@ class Plan(Base):
     overage_allowed: Mapped[bool]
     retention_days: Mapped[int]
     period: Mapped[str] = mapped_column(Text, server_default="month")
+    weight: Mapped[int] = mapped_column(server_default="1")
 
 
 class Tenant(Base):

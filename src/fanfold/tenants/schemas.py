@@ -14,6 +14,7 @@ UNITS_MAX = 10**15
 Units = Annotated[Whole, Field(ge=0, le=UNITS_MAX)]
 Count = Annotated[Whole, Field(ge=0, le=INT32_MAX)]
 Positive = Annotated[Whole, Field(ge=1, le=INT32_MAX)]
+Weight = Annotated[Whole, Field(ge=1, le=1000)]
 _LIMITS = {
     "monthly_units": "Units of a period of the plan, which is a day, a week or a month whatever this name says.",
     "requests_per_minute": "Requests a minute, of all keys together.",
@@ -24,6 +25,7 @@ _LIMITS = {
     "max_upstreams": "Upstreams that may be registered.",
     "max_api_keys": "API keys that may hold.",
     "overage_allowed": "Whether requests go on, and are billed, beyond the units.",
+    "weight": "Share of the slots of upstreams that tenants wait for together, beside the weights of those who wait too.",
     "retention_days": "For what is to come: nothing reads it yet. Usage events have their own retention.",
 }
 
@@ -62,6 +64,7 @@ class PlanCreate(StrictModel):
     max_api_keys: Count = _limit("max_api_keys")
     overage_allowed: Flag = _limit("overage_allowed", default=False)
     retention_days: Positive = _limit("retention_days")
+    weight: Weight = _limit("weight", default=1)
     period: Period = Field(default=Period.MONTH, description=_PERIOD)
 
 
@@ -80,6 +83,7 @@ class PlanUpdate(StrictModel):
     max_api_keys: Count = _limit("max_api_keys", default=0)
     overage_allowed: Flag = _limit("overage_allowed", default=False)
     retention_days: Positive = _limit("retention_days", default=1)
+    weight: Weight = _limit("weight", default=1)
     period: Period = Field(default=Period.MONTH, description=_PERIOD)
 
 
@@ -99,6 +103,7 @@ class LimitsRead(ReadModel):
     max_api_keys: int = _limit("max_api_keys")
     overage_allowed: bool = _limit("overage_allowed")
     retention_days: int = _limit("retention_days")
+    weight: int = _limit("weight")
 
 
 class LimitsUpdate(StrictModel):
@@ -116,6 +121,7 @@ class LimitsUpdate(StrictModel):
     max_api_keys: Count | None = _limit("max_api_keys", default=None)
     overage_allowed: Flag | None = _limit("overage_allowed", default=None)
     retention_days: Positive | None = _limit("retention_days", default=None)
+    weight: Weight | None = _limit("weight", default=None)
 
 
 class PlanRead(LimitsRead):

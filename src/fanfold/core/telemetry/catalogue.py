@@ -49,6 +49,7 @@ CATALOGUE = _table(
         "fanfold_fan_out_calls_total", "Ended upstream calls by code; ok for success", Kind.COUNTER, "code"
     ),
     Metric("fanfold_fan_out_slots_in_use", "Upstream calls in flight", Kind.GAUGE),
+    Metric("fanfold_fan_out_waiting", "Upstream calls that wait for a slot or a turn", Kind.GAUGE),
     Metric(
         "fanfold_rate_limited_total", "Requests refused by a rate limit, by bucket", Kind.COUNTER, "bucket"
     ),
