@@ -7,6 +7,7 @@ import pytest
 from fanfold.auth.principal import PrincipalTenant
 from fanfold.core.background import Background
 from fanfold.fanout.guard import AddressGuard
+from fanfold.idempotency.service import KeptAnswers
 from fanfold.processing.schemas import ProcessRequest
 from fanfold.processing.selection import AddressPolicy
 from fanfold.processing.service import ProcessingService
@@ -20,7 +21,7 @@ async def weight_of(product, tenant) -> int:
     service = ProcessingService(
         fan_out=state.fan_out,
         ledger=state.ledger,
-        answers=None,
+        answers=KeptAnswers(state.database, state.key_ring),
         upstreams=state.upstream_directory,
         addresses=AddressPolicy(AddressGuard(), adhoc_allowed=False),
         background=Background(),

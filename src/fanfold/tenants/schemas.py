@@ -25,7 +25,7 @@ _LIMITS = {
     "max_upstreams": "Upstreams that may be registered.",
     "max_api_keys": "API keys that may hold.",
     "overage_allowed": "Whether requests go on, and are billed, beyond the units.",
-    "weight": "Share of the slots of upstreams that tenants wait for together, beside the weights of those who wait too.",
+    "weight": "Share of the upstreams' slots that tenants wait for together, beside the weights of the others.",
     "retention_days": "For what is to come: nothing reads it yet. Usage events have their own retention.",
 }
 
