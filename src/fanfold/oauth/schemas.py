@@ -1,27 +1,17 @@
-"""OAuth forms and answers on the wire. Unknown parameters of a form are ignored (RFC 6749, section 3.2)."""
+"""OAuth forms and answers on the wire.
 
-from typing import Any
+Unknown parameters of a form are ignored, and FastAPI takes one without a value as left out (RFC 6749, section 3.2).
+"""
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 MAX_PASSWORD = 1024
 
 
-class OAuthForm(BaseModel):
-    """A form, whose parameters without a value count as left out (RFC 6749, section 3.2)."""
+class TokenForm(BaseModel):
+    """A token request. Which members count depends on `grant_type`."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _leave_out_what_is_empty(cls, sent: Any) -> Any:
-        return (
-            {name: value for name, value in sent.items() if value != ""} if isinstance(sent, dict) else sent
-        )
-
-
-class TokenForm(OAuthForm):
-    """A token request. Which members count depends on `grant_type`."""
 
     grant_type: str = Field(
         default="password",
@@ -59,8 +49,10 @@ class TokenForm(OAuthForm):
     )
 
 
-class TokenOnlyForm(OAuthForm):
+class TokenOnlyForm(BaseModel):
     """A token that something is to be done with."""
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
     token: str = Field(max_length=4096, repr=False, description="An access token or a refresh token.")
     token_type_hint: str | None = Field(default=None, max_length=50, description="Not needed here.")
