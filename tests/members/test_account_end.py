@@ -58,6 +58,13 @@ async def _rows(product: Product, person: Person) -> dict[str, int]:
         }
 
 
+async def test_a_sign_in_to_no_tenant_ends_too(product: Product):
+    person = await product.signed_in()
+    assert (await _rows(product, person))["sessions"] == 1
+    assert await _end(person) == 204
+    assert await _rows(product, person) == {"users": 1, "memberships": 0, "sessions": 0}
+
+
 async def test_it_takes_the_present_password(product: Product):
     person = await product.signed_in()
     assert await _end(person, "not this one") == 422
