@@ -18,6 +18,7 @@ from fanfold.admin.grants_router import router as grants_router
 from fanfold.admin.outcomes_router import router as admin_outcomes_router
 from fanfold.admin.plans_router import router as plans_router
 from fanfold.admin.router import router as admin_router
+from fanfold.admin.upstreams_router import router as admin_upstreams_router
 from fanfold.admin.usage_router import router as admin_usage_router
 from fanfold.admin.users_router import router as users_router
 from fanfold.aliases.router import router as aliases_router
@@ -88,6 +89,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     limits_router,
     admin_router,
     grants_router,
+    admin_upstreams_router,
     admin_usage_router,
     admin_outcomes_router,
     plans_router,

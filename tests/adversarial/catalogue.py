@@ -40,6 +40,14 @@ _IS_MEMBER = (
 )
 # The one table whose rows are the tenants themselves.
 TENANT_COLUMNS = {"tenants": "id"}
+# What all tenants share: rows of the nil tenant. Every tenant reads them, operators alone write them, and nothing else.
+SHARING_TABLES = frozenset({"upstreams", "upstream_prices"})
+_SHARED = "(tenant_id = '00000000-0000-0000-0000-000000000000'::uuid)"
+_SHARING = {"shared": "fanfold_app", "sharing": "fanfold_operator"}
+# Each policy's command, for whom it lets read and what it lets write.
+_SHARING_SAY = {
+    "shared": ("r", _SHARED, None), "sharing": ("*", _SHARED, _SHARED), "operator": ("r", "true", None),
+}  # fmt: skip
 # These attach and detach partitions, which only the tables' owner may.
 OWNERS_FUNCTIONS = frozenset({"usage_partitions", "usage_retention"})
 ROLES = ("fanfold_app", "fanfold_system", "fanfold_operator", "fanfold_identity")
@@ -166,7 +174,17 @@ def _of_tenant_table(table: Any, policies: list[Any]) -> Iterator[str]:
     if table["first_of_key"] != column:
         yield f"{column} is not the first of the primary key"
     wanted = {**_POLICIES, "identity": "fanfold_identity"} if table["name"] in IDENTITY_TABLES else _POLICIES
+    if table["name"] in SHARING_TABLES:
+        wanted = wanted | _SHARING
+        yield from _of_sharing(policies)
     yield from _of_policies(policies, wanted, _MINE.format(column))
+
+
+def _of_sharing(policies: list[Any]) -> Iterator[str]:
+    for policy in policies:
+        said = (policy["command"], policy["qualifier"], policy["with_check"])
+        if said != _SHARING_SAY.get(policy["name"], said):
+            yield f"policy {policy['name']} says {said}"
 
 
 def _of_grants(table: Any, grants: set[tuple[str, str]]) -> Iterator[str]:

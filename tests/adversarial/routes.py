@@ -83,7 +83,7 @@ def body_routes(app: FastAPI) -> list[Route]:
 
 async def object_ids(product: Product, owner: TenantClient) -> dict[str, str]:
     """Return an id of the owner's for each parameter there is in a path; a new parameter needs a line here."""
-    upstream = await owner.upstream("https://upstream.example/one")
+    upstream = await owner.upstream(product.zoo.url("ok", of="an object"))
     name = f"key {secrets.token_hex(8)}"
     key = await owner.http.post("/v1/api-keys", json={"name": name, "scopes": ["process"]})
     assert key.status_code == 201, key.text
@@ -106,15 +106,26 @@ async def object_ids(product: Product, owner: TenantClient) -> dict[str, str]:
     }
 
 
-async def operators_ids(operator: httpx.AsyncClient, tenant: TenantClient) -> dict[str, str]:
+async def operators_ids(
+    product: Product, operator: httpx.AsyncClient, tenant: TenantClient
+) -> dict[str, str]:
     """Return an id for each parameter that only operators' paths have."""
+    shared = await product.shared_upstream(product.zoo.url("ok", of="all"))
+    begins = {"effective_from": "2999-01-01T00:00:00Z"}
+    price = await operator.post(f"/v1/admin/upstreams/{shared['id']}/prices", json=begins)
+    assert price.status_code == 201, price.text
     grants = f"/v1/admin/tenants/{tenant.id}/grants"
     grant = await operator.post(grants, json={"units": 1, "reason": "a test"})
     assert grant.status_code == 201, grant.text
     plan = new_plan()
     made = await operator.post("/v1/admin/plans", json=plan)
     assert made.status_code == 201, made.text
-    return {"grant_id": grant.json()["id"], "plan_code": plan["code"]}
+    return {
+        "grant_id": grant.json()["id"],
+        "plan_code": plan["code"],
+        "shared_id": shared["id"],
+        "shared_price_id": price.json()["id"],
+    }
 
 
 async def _invited(product: Product, person: Person) -> str:
@@ -166,7 +177,7 @@ class Party:
             await product.operator(),
         )
         lapsed = await product.lapse(tenant)
-        ids = await object_ids(product, tenant) | await operators_ids(operator, tenant)
+        ids = await object_ids(product, tenant) | await operators_ids(product, operator, tenant)
         person = await product.signed_in(tenant)
         await person.sign_in()
         ids["session_id"] = await _other_sign_in(person)

@@ -102,6 +102,24 @@ async def test_what_is_taken_from_one_table_is_missed(superuser, sabotage: str):
         "alter policy member on fanfold.users using (true)",
         "alter table fanfold.signing_keys no force row level security",
         "create policy tenant on fanfold.refresh_tokens to fanfold_app using (true)",
+        "alter policy shared on fanfold.upstreams using (true)",
+        "alter policy shared on fanfold.upstream_prices to public",
+        "alter policy sharing on fanfold.upstreams to fanfold_app",
+        "alter policy sharing on fanfold.upstreams using (true)",
+        "alter policy sharing on fanfold.upstream_prices with check (true)",
+        (
+            "drop policy shared on fanfold.upstreams;"
+            " create policy shared on fanfold.upstreams to fanfold_app"
+            " using (tenant_id = '00000000-0000-0000-0000-000000000000'::uuid)"
+        ),
+        (
+            "drop policy operator on fanfold.upstream_prices;"
+            " create policy operator on fanfold.upstream_prices to fanfold_operator using (true)"
+        ),
+        (
+            "create policy shared on fanfold.api_keys for select to fanfold_app"
+            " using (tenant_id = '00000000-0000-0000-0000-000000000000'::uuid)"
+        ),
         "alter table fanfold.usage_events_default no force row level security",
         "create policy p on fanfold.usage_events_default using (true)",
         "alter function fanfold.authenticate owner to fanfold_owner",

@@ -35,6 +35,8 @@ WITHOUT_A_KEY = {
     "/v1/me/totp/confirm": "a code counts once",
     "/v1/me/password": "the second time the present password is another",
     "/v1/process/quote": "calls nothing and bills nothing",
+    "/v1/upstreams/{upstream_id}/test": "changes and bills nothing, and who asks again wants to know anew",
+    "/v1/admin/upstreams/{shared_id}/test": "as /v1/upstreams/{upstream_id}/test",
     "/v1/admin/outcomes/{tenant_id}/{request_id}/resolve": "holds for good: the second time is a 409",
     "/v1/admin/tenants/{tenant_id}/suspend": "twice is the same as once",
     "/v1/admin/tenants/{tenant_id}/resume": "twice is the same as once",
@@ -105,6 +107,7 @@ def _own(path: str) -> dict[str, str]:
         "/v1/admin/tenants": {"slug": name},
         "/v1/tenants": {"slug": name},
         "/v1/admin/plans": {"code": name},
+        "/v1/admin/upstreams": {"slug": name},
     }.get(path, {})
 
 

@@ -19,7 +19,10 @@ from fanfold.main import PUBLIC_PATHS, create_app
 from tests.fixtures.app import product_settings, running_product
 
 # They call upstreams: a connection held meanwhile is one that nobody else has.
-CALLING_PATHS = ("/v1/process", "/process/", "/stream/", "/predict/", "/v1/chat")
+CALLING_PATHS = (
+    "/v1/process", "/process/", "/stream/", "/predict/", "/v1/chat", "/v1/upstreams/{upstream_id}/test",
+    "/v1/admin/upstreams/{shared_id}/test",
+)  # fmt: skip
 SESSIONS = {_session, _operator_session}
 # Too small to be read strictly: they take no body and no parameter.
 PLAIN_ROUTES = frozenset(
@@ -133,7 +136,7 @@ class TestConnections:
     def test_no_route_that_calls_upstreams_asks_for_a_session(self):
         held = _held_sessions(create_app())
         calling = {path: held[path] for path in held if path.startswith(CALLING_PATHS)}
-        assert len(calling) >= 3
+        assert len(calling) >= 5
         assert not any(calling.values()), calling
         assert held["/v1/upstreams"]
         assert held["/v1/admin/tenants"]

@@ -1,11 +1,14 @@
 """The command line on the run's database."""
 
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from fanfold.upstreams.models import SHARED
 from tests.cli.running import SECRET, Cli
+from tests.core.asking import execute
 from tests.fixtures.database import TestDatabase
 
 
@@ -19,6 +22,13 @@ def cli(database_urls: TestDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyP
         "FANFOLD_UPSTREAM_ALLOWED_NETWORKS": "127.0.0.0/8",
     }
     return Cli(env)
+
+
+@pytest.fixture
+def shared_after(database_urls: TestDatabase) -> Iterator[None]:
+    """What all tenants share ends with the test: the database is others' too."""
+    yield
+    execute(database_urls.superuser_url, f"delete from fanfold.upstreams where tenant_id = '{SHARED}'")
 
 
 @pytest.fixture

@@ -115,6 +115,32 @@ class TestUpstreams:
         assert added["auth"] == {"header": "x-api-key", "scheme": None}
         assert (added["timeout_s"], added["idempotent"], added["options"]) == (60.0, True, {"max_tokens": 9})
 
+    @pytest.mark.usefixtures("shared_after")
+    def test_what_all_share_is_added_listed_and_tested(self, cli: Cli, tenant: str, slug: str) -> None:
+        added = cli.json(
+            "upstreams", "add", "--shared", "--slug", slug, "--kind", "echo", "--url", "https://a.example"
+        )
+        assert (added["shared"], added["is_default"]) == (True, False)
+        assert cli.json("upstreams", "list", "--shared") == [added]
+        assert cli.json("upstreams", "list", "--tenant", tenant) == [added]
+        assert len(cli.json("upstreams", "prices", slug, "--shared")) == 1
+        assert "no upstream" in cli.refused("upstreams", "prices", slug, "--tenant", tenant)
+        tried = cli.json("upstreams", "test", "--shared", "--slug", slug)
+        assert (tried["success"], tried["result"], tried["advice"]) == (True, "Hello, 世界", None)
+
+    def test_a_test_that_fails_says_why_and_exits_with_1(self, cli: Cli, tenant: str) -> None:
+        url = ("--url", "http://127.0.0.1:9/")
+        cli.json("upstreams", "add", "--tenant", tenant, "--slug", "ok", "--kind", "http_json", *url)
+        tried = cli("upstreams", "test", "--tenant", tenant, "--slug", "ok")
+        assert (tried.exit_code, "Nothing takes connections" in tried.stdout) == (1, True)
+        as_json = cli("upstreams", "test", "--tenant", tenant, "--slug", "ok", "--json")
+        assert (as_json.exit_code, json.loads(as_json.stdout)["error"]["code"]) == (1, "connect")
+
+    def test_whose_upstream_is_said_exactly_once(self, cli: Cli, tenant: str) -> None:
+        for command in (("list",), ("test", "--slug", "x"), ("prices", "x")):
+            for owner in ((), ("--shared", "--tenant", tenant)):
+                assert "one of the two" in cli.refused("upstreams", *command, *owner, code=2)
+
     def test_what_cannot_be_is_refused(self, cli: Cli, tenant: str) -> None:
         add = ("upstreams", "add", "--tenant", tenant, "--slug", "ok", "--kind", "http_json", "--url")
         ok = "http://127.0.0.1:9/"
@@ -143,8 +169,16 @@ class TestSecrets:
             "upstreams", "add", "--tenant", "acme", "--slug", "ok", "--kind", "http_json",
             "--url", "http://127.0.0.1:9/", "--credential-env", "TOKEN", TOKEN="very-secret",
         )  # fmt: skip
+        cli.json(
+            "upstreams", "add", "--shared", "--slug", "ok", "--kind", "http_json",
+            "--url", "http://127.0.0.1:9/", "--credential-env", "TOKEN", TOKEN="very-secret",
+        )  # fmt: skip
         new = cli.json("secrets", "rotate")["FANFOLD_SECRET_KEYS"]
-        assert cli.json("secrets", "reseal", FANFOLD_SECRET_KEYS=new) == RESEALED
+        assert cli.json("secrets", "reseal", FANFOLD_SECRET_KEYS=new) == {**RESEALED, "upstreams_resealed": 2}
+        assert (
+            cli.json("secrets", "reseal", FANFOLD_SECRET_KEYS=new.partition(",")[0])["upstreams_resealed"]
+            == 2
+        )
         said = cli.refused("secrets", "reseal")  # the old key alone opens it no more
         assert "is not in FANFOLD_SECRET_KEYS" in said
 

@@ -18,7 +18,7 @@ from tests.fixtures.database import connect
 # Columns that are in no file: what only the server may know, and what every row would repeat.
 UNSHOWN = {
     "tenant_id", "digest", "previous_digest", "credential_sealed", "email_key", "erase_at", "erase_tried_at",
-    "erased_at",
+    "erased_at", "owner_id",
 }  # fmt: skip
 _COLUMNS = (
     "select column_name from information_schema.columns where table_schema = 'fanfold' and table_name = $1"

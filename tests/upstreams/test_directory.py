@@ -58,7 +58,7 @@ async def test_a_price_holds_from_its_moment_without_another_look(product, datab
         assert by_name is not None
         assert by_name == by_address == found.default
         assert (by_name.price.units_per_call, found.enabled[1].price.units_per_call) == (units, 5)
-    assert database.opened == 1
+    assert database.opened == 2  # its own, and those that all share
 
 
 async def test_what_begins_later_than_the_horizon_is_not_loaded(product, database):

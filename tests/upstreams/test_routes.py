@@ -22,11 +22,12 @@ class TestCreate:
         created = answer.json()
         assert answer.headers["location"] == f"/v1/upstreams/{created['id']}"
         assert {name: created[name] for name in created if name not in ("id", "created_at", "updated_at")} == {
-            "slug": "a", "kind": "http_json", "url": URL, "method": "POST", "model": None, "options": {},
-            "headers": {}, "auth": {"header": "Authorization", "scheme": "Bearer"}, "has_credential": False,
-            "request_template": None, "response_path": None, "timeout_s": 10.0, "max_attempts": 3,
-            "max_concurrency": 64, "weight": 1, "idempotent": False, "units_per_call": 1, "units_per_1k_chars": 0,
-            "units_per_1k_input_tokens": 0, "units_per_1k_output_tokens": 0, "enabled": True, "is_default": True,
+            "slug": "a", "kind": "http_json", "shared": False, "url": URL, "method": "POST", "model": None,
+            "options": {}, "headers": {}, "auth": {"header": "Authorization", "scheme": "Bearer"},
+            "has_credential": False, "request_template": None, "response_path": None, "timeout_s": 10.0,
+            "max_attempts": 3, "max_concurrency": 64, "weight": 1, "idempotent": False, "units_per_call": 1,
+            "units_per_1k_chars": 0, "units_per_1k_input_tokens": 0, "units_per_1k_output_tokens": 0,
+            "enabled": True, "is_default": True,
         }  # fmt: skip
         assert (await tenant.http.get(f"/v1/upstreams/{created['id']}")).json() == created
 

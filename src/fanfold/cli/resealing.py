@@ -8,6 +8,7 @@ from fanfold.core.db import Database
 from fanfold.oauth.signing_keys import SigningKeys
 from fanfold.tenants.models import Tenant
 from fanfold.upstreams.mapping import bound_to as bound_to_upstream
+from fanfold.upstreams.models import SHARED
 from fanfold.upstreams.repository import UpstreamRepository
 from fanfold.users.models import User
 from fanfold.users.totp import bound_to as bound_to_person
@@ -25,17 +26,22 @@ async def reseal_everything(database: Database, ring: KeyRing, signing_keys: Sig
 async def _reseal_upstreams(database: Database, ring: KeyRing) -> int:
     async with operating(database) as session:
         tenants = list(await session.scalars(select(Tenant)))
-    return sum([await _reseal_tenants(database, tenant, ring) for tenant in tenants])
+    async with operating(database) as session:
+        shared = await _reseal_owners(UpstreamRepository(session, SHARED), ring)
+    return shared + sum([await _reseal_tenants(database, tenant, ring) for tenant in tenants])
 
 
 async def _reseal_tenants(database: Database, tenant: Tenant, ring: KeyRing) -> int:
     async with acting_for(database, tenant) as session:
-        upstreams = UpstreamRepository(session, tenant.id)
-        await upstreams.lock()
-        sealed = [record for record in await upstreams.all() if record.credential_sealed]
-        for record in sealed:
-            record.credential_sealed = _anew(ring, record.credential_sealed, bound_to_upstream(record))
-        return len(sealed)
+        return await _reseal_owners(UpstreamRepository(session, tenant.id), ring)
+
+
+async def _reseal_owners(upstreams: UpstreamRepository, ring: KeyRing) -> int:
+    await upstreams.lock()
+    sealed = [record for record in await upstreams.all() if record.credential_sealed]
+    for record in sealed:
+        record.credential_sealed = _anew(ring, record.credential_sealed, bound_to_upstream(record))
+    return len(sealed)
 
 
 async def _reseal_second_factors(database: Database, ring: KeyRing) -> int:

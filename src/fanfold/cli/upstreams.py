@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from fanfold.cli.database import acting_for, find_tenant, in_database
+from fanfold.cli.database import in_database
 from fanfold.cli.output import Refused, show_members, show_rows
+from fanfold.cli.upstream_owners import Shared, TenantSlug, check_owner, owned
 from fanfold.core.config import Settings, environment_variable
 from fanfold.core.crypto import KeyRing
 from fanfold.core.db import Database
@@ -14,26 +15,29 @@ from fanfold.core.schemas import MAX_LIMIT
 from fanfold.core.secret_keys import secret_keys
 from fanfold.fanout.adapters.registry import ADAPTERS
 from fanfold.fanout.guard import AddressGuard
+from fanfold.fanout.service import FanOut
+from fanfold.fanout.transports.registry import transport
 from fanfold.upstreams.mapping import PRICE_MEMBERS, read_price, read_upstream
 from fanfold.upstreams.price_service import PriceService
-from fanfold.upstreams.repository import UpstreamRepository
 from fanfold.upstreams.schemas import UpstreamCreate
 from fanfold.upstreams.service import UpstreamService
+from fanfold.upstreams.trial import try_upstream, upstream_to_try
 
-COLUMNS = ("slug", "kind", "url", "is_default", "enabled", "id")
+COLUMNS = ("slug", "kind", "url", "shared", "is_default", "enabled", "id")
 PRICE_COLUMNS = ("effective_from", "effective_until", *PRICE_MEMBERS)
 
-TenantSlug = Annotated[str, typer.Option("--tenant", help="The slug of the tenant.")]
+Slug = Annotated[str, typer.Option(help="The upstream's short name.")]
 Units = Annotated[int | None, typer.Option(min=0)]
 
-commands = typer.Typer(help="Add and list a tenant's upstreams and their prices.")
+commands = typer.Typer(help="Add, list and test upstreams, of a tenant or shared by all, and their prices.")
 
 
 @commands.command()
 def add(  # noqa: PLR0913 (one argument for each option)
     *,
-    tenant: TenantSlug,
-    slug: Annotated[str, typer.Option(help="The upstream's short name.")],
+    tenant: TenantSlug = None,
+    shared: Shared = False,
+    slug: Slug,
     kind: Annotated[str, typer.Option(help=f"One of {', '.join(ADAPTERS)}.")],
     url: Annotated[str, typer.Option(help="Its address; for AI kinds the base, such as https://.../v1.")],
     model: Annotated[str | None, typer.Option(help="The model, for AI kinds.")] = None,
@@ -52,7 +56,8 @@ def add(  # noqa: PLR0913 (one argument for each option)
         ),
     ] = None,
 ) -> None:
-    """Add an upstream; the tenant's first one becomes its default."""
+    """Add an upstream; a tenant's first one becomes its default."""
+    check_owner(tenant, shared=shared)
     given = {
         "slug": slug,
         "kind": kind,
@@ -69,26 +74,25 @@ def add(  # noqa: PLR0913 (one argument for each option)
     wanted = UpstreamCreate.model_validate(sent | dict(map(_member, more or [])))
     settings = Settings()
     ring = KeyRing(secret_keys(settings))
-    guard = AddressGuard(settings.fan_out.upstream_allowed_networks, ports=settings.fan_out.ports)
+    guard = _guard(settings)
 
     async def work(database: Database) -> dict[str, Any]:
-        found, limits = await find_tenant(database, tenant)
-        async with acting_for(database, found) as session:
-            service = UpstreamService(UpstreamRepository(session, found.id), key_ring=ring, guard=guard)
-            record = await service.create(found.id, wanted, max_upstreams=limits.max_upstreams)
+        async with owned(database, tenant) as mine:
+            service = UpstreamService(mine.upstreams, key_ring=ring, guard=guard)
+            record = await service.create(mine.owner_id, wanted, max_upstreams=mine.max_upstreams)
             return read_upstream(record).model_dump(mode="json")
 
     show_members(in_database(work, settings))
 
 
 @commands.command("list")
-def list_upstreams(tenant: TenantSlug) -> None:
-    """List a tenant's upstreams, newest first."""
+def list_upstreams(*, tenant: TenantSlug = None, shared: Shared = False) -> None:
+    """List the newest upstreams: those that a tenant may use, or the shared ones alone."""
+    check_owner(tenant, shared=shared)
 
     async def work(database: Database) -> list[dict[str, Any]]:
-        found, _ = await find_tenant(database, tenant)
-        async with acting_for(database, found) as session:
-            rows, _ = await UpstreamRepository(session, found.id).list(limit=MAX_LIMIT, cursor=None)
+        async with owned(database, tenant) as mine:
+            rows, _ = await mine.upstreams.list(limit=MAX_LIMIT, cursor=None)
             return [read_upstream(row).model_dump(mode="json") for row in rows]
 
     show_rows(in_database(work, Settings()), COLUMNS)
@@ -96,23 +100,46 @@ def list_upstreams(tenant: TenantSlug) -> None:
 
 @commands.command("prices")
 def list_prices(
-    slug: Annotated[str, typer.Argument(help="The upstream's short name.")], tenant: TenantSlug
+    slug: Annotated[str, typer.Argument(help="The upstream's short name.")],
+    *,
+    tenant: TenantSlug = None,
+    shared: Shared = False,
 ) -> None:
     """List the newest prices of an upstream, also those to come."""
+    check_owner(tenant, shared=shared)
 
     async def work(database: Database) -> list[dict[str, Any]]:
-        found, _ = await find_tenant(database, tenant)
-        async with acting_for(database, found) as session:
-            upstreams = UpstreamRepository(session, found.id)
-            ids = [record.id for record in await upstreams.all() if record.slug == slug]
-            if not ids:
-                raise Refused(
-                    f"There is no upstream `{slug}`. `fanfold upstreams list` shows which there are."
-                )
-            spans, _ = await PriceService(upstreams).list(ids[0], limit=MAX_LIMIT, cursor=None)
+        async with owned(database, tenant) as mine:
+            record = await mine.find(slug)
+            spans, _ = await PriceService(mine.upstreams).list(record.id, limit=MAX_LIMIT, cursor=None)
             return [read_price(span.record, span.effective_until).model_dump(mode="json") for span in spans]
 
     show_rows(in_database(work, Settings()), PRICE_COLUMNS)
+
+
+@commands.command("test")
+def run_test(*, tenant: TenantSlug = None, shared: Shared = False, slug: Slug) -> None:
+    """Call an upstream once with a few fixed words, and say what is wrong. Bills nothing; exit code 1 if it failed."""
+    check_owner(tenant, shared=shared)
+    settings = Settings()
+    ring = KeyRing(secret_keys(settings))
+
+    async def work(database: Database) -> dict[str, Any]:
+        async with owned(database, tenant) as mine:
+            record = await mine.find(slug)
+            upstream = await upstream_to_try(mine.upstreams, record.id, ring)
+        dialling = transport(settings.fan_out.transport, guard=_guard(settings), max_connections=1)
+        async with FanOut(transport=dialling) as fan_out:
+            return (await try_upstream(fan_out, upstream)).model_dump(mode="json")
+
+    tried = in_database(work, settings)
+    show_members(tried)
+    if not tried["success"]:
+        raise typer.Exit(1)
+
+
+def _guard(settings: Settings) -> AddressGuard:
+    return AddressGuard(settings.fan_out.upstream_allowed_networks, ports=settings.fan_out.ports)
 
 
 def _credential(variable: str | None) -> str | None:

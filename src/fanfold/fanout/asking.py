@@ -97,6 +97,7 @@ class Asking:
             input_tokens=_tokens(Meter.INPUT_TOKENS, billed, answer.input_tokens if answer else None),
             output_tokens=_tokens(Meter.OUTPUT_TOKENS, billed, answer.output_tokens if answer else None),
             finish_reason=answer.finish_reason if answer else None,
+            status=answer.status if answer else None,
         )
 
     async def _billed(

@@ -177,14 +177,14 @@ class UpstreamCaller:
             raise _unreadable(progress.phase) from None
 
     async def _ask(self, call: _Call, progress: Progress) -> AdapterAnswer:
-        received = 0
+        received, status = 0, None
 
         async def send(request: UpstreamRequest) -> UpstreamResponse:
-            nonlocal received
+            nonlocal received, status
             limit = self._max_answer_bytes
             response = await self._transport.send(request, max_bytes=limit, progress=progress)
             _check_status(response, self._now)
-            received += len(response.body)
+            received, status = received + len(response.body), response.status
             return response
 
         answer = await call.adapter.call(call.upstream, call.prompt, send)
@@ -194,7 +194,7 @@ class UpstreamCaller:
                 "The answers of this request are together larger than allowed; send fewer or smaller chunks.",
                 phase=Phase.ANSWERED,
             )
-        return answer
+        return replace(answer, status=status)
 
 
 def _check_status(response: UpstreamResponse, now: Callable[[], datetime]) -> None:

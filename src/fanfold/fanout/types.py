@@ -247,6 +247,8 @@ class CallResult:
     input_tokens: int | None = None
     output_tokens: int | None = None
     finish_reason: str | None = None
+    status: int | None = None
+    """The HTTP status of the answer that was accepted."""
 
     @property
     def tokens_counted(self) -> bool:

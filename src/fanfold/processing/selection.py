@@ -49,7 +49,7 @@ def _asked(request: ProcessRequest, own: TenantUpstreams, policy: AddressPolicy)
 def _by_slug(slug: str, own: TenantUpstreams, which: str) -> Upstream:
     upstream = own.find(slug)
     if upstream is None:
-        raise UnknownUpstream(f"{which} is not an enabled upstream of the tenant.")
+        raise UnknownUpstream(f"{which} is no enabled upstream of the tenant, nor a shared one.")
     return upstream
 
 

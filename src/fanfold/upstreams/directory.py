@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from fanfold.core.cache import FreshCache
@@ -14,7 +15,7 @@ from fanfold.core.telemetry.logging import get_logger
 from fanfold.fanout.types import Upstream
 from fanfold.upstreams.address import normalise
 from fanfold.upstreams.mapping import bound_to, engine_upstream, price_of
-from fanfold.upstreams.models import UpstreamPriceRecord, UpstreamRecord
+from fanfold.upstreams.models import SHARED, UpstreamPriceRecord, UpstreamRecord
 from fanfold.upstreams.repository import UpstreamRepository
 from fanfold.upstreams.schedule import DatedPrice, Schedule
 
@@ -28,19 +29,34 @@ HORIZON = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class TenantUpstreams:
-    """The enabled upstreams of one tenant, the oldest first, and the default among them."""
+    """The enabled upstreams of one tenant, the oldest first, with those that all share, and the default among them.
+
+    `slugs` and `has_default` count those that are not enabled as well: what a tenant has of its own is never answered
+    by a shared one in its stead, at another price.
+    """
 
     enabled: tuple[Upstream, ...]
     default: Upstream | None
     by_address: Mapping[str, Upstream] = field(default_factory=dict)
+    slugs: frozenset[str] = frozenset()
+    has_default: bool = False
+    shared: tuple[Upstream, ...] = ()
 
     def find(self, slug: str) -> Upstream | None:
-        """Return the enabled upstream of that slug."""
-        return next((upstream for upstream in self.enabled if upstream.slug == slug), None)
+        """Return the enabled upstream of that slug: the tenant's own, else the shared one."""
+        upstreams = self.enabled if slug in self.slugs else self.shared
+        return next((upstream for upstream in upstreams if upstream.slug == slug), None)
 
     def find_url(self, url: str) -> Upstream | None:
-        """Return the oldest enabled upstream of that normalised address."""
+        """Return the oldest enabled upstream of the tenant's own with that normalised address."""
         return self.by_address.get(normalise(url))
+
+    def beside(self, shared: "TenantUpstreams") -> "TenantUpstreams":
+        """Return the same with what is shared."""
+        if not shared.enabled:
+            return self
+        default = self.default if self.has_default else shared.default
+        return replace(self, shared=shared.enabled, default=default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +79,16 @@ class _Loaded:
             return replace(upstream, price=schedule.at(moment)) if schedule else upstream
 
         present = self.upstreams
-        return TenantUpstreams(
-            tuple(map(priced, present.enabled)),
-            priced(present.default) if present.default else None,
-            {address: priced(upstream) for address, upstream in present.by_address.items()},
+        return replace(
+            present,
+            enabled=tuple(map(priced, present.enabled)),
+            default=priced(present.default) if present.default else None,
+            by_address={address: priced(upstream) for address, upstream in present.by_address.items()},
         )
 
 
 class UpstreamDirectory:
-    """Looks upstreams up at most once a second for each tenant.
+    """Looks upstreams up at most once a second for each tenant, and those that all share once for all.
 
     A price that was known a second before it begins holds from that very moment, by the database's clock.
     """
@@ -86,30 +103,43 @@ class UpstreamDirectory:
     ) -> None:
         self._database, self._key_ring, self._clock = database, key_ring, clock
         self._tenants: FreshCache[UUID, _Loaded] = FreshCache(ttl_s=ttl_s, max_entries=MAX_TENANTS)
+        # Apart, so that no number of tenants displaces them.
+        self._shared: FreshCache[UUID, _Loaded] = FreshCache(ttl_s=ttl_s, max_entries=1)
 
     async def of(self, tenant_id: UUID) -> TenantUpstreams:
-        """Return the tenant's upstreams as they were at most a second ago, with the prices in force now."""
-
-        async def load() -> _Loaded:
-            async with self._database.session(tenant_id) as session, session.begin():
-                repository = UpstreamRepository(session, tenant_id)
-                # In this order: what begins in between is in both.
-                read_at, read_on_clock = await repository.prices.now(), self._clock()
-                rows = await repository.all()
-                beginning = await repository.prices.beginning(after=read_at, until=read_at + HORIZON)
-            opened = {row.id: self._open(row) for row in rows if row.enabled}
-            enabled = tuple(upstream for upstream in opened.values() if upstream is not None)
-            default = next((opened.get(row.id) for row in rows if row.is_default), None)
-            by_address = {normalise(upstream.url): upstream for upstream in reversed(enabled)}
-            found = TenantUpstreams(enabled, default, by_address)
-            return _Loaded(found, _schedules(rows, beginning), read_at, read_on_clock)
-
-        loaded = await self._tenants.get(tenant_id, load)
-        return loaded.at(self._clock()) if loaded else TenantUpstreams((), None)
+        """Return the tenant's and the shared upstreams as they were at most a second ago, with the prices in force."""
+        own = await self._present(self._tenants, tenant_id)
+        return own.beside(await self._present(self._shared, SHARED))
 
     def forget(self, tenant_id: UUID) -> None:
-        """Let this process see the tenant's own change at once."""
-        self._tenants.forget(tenant_id)
+        """Let this process see a change of the tenant's own, or of what is `SHARED`, at once."""
+        (self._shared if tenant_id == SHARED else self._tenants).forget(tenant_id)
+
+    async def _present(self, cache: FreshCache[UUID, _Loaded], owner: UUID) -> TenantUpstreams:
+        loaded = await cache.get(owner, partial(self._load, owner))
+        return loaded.at(self._clock()) if loaded else TenantUpstreams((), None)
+
+    async def _load(self, owner: UUID) -> _Loaded:
+        # What is shared can be read without being any tenant.
+        tenant_id = None if owner == SHARED else owner
+        async with self._database.session(tenant_id) as session, session.begin():
+            repository = UpstreamRepository(session, owner)
+            # In this order: what begins in between is in both.
+            read_at, read_on_clock = await repository.prices.now(), self._clock()
+            rows = await repository.all()
+            beginning = await repository.prices.beginning(after=read_at, until=read_at + HORIZON)
+        return _Loaded(self._opened(rows), _schedules(rows, beginning), read_at, read_on_clock)
+
+    def _opened(self, rows: Sequence[UpstreamRecord]) -> TenantUpstreams:
+        opened = {row.id: self._open(row) for row in rows if row.enabled}
+        enabled = tuple(upstream for upstream in opened.values() if upstream is not None)
+        return TenantUpstreams(
+            enabled,
+            default=next((opened.get(row.id) for row in rows if row.is_default), None),
+            by_address={normalise(upstream.url): upstream for upstream in reversed(enabled)},
+            slugs=frozenset(row.slug for row in rows),
+            has_default=any(row.is_default for row in rows),
+        )
 
     def _open(self, row: UpstreamRecord) -> Upstream | None:
         """Return the engine's value; None for one whose credential does not open, which must not stop the others."""

@@ -10,6 +10,8 @@ from fanfold.upstreams.models import UpstreamPriceRecord, UpstreamRecord
 from fanfold.upstreams.schemas import AuthRead, PriceRead, UpstreamRead
 
 PRICE_MEMBERS = tuple(member.name for member in fields(Price))
+# How an upstream is asked is its owner's matter.
+HIDDEN = ("url", "options", "headers", "auth", "has_credential", "request_template", "response_path")
 
 
 def bound_to(record: UpstreamRecord) -> str:
@@ -18,14 +20,21 @@ def bound_to(record: UpstreamRecord) -> str:
 
 
 def read_upstream(record: UpstreamRecord) -> UpstreamRead:
-    """Return the row as the wire shows it, with the price in force and without its credential."""
-    special = {"auth", "has_credential", *PRICE_MEMBERS}
+    """Return the row as the wire shows it to its owner, with the price in force and without its credential."""
+    special = {"auth", "has_credential", "shared", *PRICE_MEMBERS}
     return UpstreamRead(
         **{name: getattr(record, name) for name in UpstreamRead.model_fields if name not in special},
         **{name: getattr(record.price, name) for name in PRICE_MEMBERS},
         auth=AuthRead(header=record.auth_header, scheme=record.auth_scheme),
         has_credential=record.credential_sealed is not None,
+        shared=record.is_shared,
     )
+
+
+def read_for_tenant(record: UpstreamRecord) -> UpstreamRead:
+    """Return the row as a tenant sees it: of a shared one nothing of how it is asked."""
+    shown = read_upstream(record)
+    return shown.model_copy(update=dict.fromkeys(HIDDEN)) if record.is_shared else shown
 
 
 def read_price(record: UpstreamPriceRecord, effective_until: datetime | None) -> PriceRead:
@@ -65,5 +74,6 @@ def engine_upstream(record: UpstreamRecord, credential: SecretStr | None, price:
         max_concurrency=record.max_concurrency,
         weight=record.weight,
         idempotent=record.idempotent,
+        is_shared=record.is_shared,
         price=price,
     )

@@ -1,4 +1,4 @@
-"""A tenant's upstreams."""
+"""Upstreams: those of tenants, and those that all share."""
 
 from datetime import datetime
 from typing import Any
@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import (
     CheckConstraint,
     ColumnElement,
+    Computed,
     DateTime,
     Float,
     ForeignKey,
@@ -24,6 +25,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, aliased, foreign, mapped_column, relationship
 
 from fanfold.core.db import Base
+
+# Whose the operator's upstreams are: no tenant's, so that the rules for tenants' rows hold for theirs too.
+SHARED = UUID(int=0)
 
 
 class UpstreamPriceRecord(Base):
@@ -76,7 +80,10 @@ def _in_force() -> ColumnElement[bool]:
 
 
 class UpstreamRecord(Base):
-    """An API that a tenant registered. The credential is sealed, and bound to the tenant and the upstream's origin."""
+    """An API that a tenant registered, or the operator for all (`SHARED`). The credential is sealed, and bound to both.
+
+    `owner_id` is the tenant's id once more, or null where there is no tenant: what can refer to a tenant.
+    """
 
     __tablename__ = "upstreams"
     __table_args__ = (
@@ -84,8 +91,11 @@ class UpstreamRecord(Base):
         Index("upstreams_default_idx", "tenant_id", unique=True, postgresql_where=text("is_default")),
     )
 
-    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("fanfold.tenants.id"), primary_key=True)
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
+    owner_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("fanfold.tenants.id"), Computed(f"nullif(tenant_id, '{SHARED}'::uuid)", persisted=True)
+    )
     slug: Mapped[str] = mapped_column(Text)
     kind: Mapped[str] = mapped_column(Text)
     url: Mapped[str] = mapped_column(Text)
@@ -107,6 +117,12 @@ class UpstreamRecord(Base):
     is_default: Mapped[bool]
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is the operator's, for all tenants."""
+        return self.tenant_id == SHARED
+
     price: Mapped[UpstreamPriceRecord] = relationship(
         primaryjoin=_in_force, viewonly=True, lazy="joined", innerjoin=True
     )

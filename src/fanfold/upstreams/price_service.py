@@ -7,8 +7,9 @@ from uuid import UUID
 
 from fanfold.audit.types import COMMAND_LINE, Actor
 from fanfold.core.errors import Conflict, NotFound, ValidationFailed
+from fanfold.upstreams.finding import own_upstream, visible_upstream
 from fanfold.upstreams.mapping import PRICE_MEMBERS, price_of
-from fanfold.upstreams.models import UpstreamPriceRecord, UpstreamRecord
+from fanfold.upstreams.models import UpstreamPriceRecord
 from fanfold.upstreams.repository import UpstreamRepository
 from fanfold.upstreams.schemas import PriceCreate
 from fanfold.upstreams.service import check_price
@@ -25,21 +26,26 @@ class PriceSpan:
 
 
 class PriceService:
-    """The prices of one tenant's upstreams. What has begun stays as it is: it is what usage was billed at."""
+    """The prices of one owner's upstreams; those of shared ones can be read.
 
-    def __init__(self, upstreams: UpstreamRepository, *, actor: Actor = COMMAND_LINE) -> None:
+    What has begun stays as it is: it is what usage was billed at.
+    """
+
+    def __init__(
+        self, upstreams: UpstreamRepository, *, actor: Actor = COMMAND_LINE, reason: str | None = None
+    ) -> None:
         self._upstreams, self._prices = upstreams, upstreams.prices
-        self._recorder = upstreams.recorder(actor)
+        self._recorder = upstreams.recorder(actor, reason)
 
     async def list(
         self, upstream_id: UUID, *, limit: int, cursor: str | None
     ) -> tuple[Sequence[PriceSpan], str | None]:
         """Return a page of an upstream's prices, from the one that begins last."""
-        await self._upstream(upstream_id)
-        rows, next_cursor = await self._prices.list(upstream_id, limit=limit, cursor=cursor)
+        prices = self._upstreams.prices_of(await visible_upstream(self._upstreams, upstream_id))
+        rows, next_cursor = await prices.list(upstream_id, limit=limit, cursor=cursor)
         spans: list[PriceSpan] = []
         for row in rows:
-            later = spans[-1].record if spans else await self._prices.next(upstream_id, row.effective_from)
+            later = spans[-1].record if spans else await prices.next(upstream_id, row.effective_from)
             spans.append(PriceSpan(row, later.effective_from if later else None))
         return spans, next_cursor
 
@@ -50,7 +56,7 @@ class PriceService:
         begins = wanted.effective_from or now
         if begins < now:
             raise _past()
-        record = await self._upstream(upstream_id)
+        record = await own_upstream(self._upstreams, upstream_id)
         before = await self._prices.in_force(upstream_id, begins) or record.price
         sent = {name: getattr(wanted, name) for name in PRICE_MEMBERS}
         price = replace(
@@ -69,7 +75,7 @@ class PriceService:
     async def withdraw(self, upstream_id: UUID, price_id: UUID) -> None:
         """Delete a price that has not begun; a 409 for one that has."""
         await self._upstreams.lock()
-        record = await self._upstream(upstream_id)
+        record = await own_upstream(self._upstreams, upstream_id)
         row = await self._prices.find(upstream_id, price_id)
         if row is None:
             raise NotFound("There is no such price.")
@@ -77,12 +83,6 @@ class PriceService:
             raise Conflict("This price has begun, and stays. Add another one that holds from now on.")
         await self._recorder.price_withdrawn(record, row)
         await self._prices.delete(row)
-
-    async def _upstream(self, upstream_id: UUID) -> UpstreamRecord:
-        record = await self._upstreams.find(upstream_id)
-        if record is None:
-            raise NotFound("There is no such upstream.")
-        return record
 
 
 def _past() -> ValidationFailed:

@@ -14,10 +14,10 @@ _TIMES = {"id", "created_at", "updated_at"}
 
 
 class UpstreamRecorder:
-    """Writes changes as `actor`, in the transaction of the change itself."""
+    """Writes changes as `actor`, for a `reason` perhaps, in the transaction of the change itself."""
 
-    def __init__(self, session: AsyncSession, actor: Actor) -> None:
-        self._session, self._actor = session, actor
+    def __init__(self, session: AsyncSession, actor: Actor, reason: str | None = None) -> None:
+        self._session, self._actor, self._reason = session, actor, reason
 
     async def created(self, record: UpstreamRecord) -> None:
         """Write that an upstream was registered."""
@@ -52,6 +52,7 @@ class UpstreamRecorder:
             action=action,
             object_kind="upstream",
             object_id=record.id,
+            reason=self._reason,
             **change,
         )
 

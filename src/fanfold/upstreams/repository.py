@@ -1,4 +1,4 @@
-"""A tenant's upstreams in Postgres."""
+"""Upstreams in Postgres."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,33 +12,49 @@ from fanfold.audit.types import Actor
 from fanfold.core.identifiers import uuid7
 from fanfold.core.repository import decode_moment_cursor, encode_moment_cursor, page
 from fanfold.fanout.types import Price
-from fanfold.upstreams.models import UpstreamPriceRecord, UpstreamRecord
+from fanfold.upstreams.models import SHARED, UpstreamPriceRecord, UpstreamRecord
 from fanfold.upstreams.recording import UpstreamRecorder
 
 
 class UpstreamRepository:
-    """Upstreams of one tenant; the filter is part of every statement, and row-level security stands under it."""
+    """Upstreams of one tenant, or those that all share; what is shared can be read by every tenant.
+
+    The filter is part of every statement, and row-level security stands under it.
+    """
 
     def __init__(self, session: AsyncSession, tenant_id: UUID) -> None:
         self._session, self._tenant_id = session, tenant_id
         self.prices = PriceRepository(session, tenant_id)
         self._mine = select(UpstreamRecord).where(UpstreamRecord.tenant_id == tenant_id)
+        self._seen = select(UpstreamRecord).where(UpstreamRecord.tenant_id.in_({tenant_id, SHARED}))
 
-    def recorder(self, actor: Actor) -> UpstreamRecorder:
+    def recorder(self, actor: Actor, reason: str | None = None) -> UpstreamRecorder:
         """Return what writes changes into the audit log, in the transaction of this repository's session."""
-        return UpstreamRecorder(self._session, actor)
+        return UpstreamRecorder(self._session, actor, reason)
+
+    def is_mine(self, upstream: UpstreamRecord) -> bool:
+        """Tell whether the upstream is the owner's own, to be changed."""
+        return upstream.tenant_id == self._tenant_id
+
+    def prices_of(self, upstream: UpstreamRecord) -> "PriceRepository":
+        """Return the prices of upstreams of the same owner."""
+        return PriceRepository(self._session, upstream.tenant_id)
 
     async def find(self, upstream_id: UUID) -> UpstreamRecord | None:
-        """Return the upstream, or None."""
-        return await self._session.scalar(self._mine.where(UpstreamRecord.id == upstream_id))
+        """Return the upstream, the owner's own or a shared one, or None."""
+        return await self._session.scalar(self._seen.where(UpstreamRecord.id == upstream_id))
+
+    async def find_slug(self, slug: str) -> UpstreamRecord | None:
+        """Return the owner's own upstream of that slug, or None."""
+        return await self._session.scalar(self._mine.where(UpstreamRecord.slug == slug))
 
     async def all(self) -> Sequence[UpstreamRecord]:
-        """Return every upstream, the oldest first; the plan bounds how many there are."""
+        """Return every upstream of the owner's own, the oldest first; the plan bounds how many there are."""
         return list(await self._session.scalars(self._mine.order_by(UpstreamRecord.id)))
 
     async def list(self, *, limit: int, cursor: str | None) -> tuple[Sequence[UpstreamRecord], str | None]:
-        """Return a page of upstreams, newest first."""
-        return await page(self._session, self._mine, by=UpstreamRecord.id, limit=limit, cursor=cursor)
+        """Return a page of upstreams, the owner's own and the shared ones, newest first."""
+        return await page(self._session, self._seen, by=UpstreamRecord.id, limit=limit, cursor=cursor)
 
     async def lock(self) -> None:
         """Keep others from adding an upstream or moving the default until this transaction ends."""
@@ -46,7 +62,7 @@ class UpstreamRepository:
         await self._session.execute(lock, {"name": f"upstreams:{self._tenant_id}"})
 
     async def count(self) -> int:
-        """Count the tenant's upstreams."""
+        """Count the owner's own upstreams."""
         mine = select(func.count()).where(UpstreamRecord.tenant_id == self._tenant_id)
         return await self._session.scalar(mine) or 0
 
@@ -73,7 +89,7 @@ class UpstreamRepository:
 
 
 class PriceRepository:
-    """Prices of one tenant's upstreams. The database's clock tells which of them have begun."""
+    """Prices of one owner's upstreams. The database's clock tells which of them have begun."""
 
     def __init__(self, session: AsyncSession, tenant_id: UUID) -> None:
         self._session, self._tenant_id = session, tenant_id
@@ -120,7 +136,7 @@ class PriceRepository:
         return list(await self._session.scalars(self._of(upstream_id).where(later)))
 
     async def beginning(self, *, after: datetime, until: datetime) -> Sequence[UpstreamPriceRecord]:
-        """Return the prices of all the tenant's upstreams that begin between two moments."""
+        """Return the prices of all the owner's upstreams that begin between two moments."""
         begins = UpstreamPriceRecord.effective_from
         return list(await self._session.scalars(self._mine.where(begins > after, begins <= until)))
 

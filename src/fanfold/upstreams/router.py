@@ -6,16 +6,24 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from fanfold.auth.dependencies import CurrentActor, CurrentTenant, DbSession, Once
+from fanfold.auth.dependencies import CurrentActor, CurrentTenant, DatabaseDep, DbSession, Once
 from fanfold.auth.principal import Principal, Scope
 from fanfold.auth.requirements import Require
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
 from fanfold.idempotency.route import IdempotentRoute
-from fanfold.upstreams.mapping import read_price, read_upstream
+from fanfold.upstreams.mapping import read_for_tenant, read_price, read_upstream
 from fanfold.upstreams.price_service import PriceService
 from fanfold.upstreams.repository import UpstreamRepository
-from fanfold.upstreams.schemas import PriceCreate, PriceRead, UpstreamCreate, UpstreamRead, UpstreamUpdate
+from fanfold.upstreams.schemas import (
+    PriceCreate,
+    PriceRead,
+    UpstreamCreate,
+    UpstreamRead,
+    UpstreamTrial,
+    UpstreamUpdate,
+)
 from fanfold.upstreams.service import UpstreamService
+from fanfold.upstreams.trial import try_upstream, upstream_to_try
 
 UpstreamsWriter = Annotated[Principal, Require(Scope.UPSTREAMS_WRITE)]
 
@@ -78,15 +86,15 @@ async def create_upstream(
 async def list_upstreams(
     session: DbSession, tenant: CurrentTenant, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Page[UpstreamRead]:
-    """List the tenant's upstreams, newest first."""
+    """List the tenant's upstreams and the shared ones, newest first."""
     rows, next_cursor = await UpstreamRepository(session, tenant.id).list(limit=limit, cursor=cursor)
-    return Page(data=[read_upstream(row) for row in rows], next_cursor=next_cursor)
+    return Page(data=[read_for_tenant(row) for row in rows], next_cursor=next_cursor)
 
 
 @router.get("/{upstream_id}", responses=problem_responses(404))
 async def get_upstream(upstream_id: UUID, upstreams: UpstreamServiceDep) -> UpstreamRead:
-    """Show one upstream, without its credential."""
-    return read_upstream(await upstreams.get(upstream_id))
+    """Show one upstream, without its credential; of a shared one nothing of how it is asked."""
+    return read_for_tenant(await upstreams.get(upstream_id))
 
 
 @router.patch("/{upstream_id}", responses=problem_responses(400, 404, 409, 413, 415))
@@ -103,6 +111,25 @@ async def delete_upstream(
 ) -> None:
     """Delete an upstream; requests that run go on with it."""
     await upstreams.delete(upstream_id)
+
+
+@router.post("/{upstream_id}/test", responses=problem_responses(404))
+async def run_upstream_test(
+    upstream_id: UUID,
+    request: Request,
+    tenant: CurrentTenant,
+    database: DatabaseDep,
+    _principal: UpstreamsWriter,
+) -> UpstreamTrial:
+    """Call an upstream once with a few fixed words, also a disabled one, and say what is wrong. Bills nothing.
+
+    Waits for the upstream's own time-out, 30 s at most.
+    """
+    state = request.app.state
+    # Only to read it: while it is called, the connection is others'.
+    async with database.session(tenant.id) as session:
+        upstream = await upstream_to_try(UpstreamRepository(session, tenant.id), upstream_id, state.key_ring)
+    return await try_upstream(state.fan_out, upstream)
 
 
 @router.get("/{upstream_id}/prices", responses=problem_responses(404))

@@ -202,18 +202,23 @@ class AuthRead(ReadModel):
 
 
 class UpstreamRead(ReadModel):
-    """An upstream with the price in force; of its credential only whether there is one."""
+    """An upstream with the price in force; of its credential only whether there is one.
+
+    Of a shared one tenants see nothing of how it is asked: `url`, `options`, `headers`, `auth`, `has_credential`,
+    `request_template` and `response_path` are null.
+    """
 
     id: UUID
     slug: str
     kind: str
-    url: str
+    shared: bool = Field(description="Whether it is the operator's, for all tenants.")
+    url: str | None
     method: str
     model: str | None
-    options: dict[str, Any]
-    headers: dict[str, str]
-    auth: AuthRead
-    has_credential: bool
+    options: dict[str, Any] | None
+    headers: dict[str, str] | None
+    auth: AuthRead | None
+    has_credential: bool | None
     request_template: Any
     response_path: str | None
     timeout_s: float
@@ -229,6 +234,30 @@ class UpstreamRead(ReadModel):
     is_default: bool
     created_at: dt.datetime
     updated_at: dt.datetime
+
+
+class TrialError(ReadModel):
+    """Why a call failed, as in the results of a request."""
+
+    code: str
+    status: int | None
+    detail: str
+
+
+class UpstreamTrial(ReadModel):
+    """What became of one call: its result, or what is wrong and what to change."""
+
+    success: bool
+    status: int | None = Field(description="The upstream's HTTP status, where it answered one.")
+    latency_ms: float
+    result: str | None = Field(
+        description="The first 2,000 characters of its answer, as text or compact JSON."
+    )
+    input_tokens: int | None
+    output_tokens: int | None
+    finish_reason: str | None
+    error: TrialError | None
+    advice: str | None = Field(description="What is wrong, and what to change; null where nothing is.")
 
 
 class PriceCreate(StrictModel):

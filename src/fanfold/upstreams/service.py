@@ -11,22 +11,28 @@ from sqlalchemy.exc import IntegrityError
 
 from fanfold.audit.types import COMMAND_LINE, Actor
 from fanfold.core.crypto import KeyRing
-from fanfold.core.errors import Conflict, NotFound, ValidationFailed
+from fanfold.core.errors import Conflict, ValidationFailed
 from fanfold.core.identifiers import uuid7
 from fanfold.fanout.adapters.registry import adapter
 from fanfold.fanout.errors import FanOutError
 from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.types import Price
 from fanfold.upstreams.address import origin
+from fanfold.upstreams.finding import own_upstream, visible_upstream
 from fanfold.upstreams.mapping import PRICE_MEMBERS, bound_to, engine_upstream, price_of
 from fanfold.upstreams.models import UpstreamRecord
 from fanfold.upstreams.recording import upstream_members
 from fanfold.upstreams.repository import UpstreamRepository
 from fanfold.upstreams.schemas import AuthOptions, UpstreamCreate, UpstreamUpdate
 
+MAX_SHARED = 500
+
 
 class UpstreamService:
-    """The upstreams of one tenant. Changes hold in every process within 2 s, and are in the audit log as `actor`'s."""
+    """The upstreams of one tenant, or those that all share (`SHARED`).
+
+    Changes hold in every process within 2 s, and are in the audit log as `actor`'s, with a `reason` perhaps.
+    """
 
     def __init__(
         self,
@@ -35,12 +41,13 @@ class UpstreamService:
         key_ring: KeyRing,
         guard: AddressGuard,
         actor: Actor = COMMAND_LINE,
+        reason: str | None = None,
     ) -> None:
         self._upstreams, self._key_ring, self._guard = upstreams, key_ring, guard
-        self._recorder = upstreams.recorder(actor)
+        self._recorder = upstreams.recorder(actor, reason)
 
     async def create(self, tenant_id: UUID, wanted: UpstreamCreate, *, max_upstreams: int) -> UpstreamRecord:
-        """Register an upstream; the first one becomes the default."""
+        """Register an upstream. A tenant's first one becomes the default; a shared one only where it is asked for."""
         self._check_url(wanted.url)
         record = UpstreamRecord(tenant_id=tenant_id, id=uuid7(), kind=wanted.kind, is_default=False)
         values = {name: getattr(wanted, name) for name in type(wanted).model_fields if name != "kind"}
@@ -51,8 +58,8 @@ class UpstreamService:
         await self._upstreams.lock()
         count = await self._upstreams.count()
         if count >= max_upstreams:
-            raise Conflict(f"The plan allows {max_upstreams} upstreams. Delete one first.")
-        if wanted.is_default or count == 0:
+            raise _full(record, max_upstreams)
+        if wanted.is_default or (count == 0 and not record.is_shared):
             await self._upstreams.clear_default()
             record.is_default = True
         await self._save(record, price)
@@ -60,11 +67,8 @@ class UpstreamService:
         return record
 
     async def get(self, upstream_id: UUID) -> UpstreamRecord:
-        """Return the upstream, or a 404."""
-        record = await self._upstreams.find(upstream_id)
-        if record is None:
-            raise NotFound("There is no such upstream.")
-        return record
+        """Return the upstream, which may be a shared one, or a 404."""
+        return await visible_upstream(self._upstreams, upstream_id)
 
     async def update(self, upstream_id: UUID, wanted: UpstreamUpdate) -> UpstreamRecord:
         """Change the members that were sent; another origin erases a credential that was not sent anew.
@@ -72,7 +76,7 @@ class UpstreamService:
         Another price holds from now on.
         """
         await self._upstreams.lock()
-        record = await self.get(upstream_id)
+        record = await own_upstream(self._upstreams, upstream_id)
         before, sealed = upstream_members(record), record.credential_sealed
         upcoming = await self._upstreams.prices.upcoming(upstream_id)
         values: dict[str, Any] = {name: getattr(wanted, name) for name in wanted.model_fields_set}
@@ -96,7 +100,7 @@ class UpstreamService:
     async def delete(self, upstream_id: UUID) -> None:
         """Delete the upstream. Requests that run go on with it."""
         await self._upstreams.lock()  # an update that has read the row would find it gone
-        record = await self.get(upstream_id)
+        record = await own_upstream(self._upstreams, upstream_id)
         await self._recorder.deleted(record)
         await self._upstreams.delete(record)
 
@@ -127,6 +131,12 @@ class UpstreamService:
             self._guard.check_url(url)
         except ValueError as error:
             raise _invalid("url", str(error)) from None
+
+
+def _full(record: UpstreamRecord, max_upstreams: int) -> Conflict:
+    if record.is_shared:
+        return Conflict(f"At most {max_upstreams} upstreams are shared. Delete one first.")
+    return Conflict(f"The plan allows {max_upstreams} upstreams. Delete one first.")
 
 
 def check_price(record: UpstreamRecord, price: Price) -> None:

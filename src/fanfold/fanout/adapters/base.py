@@ -14,7 +14,8 @@ Send = Callable[[UpstreamRequest], Awaitable[UpstreamResponse]]
 class AdapterAnswer:
     """An accepted answer: its JSON or text, and the tokens and the reason it ended where the upstream reported them.
 
-    `size` is what the result takes in bytes of JSON, where that may be more than what was received.
+    `size` is what the result takes in bytes of JSON, where that may be more than what was received; `status` is the
+    last HTTP status, which the caller puts in.
     """
 
     result: Any
@@ -22,6 +23,7 @@ class AdapterAnswer:
     output_tokens: int | None = None
     size: int = 0
     finish_reason: str | None = None
+    status: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
