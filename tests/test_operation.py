@@ -13,11 +13,11 @@ async def test_a_server_that_can_serve_is_ready(product):
     assert (await stranger.get("/readyz")).status_code == 200
 
 
-async def test_metrics_are_for_operators_and_for_this_machine(product):
-    tenant, operator = await product.tenant(), await product.operator()
-    await tenant.upstream(product.zoo.url("ok"))
+async def test_metrics_are_for_operators_and_for_this_machine(own_product):
+    tenant, operator = await own_product.tenant(), await own_product.operator()
+    await tenant.upstream(own_product.zoo.url("ok"))
     await tenant.process("text")
-    remote = httpx.ASGITransport(app=product.app, client=("192.0.2.1", 1))
+    remote = httpx.ASGITransport(app=own_product.app, client=("192.0.2.1", 1))
     async with httpx.AsyncClient(transport=remote, base_url="http://fanfold.test") as stranger:
         assert (await stranger.get("/metrics")).status_code == 404
         key = {"Authorization": operator.headers["Authorization"]}
@@ -31,11 +31,13 @@ async def test_metrics_are_for_operators_and_for_this_machine(product):
     assert str(tenant.id) not in seen
 
 
-async def test_a_rate_limited_request_is_counted_by_its_bucket(product):
-    tenant = await product.tenant(requests_per_minute=1, burst=1)
+async def test_a_rate_limited_request_is_counted_by_its_bucket(own_product):
+    tenant = await own_product.tenant(requests_per_minute=1, burst=1)
     for _ in range(2):
         await tenant.http.get("/v1/api-keys")
-    assert 'fanfold_rate_limited_total{bucket="tenant"} 1.0' in (await product.http().get("/metrics")).text
+    assert (
+        'fanfold_rate_limited_total{bucket="tenant"} 1.0' in (await own_product.http().get("/metrics")).text
+    )
 
 
 async def test_documentation_can_be_hidden(database_urls):

@@ -1,14 +1,15 @@
-"""One running application for each module: its tests make tenants of their own and share its event loop."""
+"""What the tests of a module share: the running application, and a zoo beside it."""
 
 from collections.abc import AsyncIterator
 
-import pytest_asyncio
+import pytest
+from fastapi import FastAPI
 
-from tests.fixtures.app import Product, product_settings, running_product
+from tests.fixtures.app import Product, product_of
 from tests.fixtures.database import TestDatabase
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def arena(database_urls: TestDatabase) -> AsyncIterator[Product]:
-    async with running_product(database_urls, product_settings(database_urls)) as product:
+@pytest.fixture(scope="module")
+async def arena(running_app: FastAPI, database_urls: TestDatabase) -> AsyncIterator[Product]:
+    async with product_of(running_app, database_urls) as product:
         yield product

@@ -13,6 +13,7 @@ from fanfold.auth.principal import Scope
 from fanfold.main import PUBLIC_PATHS, create_app
 from tests.adversarial.json_schema import KNOWN_WORDS, mismatches
 from tests.adversarial.routes import BY_CODE, Party, routes_of
+from tests.fixtures.app import Product
 
 METHODS = frozenset({"get", "post", "put", "patch", "delete", "head", "options", "trace"})
 PROBLEM = {"schema": {"$ref": "#/components/schemas/Problem"}}
@@ -188,29 +189,29 @@ class TestErrors:
             assert {status for status in operation.said["responses"] if status >= "300"} <= contract
 
 
-# Ends of tenants and people: nothing else of theirs works afterwards, so these come last, in this order.
-ENDS = ("/v1/admin/tenants/{tenant_id}", "/v1/tenant", "/v1/me/tenants/{tenant_id}", "/v1/me")
+# Each ends its tenant, its person or its sign-in: nothing can follow it.
+ENDS = {
+    ("delete", "/v1/admin/tenants/{tenant_id}"), ("delete", "/v1/tenant"), ("delete", "/v1/me"),
+    ("delete", "/v1/me/tenants/{tenant_id}"), ("post", "/v1/auth/logout"),
+}  # fmt: skip
 
 
-def _turn(operation: Operation) -> tuple[bool, int, int]:
+def _turn(operation: Operation) -> tuple[bool, bool, int]:
     is_delete = operation.method == "delete"
-    if not is_delete:
-        return False, 0, 0
-    is_end = operation.path in ENDS
-    return True, ENDS.index(operation.path) + 1 if is_end else 0, -operation.path.count("/")
+    return (operation.method, operation.path) in ENDS, is_delete, -operation.path.count("/") * is_delete
 
 
-async def _do_all(party: Party, document: dict[str, Any]) -> Iterator[tuple[Operation, httpx.Response]]:
+async def _do_all(product: Product, document: dict[str, Any]) -> Iterator[tuple[Operation, httpx.Response]]:
     """Send every operation with its own example; what deletes comes last, a part before its whole."""
     done = []
+    party = await Party.invite(product)
+    await party.tenant.upstream(product.zoo.url("ok"), is_default=True)
     routes = {(route.method.lower(), route.path): route for route in routes_of(create_app())}
     for operation in sorted(operations(document), key=_turn):
         if operation.is_oauth or (operation.method.upper(), operation.path) in BY_CODE:
             continue
-        if operation.path == "/v1/auth/logout":  # what it ends is the sign-in that asks
-            done.append((operation, await party.leaver.http.post(operation.path)))
-            await party.leaver.sign_in()
-            continue
+        if (operation.method, operation.path) in ENDS:
+            party = await Party.invite(product)
         client = party.client(routes[operation.method, operation.path])
         url = operation.path.format(**party.ids)
         body = operation.said.get("requestBody")
@@ -245,10 +246,8 @@ def _examples(body: dict[str, Any], document: dict[str, Any]) -> list[Any]:
 class TestAnswers:
     async def test_examples_work_when_they_are_sent_and_answers_are_what_is_declared(self, product, capsys):
         document = product.app.openapi()
-        party = await Party.invite(product)
-        await party.tenant.upstream(product.zoo.url("ok"), is_default=True)
         seen: Counter[int] = Counter()
-        for operation, answer in await _do_all(party, document):
+        for operation, answer in await _do_all(product, document):
             assert answer.is_success, f"{operation}: {answer.text}"
             declared = operation.said["responses"][str(answer.status_code)]["headers"]
             assert declared.keys() & _LIMITED == (set() if operation.path in PUBLIC_PATHS else _LIMITED)

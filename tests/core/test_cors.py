@@ -14,10 +14,10 @@ def served(database_urls, **server):
     return running_product(database_urls, settings.model_copy(update={"server": ServerSettings(**server)}))
 
 
-@pytest.fixture
-async def product(database_urls):
+@pytest.fixture(scope="module")
+async def running_app(database_urls):
     async with served(database_urls, cors_origins=[PAGE, "https://例子.com"]) as product:
-        yield product
+        yield product.app
 
 
 def allowed(answer):

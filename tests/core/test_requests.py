@@ -30,7 +30,7 @@ async def test_json_is_taken_however_it_is_written(product, media_type):
     assert (await post(tenant, b'{"text": "a"}', **{"content-type": media_type})).status_code == 200
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def small(database_urls):
     settings = product_settings(database_urls)
     server = ServerSettings(max_body_bytes=2048, body_timeout_s=0.2)

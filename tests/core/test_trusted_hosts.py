@@ -11,16 +11,16 @@ from tests.fixtures.app import product_settings, running_product
 ALLOWED = ["example.com", "*.例子.com", "[::1]", "127.0.0.1"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def settings(database_urls):
     server = ServerSettings(allowed_hosts=ALLOWED, public_url="https://public.example")
     return product_settings(database_urls).model_copy(update={"server": server})
 
 
-@pytest.fixture
-async def product(database_urls, settings):
+@pytest.fixture(scope="module")
+async def running_app(database_urls, settings):
     async with running_product(database_urls, settings) as product:
-        yield product
+        yield product.app
 
 
 class Seen:

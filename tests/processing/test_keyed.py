@@ -200,7 +200,7 @@ async def test_a_claim_that_nobody_will_answer_is_taken_over_with_any_body(produ
     await rows(
         product, "update fanfold.reservations set expires_at = now() - interval '1 s' where tenant_id = $1", tenant.id
     )  # fmt: skip
-    await product.app.state.sweeper.sweep()
+    await product.sweep()
     second = await ask(tenant, key, "another text")
     assert (second.status_code, second.json()["usage"]["units"]) == (200, 1)
     late = await first  # one key is billed once: by the one who has it now

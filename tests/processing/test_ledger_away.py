@@ -14,12 +14,12 @@ class SilentLedger:
         await asyncio.Event().wait()
 
 
-async def test_a_reserve_that_is_not_answered_by_the_deadline_is_503(product: Product):
-    tenant = await product.tenant()
-    await tenant.upstream(product.zoo.url("ok"))
-    product.app.dependency_overrides[get_ledger] = SilentLedger
+async def test_a_reserve_that_is_not_answered_by_the_deadline_is_503(own_product: Product):
+    tenant = await own_product.tenant()
+    await tenant.upstream(own_product.zoo.url("ok"))
+    own_product.app.dependency_overrides[get_ledger] = SilentLedger
     async with asyncio.timeout(30):
         answer = await tenant.http.post("/v1/process", json={"text": "a", "deadline_s": 1})
     assert (answer.status_code, answer.json()["code"]) == (503, "not-ready")
     assert answer.headers["Retry-After"] == "1"
-    assert product.zoo.requests.total() == 0
+    assert own_product.zoo.requests.total() == 0

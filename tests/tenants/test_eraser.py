@@ -72,7 +72,7 @@ async def test_every_table_is_emptied_or_kept_and_no_other_tenant_loses_a_row(ow
 async def _swept(product: Product, connection: Any, tenant: TenantClient) -> None:
     async with asyncio.timeout(30):
         while (await _rows(connection, tenant.id))["reservations"]:
-            await product.app.state.sweeper.sweep()
+            await product.sweep()
 
 
 async def _is_a_tombstone(connection: Any, tenant: TenantClient) -> None:

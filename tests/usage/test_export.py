@@ -134,8 +134,8 @@ async def test_with_one_connection_a_slow_reader_holds_up_nobody(database_urls, 
         assert lines == 3 * BATCH
 
 
-async def test_an_error_in_the_middle_cuts_the_body_off(product, past):
-    tenant = await product.tenant()
+async def test_an_error_in_the_middle_cuts_the_body_off(own_product, past):
+    tenant = await own_product.tenant()
     await past.connection.execute(MANY, tenant.id, 2 * BATCH)
     sent: list[dict[str, Any]] = []
     broken = asyncio.Event()
@@ -144,8 +144,8 @@ async def test_an_error_in_the_middle_cuts_the_body_off(product, past):
         sent.append(message)
         if message["type"] == "http.response.body" and len(message["body"]) > 1_000 and not broken.is_set():
             broken.set()
-            await product.app.state.database.engine.dispose()
-            await past.connection.execute("alter role fanfold_app connection limit 0")
+            await own_product.app.state.database.engine.dispose()
+            await past.connection.execute(f"alter database {own_product.database.name} connection limit 0")
 
     async def receive():
         await asyncio.Event().wait()
@@ -154,12 +154,12 @@ async def test_an_error_in_the_middle_cuts_the_body_off(product, past):
         "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": "GET",
         "scheme": "http", "path": "/v1/usage/export", "raw_path": b"/v1/usage/export", "root_path": "",
         "query_string": b"period=2026-03", "headers": [(b"authorization", f"Bearer {tenant.key}".encode())],
-        "client": ("127.0.0.1", 1), "server": ("fanfold.test", 80), "state": {}, "app": product.app,
+        "client": ("127.0.0.1", 1), "server": ("fanfold.test", 80), "state": {}, "app": own_product.app,
     }  # fmt: skip
     try:
-        await product.app(scope, receive, send)
+        await own_product.app(scope, receive, send)
     finally:
-        await past.connection.execute("alter role fanfold_app connection limit -1")
+        await past.connection.execute(f"alter database {own_product.database.name} connection limit -1")
     assert broken.is_set()
     assert sent[0]["status"] == 200
     assert all(message["more_body"] for message in sent[1:])

@@ -22,8 +22,8 @@ async def _live(product: Product) -> list[str]:
     return tokens
 
 
-async def test_neither_the_database_nor_the_log_holds_one(database_urls, tmp_path, capfd):
-    settings = product_settings(database_urls, mail=tmp_path)
+async def test_neither_the_database_nor_the_log_holds_one(database_urls, mails, capfd):
+    settings = product_settings(database_urls, mail=mails)
     debug = settings.telemetry.model_copy(update={"log_level": "DEBUG"})
     async with running_product(database_urls, settings.model_copy(update={"telemetry": debug})) as product:
         tokens = await _live(product)

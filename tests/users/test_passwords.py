@@ -117,10 +117,10 @@ class Held(Passwords):
         return super().verify_and_update(plain_password, hashed_password)
 
 
-async def test_beyond_its_queue_a_sign_in_is_refused_with_503(product: Product):
+async def test_beyond_its_queue_a_sign_in_is_refused_with_503(own_product: Product):
     held = Held(threads=1, queue=1)
-    product.app.state.passwords = held
-    people = [await product.person() for _ in range(3)]
+    own_product.app.state.passwords = held
+    people = [await own_product.person() for _ in range(3)]
     forms = [{"username": person.email, "password": PASSWORD} for person in people]
     try:
         waiting = [
@@ -133,7 +133,7 @@ async def test_beyond_its_queue_a_sign_in_is_refused_with_503(product: Product):
         refused = await people[2].http.post("/v1/auth/token", data=forms[2])
         assert refused.status_code == 503
         assert refused.headers["retry-after"] == "1"
-        registered = await product.stranger().post(
+        registered = await own_product.stranger().post(
             "/v1/auth/register", json={"email": "full@example.com", "password": "sieben grüne Drachen"}
         )
         assert (registered.status_code, registered.json()["code"]) == (503, "overloaded")
@@ -143,8 +143,8 @@ async def test_beyond_its_queue_a_sign_in_is_refused_with_503(product: Product):
     held.close()
 
 
-async def test_nobody_waits_for_a_connection_while_a_password_is_verified(database_urls, tmp_path):
-    settings = product_settings(database_urls, mail=tmp_path)
+async def test_nobody_waits_for_a_connection_while_a_password_is_verified(database_urls, mails):
+    settings = product_settings(database_urls, mail=mails)
     one = settings.database.model_copy(update={"pool_size": 2, "pool_timeout_s": 5.0})
     async with running_product(database_urls, settings.model_copy(update={"database": one})) as product:
         people, other = [await product.person() for _ in range(2)], await product.signed_in()

@@ -215,21 +215,21 @@ class TestTokens:
 
 
 class TestRegistration:
-    async def _product(self, database_urls, tmp_path, registration: str) -> Any:
-        settings = product_settings(database_urls, mail=tmp_path)
+    async def _product(self, database_urls, mails, registration: str) -> Any:
+        settings = product_settings(database_urls, mail=mails)
         identity = settings.identity.model_copy(update={"registration": registration})
         return running_product(database_urls, settings.model_copy(update={"identity": identity}))
 
-    async def test_closed_is_closed_to_everybody(self, database_urls, tmp_path):
-        async with await self._product(database_urls, tmp_path, "closed") as product:
+    async def test_closed_is_closed_to_everybody(self, database_urls, mails):
+        async with await self._product(database_urls, mails, "closed") as product:
             person = await product.person()
             for email in (person.email, new_address()):
                 answer = await register(product, email)
                 assert (answer.status_code, answer.json()["code"]) == (403, "insufficient-scope")
                 assert await row_of(product, new_address()) is None
 
-    async def test_by_invitation_is_for_the_invited(self, database_urls, tmp_path):
-        async with await self._product(database_urls, tmp_path, "invite") as product:
+    async def test_by_invitation_is_for_the_invited(self, database_urls, mails):
+        async with await self._product(database_urls, mails, "invite") as product:
             tenant, invited, other = await product.tenant(), new_address(), new_address()
             await self._invite(product, tenant.id, invited)
             answers = [await register(product, each, tenant_name="Mine") for each in (invited, other)]
@@ -240,8 +240,8 @@ class TestRegistration:
             token = (await sign_in(product, invited)).json()["access_token"]
             assert (await product.http(token).get("/v1/me/tenants")).json()["data"] == []
 
-    async def test_an_invitation_that_is_over_is_none(self, database_urls, tmp_path):
-        async with await self._product(database_urls, tmp_path, "invite") as product:
+    async def test_an_invitation_that_is_over_is_none(self, database_urls, mails):
+        async with await self._product(database_urls, mails, "invite") as product:
             tenant, late = await product.tenant(), new_address()
             await self._invite(product, tenant.id, late, days=-1)
             assert (await register(product, late)).status_code == 202
@@ -272,8 +272,8 @@ class TestLimits:
     async def test_tries_are_counted_by_account_and_address(self, product: Product, path):
         await self._count(product, path)
 
-    async def test_tries_of_a_forgotten_password_are_counted_so_too(self, database_urls, tmp_path):
-        settings = product_settings(database_urls, mail=tmp_path)
+    async def test_tries_of_a_forgotten_password_are_counted_so_too(self, database_urls, mails):
+        settings = product_settings(database_urls, mail=mails)
         identity = settings.identity.model_copy(update={"forgot_password_rate": "1000/minute"})
         changed = settings.model_copy(update={"identity": identity})
         async with running_product(database_urls, changed) as product:
