@@ -56,13 +56,16 @@ declare
   q_limit bigint[]; q_base bigint[]; q_overage boolean[]; q_reserved bigint[]; q_used bigint[]; q_drawn bigint[];
   q_warned smallint[]; q_level smallint[] := array_fill(0::smallint, array[n_quotas]);
   q_balance integer[] := array_fill(null::integer, array[n_quotas]);
+  q_reserved_then bigint[]; q_used_then bigint[]; q_free bigint[];  -- of a plain flush
   -- for each prepaid balance
   b_tenants uuid[]; b_granted bigint[]; b_drawn bigint[];
   -- for each API key's row
   k_limit bigint[]; k_base bigint[]; k_reserved bigint[]; k_used bigint[];
   k_warned smallint[]; k_level smallint[] := array_fill(0::smallint, array[n_budgets]);
+  k_reserved_then bigint[]; k_used_then bigint[];                   -- of a plain flush
   -- for each item
-  i_operation smallint[]; i_quota integer[]; i_budget integer[]; i_id uuid[]; i_units bigint[];
+  i_operation smallint[]; i_quota integer[]; i_budget integer[]; i_id uuid[];
+  i_holds bigint[];                                                 -- units that it asks to hold
   i_known boolean[] := array_fill(false, array[n_items]);           -- reserve: the reservation is there already
   i_claimed boolean[] := array_fill(false, array[n_items]);         -- reserve: its idempotency key is another request's
   i_held bigint[] := array_fill(null::bigint, array[n_items]);      -- units of the reservation it ended
@@ -72,14 +75,19 @@ declare
   i_refused boolean[] := array_fill(false, array[n_items]);         -- they are there, as unbilled
   i_closed boolean[] := array_fill(false, array[n_items]);          -- late, and a person or a retry has decided already
   i_billed bigint[] := array_fill(0::bigint, array[n_items]);       -- units billed by this item
+  e_there boolean[] := '{}';            -- for each reading of a settle without its reservation: whether it is there already
   c_ended uuid[] := '{}';               -- requests whose claims on idempotency keys have ended: others may take these
   found_rows integer;
-  reserves integer := 0;
+  reserves integer;                     -- how many there are
+  ended integer := 0;                   -- reservations that were ended
   written bigint;
   expected bigint;
   any_missing boolean;
   any_prepaid boolean;
+  any_known boolean := false;
+  any_claimed boolean := false;
   any_late boolean := false;
+  is_plain boolean;
   any_warning boolean := false;
   any_outcome boolean := false;
   q integer;
@@ -100,8 +108,10 @@ begin
   remaining := array_fill(null::bigint, array[n_items]);
   quota_warning := array_fill(0::smallint, array[n_items]);
   budget_warning := quota_warning;
-  select array_agg(x.operation), array_agg(x.quota), array_agg(x.budget), array_agg(x.id), array_agg(x.units)
-    into i_operation, i_quota, i_budget, i_id, i_units
+  select array_agg(x.operation), array_agg(x.quota), array_agg(x.budget), array_agg(x.id),
+         array_agg(case when x.operation = op_reserve then x.units else 0 end),
+         count(*) filter (where x.operation = op_reserve)
+    into i_operation, i_quota, i_budget, i_id, i_holds, reserves
     from unnest(p_items) x;
 
   -- 1. Make the rows that are missing. Before any lock: a row held while waiting for another's insert could deadlock.
@@ -229,8 +239,13 @@ begin
     k_base[i] := greatest(k_limit[i], case when k_limit[i] is not null then k_reserved[i] + k_used[i] end);
   end loop;
 
-  -- 4. What is there already. LATERAL with LIMIT 1 keeps each look-up an index probe.
-  if op_reserve = any (i_operation) then
+  -- 4. What is there already. LATERAL with LIMIT 1 keeps each look-up an index probe. Reserves are nearly always new, and
+  -- one probe with all ids of a quota row costs a fraction of one for each.
+  if exists (select from (select x.quota, array_agg(x.id) as ids
+                            from unnest(i_operation, i_quota, i_id) x(operation, quota, id)
+                           where x.operation = op_reserve group by x.quota) x
+              cross join lateral (select from fanfold.reservations t
+                                   where t.tenant_id = p_tenants[x.quota] and t.id = any (x.ids) limit 1) t) then
     for r in select x.place
                from unnest(i_operation, i_quota, i_id) with ordinality x(operation, quota, id, place)
               cross join lateral (select from fanfold.reservations t
@@ -238,6 +253,7 @@ begin
               where x.operation = op_reserve
     loop
       i_known[r.place] := true;
+      any_known := true;
     end loop;
   end if;
   if cardinality(p_claims) > 0 then
@@ -253,6 +269,7 @@ begin
     loop
       if r.stands then
         i_claimed[r.item] := true;
+        any_claimed := true;
       else
         c_ended := c_ended || r.request_id;
       end if;
@@ -266,6 +283,7 @@ begin
              returning x.place, t.units
     loop
       i_held[r.place] := r.units;
+      ended := ended + 1;
     end loop;
   end if;
   for r in select x.item, sum(x.units)::bigint as units, count(*)::integer as readings
@@ -277,22 +295,20 @@ begin
     any_late := any_late or i_held[r.item] is null;
   end loop;
   if any_late then                      -- of a settle without its reservation only events that are not there count
-    for r in select x.item,
-                    coalesce(sum(x.units) filter (where t.outcome is null), 0)::bigint as units,
-                    (count(*) filter (where t.outcome is null))::integer as readings,
-                    coalesce(bool_or(t.outcome = 'unbilled'), false) as refused
-               from unnest(p_readings) x
-               left join lateral (
+    for r in select x.item, x.units, x.place, t.outcome
+               from unnest(p_readings) with ordinality x(item, call_index, meter, units, quantity, rate, is_counted,
+                                                         upstream_id, upstream, place)
+              cross join lateral (
                     select t.outcome from fanfold.usage_events t
                      where t.tenant_id = p_tenants[i_quota[x.item]] and t.request_id = i_id[x.item]
                        and t.call_index = x.call_index and t.meter = x.meter
-                       and t.period_start = p_periods[i_quota[x.item]] limit 1) t on true
+                       and t.period_start = p_periods[i_quota[x.item]] limit 1) t
               where i_held[x.item] is null
-              group by x.item
     loop
-      i_due[r.item] := r.units;
-      i_new[r.item] := r.readings;
-      i_refused[r.item] := r.refused;
+      i_due[r.item] := i_due[r.item] - r.units;
+      i_new[r.item] := i_new[r.item] - 1;
+      i_refused[r.item] := i_refused[r.item] or r.outcome = 'unbilled';
+      e_there[r.place] := true;
     end loop;
     for r in select x.place
                from unnest(i_operation, i_quota, i_id, i_held) with ordinality x(operation, quota, id, held, place)
@@ -314,80 +330,125 @@ begin
     end loop;
   end if;
 
-  -- 5. Decide one by one, in order of arrival: a big request that does not fit refuses no smaller one after it.
-  for i in 1 .. n_items loop
-    q := i_quota[i];
-    k := i_budget[i];
-    b := q_balance[q];
-    held := coalesce(i_held[i], 0);
-    holds := case when i_operation[i] = op_reserve then i_units[i] else 0 end;
-    bills := case when i_operation[i] in (op_settle, op_charge) then i_due[i] else 0 end;
-    beyond := holds + bills - held;     -- what was held is billed even where the limit has sunk below it
-    free_of_quota := q_base[q] - q_reserved[q] - q_used[q] + q_drawn[q];
-    if b is not null then
-      free_of_quota := free_of_quota + greatest(b_granted[b] - b_drawn[b], 0);
+  -- 5. Decide. A flush is plain where every reserve is new and every other item a settle that ended its reservation, where
+  -- no balance counts, and where all that is asked for beyond what was held fits, in whatever order it came. Then nothing
+  -- can be refused and no base moves: sums will do, and what is left after each item.
+  is_plain := b_tenants is null and not (any_known or any_claimed)
+              and reserves + ended = n_items and op_lapse <> all (i_operation);
+  if is_plain then
+    q_reserved_then := q_reserved;
+    q_used_then := q_used;
+    for r in select x.quota, sum(greatest(x.holds + x.due - coalesce(x.held, 0), 0)) as most,
+                    sum(x.holds - coalesce(x.held, 0)) as reserved, sum(x.due) as used
+               from unnest(i_quota, i_holds, i_held, i_due) x(quota, holds, held, due) group by x.quota
+    loop
+      is_plain := is_plain and (q_overage[r.quota] or q_reserved[r.quota] + q_used[r.quota] + r.most <= q_limit[r.quota]);
+      q_reserved_then[r.quota] := q_reserved[r.quota] + r.reserved;
+      q_used_then[r.quota] := q_used[r.quota] + r.used;
+    end loop;
+  end if;
+  if is_plain and n_budgets > 0 then
+    k_reserved_then := k_reserved;
+    k_used_then := k_used;
+    for r in select x.budget, sum(greatest(x.holds + x.due - coalesce(x.held, 0), 0)) as most,
+                    sum(x.holds - coalesce(x.held, 0)) as reserved, sum(x.due) as used
+               from unnest(i_budget, i_holds, i_held, i_due) x(budget, holds, held, due)
+              where x.budget is not null group by x.budget
+    loop
+      is_plain := is_plain and coalesce(k_reserved[r.budget] + k_used[r.budget] + r.most <= k_limit[r.budget], true);
+      k_reserved_then[r.budget] := k_reserved[r.budget] + r.reserved;
+      k_used_then[r.budget] := k_used[r.budget] + r.used;
+    end loop;
+  end if;
+  if is_plain then
+    for i in 1 .. n_quotas loop
+      q_free[i] := case when not q_overage[i] then q_limit[i] - q_reserved[i] - q_used[i] end;
+    end loop;
+    for i in 1 .. n_items loop
+      q := i_quota[i];
+      q_free[q] := q_free[q] - i_holds[i] - i_due[i] + coalesce(i_held[i], 0);
+      remaining[i] := q_free[q];
+    end loop;
+    i_billed := i_due;
+    q_reserved := q_reserved_then;
+    q_used := q_used_then;
+    if n_budgets > 0 then
+      k_reserved := k_reserved_then;
+      k_used := k_used_then;
     end if;
-    free_of_budget := k_base[k] - k_reserved[k] - k_used[k];          -- null: no key, or one without a budget
-    moves := true;
-    if i_operation[i] = op_reserve and i_known[i] then
-      status[i] := s_duplicate;
-      moves := false;
-    elsif i_operation[i] = op_reserve and i_claimed[i] then
-      status[i] := s_claimed;
-      moves := false;
-    elsif i_operation[i] = op_lapse then
-      status[i] := case when i_held[i] is null then s_gone else s_ok end;
-    elsif i_operation[i] in (op_settle, op_charge) and i_held[i] is null and (i_new[i] = 0 or i_closed[i]) then
-      -- nothing left to move, nothing left to write
-      status[i] := case when i_readings[i] = 0 or (i_closed[i] and i_new[i] > 0) then s_gone
-                        when i_refused[i] then s_unbilled else s_duplicate end;
-      moves := false;
-    elsif beyond > 0 and ((not q_overage[q] and beyond > free_of_quota) or beyond > free_of_budget) then
-      if i_operation[i] = op_settle then
-        status[i] := s_unbilled;
-        bills := 0;
-      else
-        status[i] := case when not q_overage[q] and beyond > free_of_quota then s_insufficient else s_budget end;
-        moves := false;
-      end if;
-    elsif i_operation[i] = op_settle and i_held[i] is null then
-      status[i] := s_late;
-    end if;
-    if moves then
-      i_billed[i] := bills;
-      q_reserved[q] := q_reserved[q] + holds - held;
-      q_used[q] := q_used[q] + bills;
-      if not q_overage[q] then
-        taken := q_reserved[q] + q_used[q];
-        q_base[q] := greatest(q_limit[q], least(q_base[q], taken));
-        drawn := greatest(taken - q_base[q], 0);
-        if b is not null then
-          b_drawn[b] := b_drawn[b] + drawn - q_drawn[q];
-        end if;
-        q_drawn[q] := drawn;
-      end if;
-      if k is not null then
-        k_reserved[k] := k_reserved[k] + holds - held;
-        k_used[k] := k_used[k] + bills;
-        k_base[k] := greatest(k_limit[k], case when k_limit[k] is not null
-                                               then least(k_base[k], k_reserved[k] + k_used[k]) end);
-      end if;
-      if i_operation[i] = op_reserve then
-        reserves := reserves + 1;
-      end if;
-    end if;
-    if status[i] = s_budget then
-      remaining[i] := greatest(free_of_budget, 0);
-    elsif not q_overage[q] then
+  else
+    -- One by one, in order of arrival: a big request that does not fit refuses no smaller one after it.
+    for i in 1 .. n_items loop
+      q := i_quota[i];
+      k := i_budget[i];
+      b := q_balance[q];
+      held := coalesce(i_held[i], 0);
+      holds := i_holds[i];
+      bills := case when i_operation[i] in (op_settle, op_charge) then i_due[i] else 0 end;
+      beyond := holds + bills - held;     -- what was held is billed even where the limit has sunk below it
       free_of_quota := q_base[q] - q_reserved[q] - q_used[q] + q_drawn[q];
       if b is not null then
         free_of_quota := free_of_quota + greatest(b_granted[b] - b_drawn[b], 0);
       end if;
-      remaining[i] := greatest(free_of_quota, 0);
-    end if;
-    any_outcome := any_outcome or i_operation[i] = op_lapse or status[i] = s_unbilled
-                   or (i_operation[i] = op_settle and i_held[i] is null);
-  end loop;
+      free_of_budget := k_base[k] - k_reserved[k] - k_used[k];          -- null: no key, or one without a budget
+      moves := true;
+      if i_operation[i] = op_reserve and i_known[i] then
+        status[i] := s_duplicate;
+        moves := false;
+      elsif i_operation[i] = op_reserve and i_claimed[i] then
+        status[i] := s_claimed;
+        moves := false;
+      elsif i_operation[i] = op_lapse then
+        status[i] := case when i_held[i] is null then s_gone else s_ok end;
+      elsif i_operation[i] in (op_settle, op_charge) and i_held[i] is null and (i_new[i] = 0 or i_closed[i]) then
+        -- nothing left to move, nothing left to write
+        status[i] := case when i_readings[i] = 0 or (i_closed[i] and i_new[i] > 0) then s_gone
+                          when i_refused[i] then s_unbilled else s_duplicate end;
+        moves := false;
+      elsif beyond > 0 and ((not q_overage[q] and beyond > free_of_quota) or beyond > free_of_budget) then
+        if i_operation[i] = op_settle then
+          status[i] := s_unbilled;
+          bills := 0;
+        else
+          status[i] := case when not q_overage[q] and beyond > free_of_quota then s_insufficient else s_budget end;
+          moves := false;
+        end if;
+      elsif i_operation[i] = op_settle and i_held[i] is null then
+        status[i] := s_late;
+      end if;
+      if moves then
+        i_billed[i] := bills;
+        q_reserved[q] := q_reserved[q] + holds - held;
+        q_used[q] := q_used[q] + bills;
+        if not q_overage[q] then
+          taken := q_reserved[q] + q_used[q];
+          q_base[q] := greatest(q_limit[q], least(q_base[q], taken));
+          drawn := greatest(taken - q_base[q], 0);
+          if b is not null then
+            b_drawn[b] := b_drawn[b] + drawn - q_drawn[q];
+          end if;
+          q_drawn[q] := drawn;
+        end if;
+        if k is not null then
+          k_reserved[k] := k_reserved[k] + holds - held;
+          k_used[k] := k_used[k] + bills;
+          k_base[k] := greatest(k_limit[k], case when k_limit[k] is not null
+                                                 then least(k_base[k], k_reserved[k] + k_used[k]) end);
+        end if;
+      end if;
+      if status[i] = s_budget then
+        remaining[i] := greatest(free_of_budget, 0);
+      elsif not q_overage[q] then
+        free_of_quota := q_base[q] - q_reserved[q] - q_used[q] + q_drawn[q];
+        if b is not null then
+          free_of_quota := free_of_quota + greatest(b_granted[b] - b_drawn[b], 0);
+        end if;
+        remaining[i] := greatest(free_of_quota, 0);
+      end if;
+      any_outcome := any_outcome or i_operation[i] = op_lapse or status[i] = s_unbilled
+                     or (i_operation[i] = op_settle and i_held[i] is null);
+    end loop;
+  end if;
 
   -- 6. How much is used, in steps. A raised limit takes a warning back, so that it is given again in its time.
   for i in 1 .. n_quotas loop
@@ -407,23 +468,21 @@ begin
                        when k_used[i] >= k_limit[i] - k_limit[i] / 5 then 80 else 0 end;
     any_warning := any_warning or k_level[i] > k_warned[i];
   end loop;
-  for i in 1 .. n_items loop
-    quota_warning[i] := q_level[i_quota[i]];
-    budget_warning[i] := coalesce(k_level[i_budget[i]], 0);
-  end loop;
+  if 0 < any (q_level || k_level) then  -- else they are 0 already
+    for i in 1 .. n_items loop
+      quota_warning[i] := q_level[i_quota[i]];
+      budget_warning[i] := coalesce(k_level[i_budget[i]], 0);
+    end loop;
+  end if;
 
-  -- 7. Write, each table once. A count that differs means an id twice: the whole flush is undone, and sent in halves.
+  -- 7. Write, each table once. An id twice, which the primary keys refuse: the whole flush is undone, and sent in halves.
+  -- No ON CONFLICT here: it looks each row up once more, and writes a record of its own for each.
   if reserves > 0 then
     insert into fanfold.reservations (tenant_id, id, period_start, api_key_id, units, expires_at)
     select p_tenants[x.quota], x.id, p_periods[x.quota], p_budget_keys[x.budget], x.units,
            now() + make_interval(secs => x.lease_s)
       from unnest(p_items, status) x(operation, quota, budget, id, units, lease_s, outcome)
-     where x.operation = op_reserve and x.outcome = s_ok
-        on conflict do nothing;
-    get diagnostics written = row_count;
-    if written <> reserves then
-      raise exception 'ledger: one id twice in a flush' using errcode = 'FF001';
-    end if;
+     where x.operation = op_reserve and x.outcome = s_ok;
   end if;
   if cardinality(p_readings) > 0 then
     insert into fanfold.usage_events (tenant_id, request_id, call_index, meter, period_start, units, due_units, outcome,
@@ -433,15 +492,9 @@ begin
            case when status[x.item] = s_unbilled then x.units else 0 end,
            case when status[x.item] = s_unbilled then 'unbilled' else 'billed' end,
            x.upstream_id, x.upstream, x.quantity, x.rate, x.is_counted, p_budget_keys[i_budget[x.item]]
-      from unnest(p_readings) x
-     where status[x.item] in (s_ok, s_late, s_unbilled)
-        on conflict do nothing;
-    get diagnostics written = row_count;
-    select coalesce(sum(x.readings), 0) into expected from unnest(i_new, status) x(readings, outcome)
-     where x.outcome in (s_ok, s_late, s_unbilled);
-    if written <> expected then
-      raise exception 'ledger: one usage event twice in a flush' using errcode = 'FF001';
-    end if;
+      from unnest(p_readings) with ordinality x(item, call_index, meter, units, quantity, rate, is_counted,
+                                                upstream_id, upstream, place)
+     where status[x.item] in (s_ok, s_late, s_unbilled) and e_there[x.place] is not true;
   end if;
   -- The old sums in the ceilings, not the new ones, keep the tables' CHECKs a guard over the decisions above.
   update fanfold.quota_periods t

@@ -9,6 +9,7 @@ from fanfold.usage.encoding import COMMIT, encode
 from fanfold.usage.items import Item, Operation, Status
 from tests.usage.books import Books, events
 
+UNIQUE_VIOLATION = "23505"
 _LAPSE = """
 select c.status
   from fanfold.ledger_commit(array[$1::uuid], array[$2::date], '{}', '{}',
@@ -29,7 +30,7 @@ async def test_two_of_one_id_in_a_flush_are_refused_as_a_whole(books: Books):
     async with books.app() as lane:
         with pytest.raises(asyncpg.PostgresError) as refusal:
             await lane.fetchrow(COMMIT, *encode(batch))
-    assert refusal.value.sqlstate == "FF001"
+    assert refusal.value.sqlstate == UNIQUE_VIOLATION
     assert await books.rows("reservations", tenant) == []
 
 
@@ -46,8 +47,29 @@ async def test_an_id_that_was_settled_bills_no_second_time(books: Books):
         await lane.fetchrow(COMMIT, *encode([_reserve(tenant, request)]))
         with pytest.raises(asyncpg.PostgresError) as refusal:
             await lane.fetchrow(COMMIT, *encode([settle]))
-    assert refusal.value.sqlstate == "FF001"
+    assert refusal.value.sqlstate == UNIQUE_VIOLATION
     assert len(await books.rows("usage_events", tenant)) == 1
+    await books.check_truths(tenant)
+
+
+async def test_a_late_settle_that_says_more_than_the_one_before_bills_what_is_new(books: Books):
+    tenant, request = await books.new_tenant(10), uuid7()
+    once, more = (
+        Item(
+            operation=Operation.SETTLE, tenant_id=tenant, request_id=request,
+            period_start=period_of(utc_now()), events=events(*units),
+        )
+        for units in ((2,), (2, 3))
+    )  # fmt: skip
+    async with books.app() as lane:
+        for settle, status, remaining in (
+            (once, Status.LATE, 8),
+            (more, Status.LATE, 5),
+            (more, Status.DUPLICATE, 5),
+        ):
+            answer = await lane.fetchrow(COMMIT, *encode([settle]))
+            assert (answer["status"], answer["remaining"]) == ([status], [remaining])
+    assert sorted(row["units"] for row in await books.rows("usage_events", tenant)) == [2, 3]
     await books.check_truths(tenant)
 
 

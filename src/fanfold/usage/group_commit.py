@@ -49,6 +49,7 @@ class GroupCommit:
         self._patience_s = patience_s
         self._waiting = Waiting()
         self._taken: list[Item] = []
+        self._answered: list[tuple[Item, Answer]] = []
         self._lane: asyncio.Task[None] | None = None
 
     @property
@@ -99,7 +100,8 @@ class GroupCommit:
         self._enqueue(item)
 
     def _enqueue(self, item: Item) -> None:
-        item.give_up_at = asyncio.get_running_loop().time() + self._patience_s + _extra_s([item])
+        now = asyncio.get_running_loop().time()
+        item.give_up_at = now + self._patience_s + _extra_s(len(item.events))
         self._waiting.append(item)
 
     def _give_back(self, item: Item) -> None:
@@ -114,7 +116,7 @@ class GroupCommit:
 
     async def _run(self) -> None:
         try:
-            while await self._waiting.has_work():
+            while await self._has_work():
                 self._taken = self._waiting.take()
                 await self._flush(self._taken)
                 self._taken = []
@@ -122,19 +124,25 @@ class GroupCommit:
             for item in (*self._taken, *self._waiting.drain()):
                 _fail(item, _not_ready())
 
+    async def _has_work(self) -> bool:
+        if not self.queued:  # nothing to send first; and what their callers left may have to be given back
+            self._deliver()
+        return await self._waiting.has_work()
+
     async def _flush(self, batch: list[Item]) -> None:
         """Write one batch, again and again or in halves, until each of its items has an answer."""
         pause_s, attempts = 0.0, 0
         while batch:
             attempts += 1
             try:
-                self._deliver(batch, await self._send(batch))
+                answers = await self._send(batch)
             except Exception as error:  # noqa: BLE001 - the lane's edge: its callers hear of it, and the lane goes on
                 remedy = self._note(error, batch)
                 if remedy is Remedy.HALVE or (remedy is Remedy.REPEAT and attempts > 1 and len(batch) > 1):
                     await self._halve(batch, error)
                     return
             else:
+                self._take_in(batch, answers)
                 return
             batch = _patient(batch)
             await asyncio.sleep(pause_s)
@@ -143,7 +151,8 @@ class GroupCommit:
     async def _send(self, batch: list[Item]) -> list[Answer]:
         self.figures.flushes += 1
         self.figures.items += len(batch)
-        columns = await self._connection.fetchrow(encode(batch), extra_s=_extra_s(batch))
+        extra_s = _extra_s(sum([len(item.events) for item in batch]))
+        columns = await self._connection.fetchrow(encode(batch), extra_s=extra_s)
         return [
             Answer(item.outcome(_STATUSES[status]), free, _warnings(quota, budget))
             for item, status, free, quota, budget in zip(batch, *columns, strict=True)
@@ -169,14 +178,29 @@ class GroupCommit:
         await self._flush(batch[:middle])
         await self._flush(batch[middle:])
 
-    def _deliver(self, batch: list[Item], answers: list[Answer]) -> None:
+    def _take_in(self, batch: list[Item], answers: list[Answer]) -> None:
         for item, answer in zip(batch, answers, strict=True):
-            self.figures.late += answer.status is Status.LATE
-            self.figures.unbilled += answer.status is Status.UNBILLED
-            if not item.answer.done():
+            if answer.status is not Status.OK:
+                self.figures.late += answer.status is Status.LATE
+                self.figures.unbilled += answer.status is Status.UNBILLED
+            if item.answer.done():
+                self._undo(item, answer)  # at once: it goes with the next flush
+            else:
+                self._answered.append((item, answer))
+        # Once the next flush is sent, which the lane does first: the server writes while these callers run.
+        asyncio.get_running_loop().call_soon(self._deliver)
+
+    def _deliver(self) -> None:
+        answered, self._answered = self._answered, []
+        for item, answer in answered:
+            if item.answer.done():  # its caller left since
+                self._undo(item, answer)
+            else:
                 item.answer.set_result(answer)
-            elif item.operation is Operation.RESERVE and answer.status is Status.OK:
-                self._give_back(item)
+
+    def _undo(self, item: Item, answer: Answer) -> None:
+        if item.operation is Operation.RESERVE and answer.status is Status.OK:
+            self._give_back(item)
 
 
 @cache
@@ -184,9 +208,8 @@ def _warnings(quota: int, budget: int) -> Warnings:
     return Warnings(quota, budget)
 
 
-def _extra_s(batch: list[Item]) -> float:
+def _extra_s(events: int) -> float:
     """Return how much longer than others the largest batches may take."""
-    events = sum(len(item.events) for item in batch)
     return events / _EVENTS_A_SECOND if events > MAX_EVENTS else 0.0
 
 

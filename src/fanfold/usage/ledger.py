@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from uuid import UUID
 
 from fanfold.core.db import Connect
@@ -84,9 +84,19 @@ class Ledger:
             units=units,
             api_key_id=api_key_id,
         )
-        item = _item(Operation.RESERVE, reservation, units=units, lease_s=lease_s, claim=claim)
+        item = Item(
+            operation=Operation.RESERVE,
+            tenant_id=tenant_id,
+            request_id=request_id,
+            period_start=reservation.period_start,
+            units=units,
+            lease_s=lease_s,
+            api_key_id=api_key_id,
+            claim=claim,
+        )
         answer = await self._commit.reserve(item)
-        _check(answer, reservation, period)
+        if answer.status is not Status.OK:
+            _refuse(answer, reservation, period)
         return Reserved(reservation, answer.remaining)
 
     async def settle(
@@ -98,25 +108,22 @@ class Ledger:
         With a `mark` the idempotency key has its answer from the same commit on. Once this runs it is written even when
         the caller is cancelled. Raises NotReady, Rejected.
         """
-        item = _item(Operation.SETTLE, reservation, events=tuple(events), mark=mark)
+        item = Item(
+            operation=Operation.SETTLE,
+            tenant_id=reservation.tenant_id,
+            request_id=reservation.request_id,
+            period_start=reservation.period_start,
+            api_key_id=reservation.api_key_id,
+            events=tuple(events),
+            mark=mark,
+        )
         answer = await self._commit.settle(item)
         is_release = answer.status is Status.OK and not events
         outcome = Outcome.RELEASED if is_release else _OUTCOMES[answer.status]
         return Settled(outcome, answer.remaining, answer.warnings)
 
 
-def _item(operation: Operation, reservation: Reservation, **members: Any) -> Item:
-    return Item(
-        operation=operation,
-        tenant_id=reservation.tenant_id,
-        request_id=reservation.request_id,
-        period_start=reservation.period_start,
-        api_key_id=reservation.api_key_id,
-        **members,
-    )
-
-
-def _check(answer: Answer, reservation: Reservation, period: Period) -> None:
+def _refuse(answer: Answer, reservation: Reservation, period: Period) -> None:
     if answer.status in _SHORT:
         raise _SHORT[answer.status](
             needed=reservation.units,
