@@ -22,3 +22,11 @@ from tests.fanout.folds.folding import folded
 async def test_the_answer_most_often_given_wins_and_of_a_tie_the_earliest(values, output):
     found = await folded("vote", values)
     assert (found, type(found)) == (output, type(output))
+
+
+@pytest.mark.parametrize(("marks", "output"), [(30, "a"), (32, "b")])
+async def test_marks_are_put_in_order_as_many_as_a_language_has(marks, output):
+    mixed = "a" + "\u0300\u0316" * (marks // 2)
+    ordered = "a" + "\u0316" * (marks // 2) + "\u0300" * (marks // 2)
+    found = await folded("vote", (mixed, "b", ordered, "b"))
+    assert found[0] == output
