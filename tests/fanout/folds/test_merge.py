@@ -73,3 +73,15 @@ async def test_ten_thousand_answers_nested_to_the_bound_are_merged():
     for _ in range(60):
         output = output["d"]
     assert output == {"n": [0] * 10_000}
+
+
+@pytest.mark.parametrize("empty", ["[]", "{}"])
+async def test_a_text_of_very_many_lists_or_objects_is_not_read(empty):
+    def listing(count: int) -> str:
+        return f"[{','.join([empty] * count)}]"
+
+    assert len(await folded("merge", ([], listing(49_999)))) == 49_999
+    for text in (listing(50_000), f"```json\n{listing(50_000)}\n```"):
+        with pytest.raises(FoldFailed, match="at most 50000 lists and objects") as failure:
+            await folded("merge", ([], text))
+        assert failure.value.error.code is ErrorCode.TOO_LARGE

@@ -8,7 +8,7 @@ import orjson
 
 from fanfold.fanout.adapters.base import Defaults
 from fanfold.fanout.errors import CallFailed, InvalidPlan, Phase
-from fanfold.fanout.json_text import MAX_DEPTH, is_writable
+from fanfold.fanout.json_text import MAX_CONTAINERS, MAX_DEPTH, containers, is_writable
 from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse
 from fanfold.fanout.types import Cause, ErrorCode, Upstream
 
@@ -16,8 +16,6 @@ _JSON_TYPE = re.compile(r"(application|text)/([\w.+-]+\+)?json\s*(;|$)", re.IGNO
 _STREAM_TYPE = re.compile(r"(text/event-stream|application/x-ndjson)\s*(;|$)", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
-# Making that many lists and objects takes up to 20 ms on the event loop; what holds more is not a chunk's answer.
-_MAX_CONTAINERS = 50_000
 _MAX_TOKENS = 2**31
 _MAX_TOKENS_NAMES = ("max_tokens", "max_completion_tokens")
 
@@ -70,14 +68,14 @@ def read_json(response: UpstreamResponse) -> Any:
         raise invalid_answer(
             "The upstream's answer must be application/json.", response.status, Cause.NOT_JSON
         )
-    containers = response.body.count(b"[") + response.body.count(b"{")
-    if containers > _MAX_CONTAINERS:
+    held = containers(response.body)
+    if held > MAX_CONTAINERS:
         raise too_large("The upstream's answer holds too many lists and objects.")
     try:
         value = orjson.loads(response.body)
     except orjson.JSONDecodeError:
         raise invalid_answer("The upstream's answer is not JSON.", response.status, Cause.NOT_JSON) from None
-    if containers > MAX_DEPTH and not is_writable(value):
+    if held > MAX_DEPTH and not is_writable(value):
         raise invalid_answer(f"The upstream's answer is nested deeper than {MAX_DEPTH}.", response.status)
     return value
 

@@ -7,9 +7,14 @@ import orjson
 
 from fanfold.fanout.errors import FoldFailed
 from fanfold.fanout.folds.base import Results
-from fanfold.fanout.json_text import is_writable
+from fanfold.fanout.json_text import MAX_CONTAINERS, containers, is_writable
 from fanfold.fanout.types import CallError, ErrorCode, FoldOptions
 
+_TOO_MANY = CallError(
+    code=ErrorCode.TOO_LARGE,
+    status=None,
+    detail=f"merge reads at most {MAX_CONTAINERS} lists and objects out of one text.",
+)
 # What chat models like to put around JSON (CommonMark, "Fenced code blocks").
 _FENCED = re.compile(r"\s*```[^\n`]*\n(.*)```\s*", re.DOTALL)
 
@@ -40,8 +45,11 @@ def _read(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     fenced = _FENCED.fullmatch(value)
+    text = fenced[1] if fenced else value
+    if containers(text) > MAX_CONTAINERS:
+        raise FoldFailed(_TOO_MANY)
     try:
-        found = orjson.loads(fenced[1] if fenced else value)
+        found = orjson.loads(text)
     except orjson.JSONDecodeError:
         return value
     return found if is_writable(found) else value
