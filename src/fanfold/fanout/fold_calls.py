@@ -16,7 +16,7 @@ def fold_units_max(options: FoldOptions, kinds: Kinds, *, answers: int) -> int:
     fold = kinds.fold(options.by)
     if not fold.calls_max(2):
         return 0
-    upstream = _upstream(options)
+    upstream = fold_upstream(options)
     kinds.adapter(upstream.kind).check(upstream)
     calls = fold.calls_max(answers)
     longest = Chunk(calls, 0, MAX_CODE_POINTS, _LONGEST)
@@ -26,7 +26,7 @@ def fold_units_max(options: FoldOptions, kinds: Kinds, *, answers: int) -> int:
 
 def fold_call(options: FoldOptions, kinds: Kinds, text: str, *, index: int, place: int, total: int) -> Call:
     """Return the fold's call number `index` of the request, for the `place`-th of `total` texts."""
-    upstream = _upstream(options)
+    upstream = fold_upstream(options)
     chunk = Chunk(place, 0, len(text), text)
     prompt = fold_prompts(options, kinds).prompt(chunk, total)
     return Call(index, chunk, (upstream,), units_max(upstream, chunk, prompt, kinds.adapter(upstream.kind)))
@@ -34,11 +34,12 @@ def fold_call(options: FoldOptions, kinds: Kinds, text: str, *, index: int, plac
 
 def fold_prompts(options: FoldOptions, kinds: Kinds) -> PromptTemplate:
     """Return what stands around the texts that a fold sends. Raises `InvalidPlan`."""
-    is_ai = kinds.adapter(_upstream(options).kind).is_ai
+    is_ai = kinds.adapter(fold_upstream(options).kind).is_ai
     return PromptTemplate(options.prompt or (DEFAULT_PROMPT if is_ai else None))
 
 
-def _upstream(options: FoldOptions) -> Upstream:
+def fold_upstream(options: FoldOptions) -> Upstream:
+    """Return who is asked to fold. Raises `InvalidPlan`."""
     if options.upstream is None:
         raise InvalidPlan("fold.by reduce needs an upstream that folds.")
     return options.upstream

@@ -4,14 +4,15 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from fanfold.fanout.asking import Asking
 from fanfold.fanout.engine import Engine
 from fanfold.fanout.errors import FoldFailed
-from fanfold.fanout.fold_calls import fold_call, fold_prompts
+from fanfold.fanout.fold_calls import fold_call, fold_prompts, fold_upstream
 from fanfold.fanout.run import Run
-from fanfold.fanout.types import Call, CallError, ErrorCode
+from fanfold.fanout.types import CallError, ErrorCode
 
 T = TypeVar("T")
 
@@ -65,36 +66,40 @@ class Folding:
     async def ask(self, texts: Sequence[str]) -> list[Any]:
         """Return the answers of the fold's upstream, one for each text, in order. Raises `FoldFailed`."""
         first = len(self._run.plan.calls) + len(self._run.fold_results)
-        calls = [
-            fold_call(
-                self._options, self._engine.kinds, text, index=first + place, place=place, total=len(texts)
-            )
-            for place, text in enumerate(texts)
-        ]
-        answers: dict[int, Any] = {}
-        waiting = deque(calls)
-        width = (
-            min(len(calls), calls[0].candidates[0].max_concurrency, self._engine.max_workers) if calls else 0
-        )
+        sheaf = _Sheaf(deque(enumerate(texts)), first=first, total=len(texts))
+        width = min(len(texts), fold_upstream(self._options).max_concurrency, self._engine.max_workers)
         async with asyncio.TaskGroup() as tasks:
-            workers = [tasks.create_task(self._answer(waiting, len(calls), answers)) for _ in range(width)]
+            workers = [tasks.create_task(self._answer(sheaf)) for _ in range(width)]
         for worker in workers:
             if (error := worker.result()) is not None:
                 raise FoldFailed(error)
-        return [answers[call.index] for call in calls]
+        return [sheaf.answers[place] for place in range(len(texts))]
 
-    async def _answer(self, waiting: deque[Call], total: int, answers: dict[int, Any]) -> CallError | None:
+    async def _answer(self, sheaf: "_Sheaf") -> CallError | None:
         """Make the calls that wait until one fails; return why."""
-        template = fold_prompts(self._options, self._engine.kinds)
-        while waiting:
+        options, kinds = self._options, self._engine.kinds
+        template = fold_prompts(options, kinds)
+        while sheaf.waiting:
             await self._engine.turns.take(self._run.plan.request.owner)
-            if not waiting:
+            if not sheaf.waiting:
                 break
-            call = waiting.popleft()
-            result = await self._asking.result(call, template.prompt(call.chunk, total))
+            # Made and priced in its own turn: thousands of long texts at once would hold the event loop.
+            place, text = sheaf.waiting.popleft()
+            call = fold_call(options, kinds, text, index=sheaf.first + place, place=place, total=sheaf.total)
+            result = await self._asking.result(call, template.prompt(call.chunk, sheaf.total))
             self._run.fold_results.append(result)
             if not result.success:
-                waiting.clear()  # the fold has failed: what is under way ends, nothing more is asked
+                sheaf.waiting.clear()  # the fold has failed: what is under way ends, nothing more is asked
                 return result.error
-            answers[result.index] = result.result
+            sheaf.answers[place] = result.result
         return None
+
+
+@dataclass(slots=True)
+class _Sheaf:
+    """Texts asked about together, by their place among them; `first` is the index of the first one's call."""
+
+    waiting: deque[tuple[int, str]]
+    first: int
+    total: int
+    answers: dict[int, Any] = field(default_factory=dict)

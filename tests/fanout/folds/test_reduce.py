@@ -5,10 +5,22 @@ import asyncio
 import orjson
 import pytest
 
+from fanfold.fanout.adapters.http_json import HttpJson
 from fanfold.fanout.errors import InvalidPlan
-from fanfold.fanout.folds.reduce import MAX_CODE_POINTS
+from fanfold.fanout.folds.reduce import MAX_CODE_POINTS, Reduce
+from fanfold.fanout.kinds import Kinds
 from fanfold.fanout.types import ErrorCode, FoldOptions, Price, Status
-from tests.fanout.engine import ScriptedTransport, fan_out, json_response, request, text_of, upstream
+from tests.fanout.engine import (
+    ScriptedTransport,
+    by_code_points,
+    failing,
+    fan_out,
+    json_response,
+    request,
+    text_of,
+    upstream,
+)  # fmt: skip
+from tests.fanout.folds.folding import results
 
 FOLDER = upstream("folder", response_path="echo", price=Price(units_per_call=3))
 
@@ -141,3 +153,45 @@ async def test_a_fold_that_nobody_can_carry_out_is_refused_before_anything_is_ca
         with pytest.raises(InvalidPlan):
             await fan.plan(request(2, fold=options(**fields)))
     assert transport.requests == []
+
+
+async def test_a_call_of_the_fold_is_made_when_its_turn_has_come_and_not_all_at_once():
+    class Rendering(HttpJson):
+        rendered = 0
+
+        def texts(self, upstream, prompt):
+            self.rendered += upstream.slug == "folder"
+            return super().texts(upstream, prompt)
+
+    adapter = Rendering()
+    kinds = Kinds(splitter=lambda _kind: by_code_points, adapter=lambda _kind: adapter)
+    folder = upstream("folder", max_concurrency=1, price=Price(units_per_1k_input_tokens=1))
+    transport = ScriptedTransport(answering(MAX_CODE_POINTS // 2 - 1), folder=failing)
+    async with fan_out(transport, kinds=kinds) as fan:
+        plan = await fan.plan(request(40, fold=options(upstream=folder)))
+        before = adapter.rendered
+        async with fan.open(plan) as run:
+            async for _ in run:
+                pass
+    assert (transport.asked("folder"), adapter.rendered - before) == (1, 1)
+
+
+async def test_the_answers_are_put_together_off_the_loop_in_each_round():
+    class Desk:
+        def __init__(self) -> None:
+            self.computed = 0
+            self.asked: list[list[str]] = []
+
+        async def compute(self, function):
+            self.computed += 1
+            return function()
+
+        async def ask(self, texts):
+            assert self.computed == len(self.asked) + 1
+            self.asked.append(texts)
+            return [{"n": [len(text)]} for text in texts]
+
+    desk = Desk()
+    values = ["x" * 20_000, "y" * 10_000, {"z": "字" * 20_000}, "w" * 9_000]
+    assert await Reduce().fold(results(*values), options(), desk) == {"n": [27]}
+    assert [list(map(len, texts)) for texts in desk.asked] == [[30_001, 29_009], [27]]

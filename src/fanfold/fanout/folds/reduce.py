@@ -1,6 +1,8 @@
 """An upstream folds the answers in groups, and what it answers again, until one is left."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fanfold.fanout.errors import FoldFailed
@@ -41,17 +43,29 @@ class Reduce:
 
 async def _folded_once(answers: Sequence[Any], separator: str, desk: Desk) -> list[Any]:
     """Return what is left after each group was folded; one that fits with no neighbour stays as it is."""
-    parts = [as_text(answer) for answer in answers]
-    groups = _groups(parts, separator)
-    texts = [separator.join(group) for group in groups if len(group) > 1]
-    # One that fits beside no other is seen before the others are paid for.
-    if not texts or max(map(len, parts)) > MAX_CODE_POINTS:
+    groups = await desk.compute(partial(_groups, answers, separator))
+    folded = iter(await desk.ask([group.text for group in groups if group.size > 1]))
+    return [next(folded) if group.size > 1 else group.text for group in groups]
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """So many neighbours, as they are sent."""
+
+    text: str
+    size: int
+
+
+def _groups(answers: Sequence[Any], separator: str) -> list[_Group]:
+    """Return the answers in groups; raises `FoldFailed` where one fits beside no other: before any is paid for."""
+    texts = list(map(as_text, answers))
+    groups = [_Group(separator.join(group), len(group)) for group in _neighbours(texts, separator)]
+    if len(groups) == len(texts) or max(map(len, texts)) > MAX_CODE_POINTS:
         raise FoldFailed(_TOO_LONG)
-    folded = iter(await desk.ask(texts))
-    return [next(folded) if len(group) > 1 else group[0] for group in groups]
+    return groups
 
 
-def _groups(texts: Sequence[str], separator: str) -> list[list[str]]:
+def _neighbours(texts: Sequence[str], separator: str) -> list[list[str]]:
     groups: list[list[str]] = [[]]
     length = 0
     for text in texts:
