@@ -216,11 +216,12 @@ class TestDirectory:
         made = await product.shared_upstream("https://all.example/", slug="all")
         own = await tenant.upstream("https://own.example/", slug="own")
         other = UpstreamDirectory(database, product.app.state.key_ring)  # as another process has one
-        assert (await named(other, tenant, "all")).url == made["url"]
+        here = product.app.state.upstream_directory
+        for directory in (other, here):
+            assert (await named(directory, tenant, "all")).url == made["url"]
         mine = await named(other, tenant, "own")
         assert (str(mine.id), mine.is_shared) == (own["id"], False)
         await operator.patch(f"{ADMIN}/{made['id']}", json={"url": "https://moved.example/"})
-        here = product.app.state.upstream_directory
         assert (await named(here, tenant, "all")).url == "https://moved.example/"
         await asyncio.sleep(1.1)
         assert (await named(other, tenant, "all")).url == "https://moved.example/"
