@@ -153,6 +153,13 @@ class TestOffTheLoop:
         asked = FanOutRequest(text=text, upstreams=(upstream(),) * count, split=Split(size=size))
         assert is_long(asked) is long
 
+    @pytest.mark.parametrize(("words", "long"), [(5_000, False), (5_001, True)])
+    def test_many_long_prompts_are_long(self, words, long):
+        asked = FanOutRequest(
+            text="字" * 100, upstreams=(upstream(),), split=Split(size=1), prompt="{chunk}".ljust(words)
+        )
+        assert is_long(asked) is long
+
     @pytest.mark.parametrize(("chunks", "offloaded"), [(100, False), (30_000, True)])
     async def test_only_long_planning_takes_a_thread(self, chunks, offloaded):
         threads = []

@@ -19,8 +19,8 @@ def test_without_words_the_chunk_is_sent_alone():
     assert PromptTemplate(None).prompt(Chunk(0, 0, 2, "日本"), 1) == Prompt("日本", 0, 1)
 
 
-@pytest.mark.parametrize("words", ["Summarize.", "", "{index}", "{chunk}" * 17, "{chunk}" + "x" * 70_000])
-def test_words_without_a_place_for_the_chunk_or_too_many_are_refused(words):
+@pytest.mark.parametrize("words", ["Summarize.", "", "{index}", "{chunk} {chunk}", "{chunk}" + "x" * 70_000])
+def test_words_without_one_place_for_the_chunk_or_too_many_are_refused(words):
     with pytest.raises(InvalidPlan, match="prompt"):
         PromptTemplate(words)
 

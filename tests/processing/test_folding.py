@@ -171,7 +171,7 @@ class TestPrompts:
     [
         ({"prompt": "Summarize."}, ["body", "prompt"]),
         ({"prompt": ""}, ["body", "prompt"]),
-        ({"prompt": "{chunk}" * 17}, ["body", "prompt"]),
+        ({"prompt": "{chunk}" * 2}, ["body", "prompt"]),
         ({"prompt": "{chunk}" + "x" * 16_000}, ["body", "prompt"]),
         ({"fold": {"by": "reduce", "prompt": "Combine."}}, ["body", "fold", "prompt"]),
         ({"fold": {"by": "concat", "upstream": "echo"}}, ["body", "fold"]),

@@ -19,6 +19,7 @@ _PROBE = 16
 # Beyond these, planning takes some 5 ms: several requests may be planned in one turn of the loop.
 _LONG_TEXT = 20_000
 _MANY_CALLS = 500
+_LONG_PROMPTS = 500_000
 
 
 def make_plan(request: FanOutRequest, kinds: Kinds, *, max_chunks: int | None) -> Plan:
@@ -101,4 +102,5 @@ def is_long(request: FanOutRequest) -> bool:
     """Tell whether planning takes so long that it should be done off the event loop."""
     step = max(1, request.split.size - request.split.overlap)
     calls = len(request.text) * len(request.upstreams) // step
-    return len(request.text) > _LONG_TEXT or calls > _MANY_CALLS
+    prompts = calls * len(request.prompt or "")
+    return len(request.text) > _LONG_TEXT or calls > _MANY_CALLS or prompts > _LONG_PROMPTS

@@ -51,14 +51,15 @@ class Template:
 class PromptTemplate:
     """What is sent for a chunk: the chunk alone, or a request's own words with the chunk in them.
 
-    Raises `InvalidPlan` for words without a place for the chunk.
+    Raises `InvalidPlan` for words without one place for the chunk: what a request_template repeats is the prompt, and
+    16 times 16 chunks of 100,000 characters would be held for every call.
     """
 
     __slots__ = ("_template",)
 
     def __init__(self, words: str | None) -> None:
-        if words is not None and "{chunk}" not in words:
-            raise InvalidPlan("prompt needs {chunk}: the place where the text goes.")
+        if words is not None and words.count("{chunk}") != 1:
+            raise InvalidPlan("prompt needs {chunk} once: the place where the text goes.")
         self._template = None if words is None else compiled(words)
 
     def prompt(self, chunk: Chunk, total: int) -> Prompt:

@@ -81,7 +81,7 @@ class FoldRequest(StrictModel):
         default=None, description="reduce: slug of the one that folds; the first of the request's without it."
     )
     prompt: RequestPrompt | None = Field(
-        default=None, description="reduce: what is sent, with {chunk} where the answers go."
+        default=None, description="reduce: what is sent, with {chunk} once, where the answers go."
     )
 
     @model_validator(mode="after")
@@ -123,7 +123,7 @@ class ProcessRequest(StrictModel):
     )
     prompt: RequestPrompt | None = Field(
         default=None,
-        description="What is sent for each chunk, with {chunk}, {index} and {total}; the chunk alone without it.",
+        description="What is sent for each chunk, with {chunk} once, {index} and {total}; the chunk alone without it.",
     )
     fold: FoldRequest = FoldRequest()
     on_error: OnError = Field(
