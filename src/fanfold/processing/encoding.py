@@ -1,13 +1,14 @@
 """Answers as bytes. A large one is encoded and sent in pieces, so that the loop stays free in between."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
 
 from fanfold.fanout.strategies.registry import strategy
 from fanfold.fanout.types import CallError, CallResult, FanOutAnswer, Plan
+from fanfold.processing.json_pieces import json_pieces
 from fanfold.processing.types import Admission, Processed
 
 PIECE_BYTES = 512 * 1024
@@ -55,6 +56,18 @@ async def encode_answer(processed: Processed) -> Sequence[bytes]:
 
 async def encode_beginning(admission: Admission, answer: FanOutAnswer) -> Sequence[bytes]:
     """Return the answer as far as it is known before it is billed; `encode_end` completes it."""
+    pieces: list[bytes] = []
+    piece = bytearray()
+    for part in _beginning(admission, answer):
+        piece += part
+        if len(piece) > PIECE_BYTES:
+            pieces.append(bytes(piece))
+            piece.clear()
+            await asyncio.sleep(0)
+    return [*pieces, bytes(piece)]
+
+
+def _beginning(admission: Admission, answer: FanOutAnswer) -> Iterator[bytes]:
     successful = sum(result.success for result in answer.results)
     head = {
         "id": admission.id,
@@ -63,25 +76,17 @@ async def encode_beginning(admission: Admission, answer: FanOutAnswer) -> Sequen
         "successful": successful,
         "failed": len(answer.results) - successful,
     }
-    tail = {
-        "output": answer.output,
-        "fold": {
-            "calls": sum(result.success for result in answer.fold_results),
-            "units": answer.fold_units,
-            "error": encode_error(answer.fold_error),
-        },
-    }
-    pieces: list[bytes] = []
-    piece = bytearray(orjson.dumps(head)[:-1] + b',"results":[')
+    yield orjson.dumps(head)[:-1] + b',"results":['
     for place, result in enumerate(answer.results):
-        piece += b"," if place else b""
-        piece += encode_result(result, with_url=admission.by_address)
-        if len(piece) > PIECE_BYTES:
-            pieces.append(bytes(piece))
-            piece.clear()
-            await asyncio.sleep(0)
-    piece += b"]," + orjson.dumps(tail)[1:-1]
-    return [*pieces, bytes(piece)]
+        yield b"," * (place > 0) + encode_result(result, with_url=admission.by_address)
+    yield b'],"output":'
+    yield from json_pieces(answer.output)
+    fold = {
+        "calls": sum(result.success for result in answer.fold_results),
+        "units": answer.fold_units,
+        "error": encode_error(answer.fold_error),
+    }
+    yield b',"fold":' + orjson.dumps(fold)
 
 
 def encode_end(*, units: int, characters: int, remaining: int | None) -> bytes:

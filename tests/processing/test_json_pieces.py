@@ -1,0 +1,37 @@
+"""What is encoded in pieces is what would be encoded at once."""
+
+from types import SimpleNamespace
+from uuid import UUID
+
+import orjson
+import pytest
+
+from fanfold.fanout.types import FanOutAnswer, Status
+from fanfold.processing.encoding import PIECE_BYTES, encode_beginning, encode_end
+from fanfold.processing.json_pieces import json_pieces
+
+LONG = '"\n\\👩‍🚀漢' * 40_000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, True, 0, 1.5, "", "文\n\"\\", LONG, [], {}, [1], [[], {}, "a", None],
+        {"a": {"b": [1, 2], "\"": {}}, "c": 1},
+    ],
+)  # fmt: skip
+def test_the_pieces_are_together_what_would_be_written_at_once(value):
+    assert b"".join(json_pieces(value)) == orjson.dumps(value)
+
+
+@pytest.mark.parametrize("value", [LONG, ["漢" * 1000] * 1000, {"a": {"b": [LONG[:900]] * 1000}}])
+def test_no_piece_of_a_long_text_or_of_many_answers_is_long(value):
+    assert max(map(len, json_pieces(value))) < 400_000 < len(orjson.dumps(value))
+
+
+async def test_an_answer_is_put_together_piece_by_piece_with_its_output():
+    answer = FanOutAnswer(status=Status.SUCCEEDED, results=(), output=LONG * 4)
+    beginning = await encode_beginning(SimpleNamespace(id=UUID(int=7), by_address=False), answer)
+    whole = orjson.loads(b"".join(beginning) + encode_end(units=1, characters=2, remaining=None))
+    assert whole["output"] == LONG * 4
+    assert max(map(len, beginning)) < 2 * PIECE_BYTES < sum(map(len, beginning))
