@@ -110,12 +110,21 @@ class TestCreate:
             {"max_concurrency": 0},
             {"units_per_call": -1},
             {"kind": "openai", "model": "m", "units_per_1k_output_tokens": 1},
+            {"request_template": {"text": "{chunk}", "n": 1e20}},
+            {"request_template": {"text": "{chunk}", "n": [-1e19]}},
+            {"kind": "openai", "model": "m", "options": {"a": {"b": 1e308}}},
         ],
     )
     async def test_refuses_what_could_not_be_called_safely(self, product, body):
         tenant = await product.tenant()
         answer = await create(tenant, **body)
         assert (answer.status_code, answer.json()["code"]) == (422, "validation")
+
+    async def test_takes_numbers_that_come_back_as_they_are(self, product):
+        tenant = await product.tenant()
+        template = {"text": "{chunk}", "n": [1e18, -9e18, 1.8e19, 2**64 - 1, -(2**63), 0.5, 1e-300]}
+        await tenant.upstream(product.zoo.url("ok"), request_template=template)
+        assert (await tenant.process("文"))["results"][0]["success"] is True
 
 
 class TestCredential:

@@ -110,6 +110,20 @@ async def test_so_is_what_is_wrong_before_anything_is_sent(product):
     assert product.zoo.requests.total() == 0
 
 
+async def test_one_that_cannot_be_called_any_more_is_said_to_be_so_and_not_our_fault(product):
+    tenant = await product.tenant()
+    made = await tenant.upstream(product.zoo.url("ok"))
+    superuser = await connect(product.database.superuser_url)
+    changed = (
+        "update fanfold.upstreams set request_template = '{\"n\": 1e20}' where id = $1"  # once it was taken
+    )
+    await superuser.execute(changed, made["id"])
+    await superuser.close()
+    answer = await tenant.http.post(f"/v1/upstreams/{made['id']}/test")
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation"), answer.text
+    assert "cannot be called as it is. request_template" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("kind", TRANSPORTS)
 async def test_so_is_a_name_without_an_address(kind):
     dialling = transport(kind, guard=AddressGuard(), max_connections=1, resolver=FixedResolver())

@@ -79,6 +79,19 @@ def _under_20000_characters(value: Any) -> Any:
     return value
 
 
+def _of_64_bits(value: Any) -> Any:
+    """Refuse what Postgres gives back as a whole number of more than 64 bits, which nobody writes as JSON: 1e20."""
+    match value:
+        case float() if value.is_integer() and not -(2**63) <= value < 2**64:
+            raise ValueError("a whole number must have 64 bits at most")
+        case dict():
+            _of_64_bits([*value.values()])
+        case list():
+            for element in value:
+                _of_64_bits(element)
+    return value
+
+
 class AuthOptions(StrictModel):
     """Where the credential goes: `<header>: <scheme> <credential>`; no scheme: the credential alone."""
 
@@ -100,7 +113,9 @@ class _UpstreamOptions(StrictModel):
     model: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
         default=None, description="The model to ask; AI kinds need it."
     )
-    options: Annotated[dict[str, Any], AfterValidator(_under_20000_characters)] = Field(
+    options: Annotated[
+        dict[str, Any], AfterValidator(_under_20000_characters), AfterValidator(_of_64_bits)
+    ] = Field(
         default={},
         max_length=100,
         description="AI kinds: sent with each call. `max_tokens` bounds what an answer may cost, for every kind; "
@@ -116,9 +131,11 @@ class _UpstreamOptions(StrictModel):
         default=None,
         description="The upstream's own API key; sealed, sent to this origin alone, never shown.",
     )
-    request_template: Annotated[Any, AfterValidator(_under_20000_characters)] = Field(
-        default=None,
-        description="JSON whose strings take {chunk}, {index} and {total}; for AI kinds a list of messages.",
+    request_template: Annotated[Any, AfterValidator(_under_20000_characters), AfterValidator(_of_64_bits)] = (
+        Field(
+            default=None,
+            description="JSON whose strings take {chunk}, {index} and {total}; for AI kinds a list of messages.",
+        )
     )
     response_path: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = Field(
         default=None, description="JMESPath that picks the result out of the answer."

@@ -6,8 +6,10 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from fanfold.core.crypto import KeyRing
+from fanfold.core.errors import ValidationFailed
 from fanfold.core.identifiers import uuid7
 from fanfold.fanout.adapters.registry import adapter
+from fanfold.fanout.errors import InvalidPlan
 from fanfold.fanout.json_text import as_text
 from fanfold.fanout.service import FanOut
 from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse
@@ -41,19 +43,24 @@ async def try_upstream(fan_out: FanOut, upstream: Upstream) -> UpstreamTrial:
     """Call an upstream once, through the engine as any request: its slots, the guard, the transport.
 
     Within the upstream's own time-out, at most 30 s, and 5 s for a slot. Asks under an owner of its own, so that what
-    is tried neither waits for the requests' circuit nor opens it.
+    is tried neither waits for the requests' circuit nor opens it. One that was registered when more was allowed, and
+    cannot be called any more, is a 422.
     """
     timeout_s = min(upstream.timeout_s, MOST_TIMEOUT_S)
-    answer = await fan_out.run(
-        FanOutRequest(
-            text=SAMPLE,
-            upstreams=(upstream,),
-            timeout_s=timeout_s,
-            deadline_s=timeout_s + SLOT_WAIT_S,
-            max_attempts=1,
-            owner=f"trial {uuid7()}",
+    try:
+        answer = await fan_out.run(
+            FanOutRequest(
+                text=SAMPLE,
+                upstreams=(upstream,),
+                timeout_s=timeout_s,
+                deadline_s=timeout_s + SLOT_WAIT_S,
+                max_attempts=1,
+                owner=f"trial {uuid7()}",
+            )
         )
-    )
+    except InvalidPlan as error:
+        errors = [{"loc": ["path", "upstream_id"], "msg": str(error), "type": "plan"}]
+        raise ValidationFailed(f"The upstream cannot be called as it is. {error}", errors=errors) from None
     return await _trial(answer.results[0], upstream, timeout_s)
 
 
