@@ -3,9 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import SecretStr
 
+from fanfold.core.crypto import KeyRing, SealBroken
 from fanfold.core.db import Database
 from fanfold.upstreams.directory import HORIZON, UpstreamDirectory
+from tests.fixtures.database import connect
 
 
 class Clock:
@@ -70,3 +73,58 @@ async def test_what_begins_later_than_the_horizon_is_not_loaded(product, databas
     assert await directory.of(tenant.id) is before  # nothing is about to change: nothing is made anew
     assert before.default is not None
     assert before.default.price.units_per_call == 1
+
+
+class TestCredentialsThatDoNotOpen:
+    @pytest.fixture
+    async def locked(self, product):
+        """A tenant's upstreams as a process sees them that lacks their key, and one of another key beside them."""
+        tenant = await product.tenant()
+        closed = await tenant.upstream("https://closed.example/", slug="closed", credential="c")
+        await tenant.upstream("https://open.example/", slug="open")
+        other = KeyRing([SecretStr("another-secret-of-the-tests-long-enough")])
+        return tenant, closed, UpstreamDirectory(product.app.state.database, other, ttl_s=0.0)
+
+    async def test_they_are_there_and_the_others_are_asked(self, locked):
+        tenant, closed, directory = locked
+        found = await directory.of(tenant.id)
+        for ask in (lambda: found.find("closed"), lambda: found.find_url(closed["url"]), found.find_default):
+            with pytest.raises(SealBroken):
+                ask()
+        assert (found.find("none"), found.find_url("https://none.example/")) == (None, None)
+        assert found.find("open") == found.find_url("https://open.example/")
+
+    async def test_one_that_is_disabled_is_none(self, locked):
+        tenant, closed, directory = locked
+        await tenant.http.patch(f"/v1/upstreams/{closed['id']}", json={"enabled": False})
+        found = await directory.of(tenant.id)
+        assert (found.find("closed"), found.find_url(closed["url"]), found.find_default()) == (None,) * 3
+
+    async def test_so_are_shared_ones_unless_the_tenant_has_its_own(self, product, locked):
+        _, _, directory = locked
+        shared = await product.shared_upstream(
+            "https://all.example/", slug="all", credential="c", is_default=True
+        )
+        other = await product.tenant()
+        found = await directory.of(other.id)
+        for ask in (lambda: found.find("all"), found.find_default):
+            with pytest.raises(SealBroken):
+                ask()
+        assert found.find_url(shared["url"]) is None
+        await other.upstream("https://own.example/", slug="all")
+        found = await directory.of(other.id)
+        assert found.find("all") == found.find_default()
+        assert found.find("all") is not None
+
+    async def test_over_http_it_is_a_503(self, product):
+        tenant = await product.tenant()
+        made = await tenant.upstream(product.zoo.url("ok"), credential="c")
+        superuser = await connect(product.database.superuser_url)
+        lost = "update fanfold.upstreams set credential_sealed = '\\x00' || credential_sealed where id = $1"
+        await superuser.execute(lost, made["id"])
+        await superuser.close()
+        product.app.state.upstream_directory.forget(tenant.id)
+        for named in ({}, {"upstreams": [made["slug"]]}, {"api_urls": [made["url"]]}):
+            for path in ("/v1/process", "/v1/process/quote"):
+                answer = await tenant.http.post(path, json={"text": "文", **named})
+                assert (answer.status_code, answer.json()["code"]) == (503, "not-ready"), answer.text

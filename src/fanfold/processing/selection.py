@@ -27,7 +27,10 @@ class AddressPolicy:
 
 
 def select_upstreams(request: ProcessRequest, own: TenantUpstreams, policy: AddressPolicy) -> Selection:
-    """Return the upstreams `request` names, else the tenant's default; a 422 where there is none."""
+    """Return the upstreams `request` names, else the tenant's default; a 422 where there is none.
+
+    A 503 for one whose credential does not open.
+    """
     upstreams = _asked(request, own, policy)
     slug = request.fold.upstream
     folder = upstreams[0] if slug is None else _by_slug(slug, own, "fold.upstream")
@@ -39,11 +42,12 @@ def _asked(request: ProcessRequest, own: TenantUpstreams, policy: AddressPolicy)
         return tuple(_by_address(url, own, policy) for url in request.api_urls)
     if request.upstreams is not None:
         return tuple(_by_slug(slug, own, "One of `upstreams`") for slug in request.upstreams)
-    if own.default is None:
+    default = own.find_default()
+    if default is None:
         raise UnknownUpstream(
             "No upstream is named, and the tenant has no enabled default. Register one: POST /v1/upstreams."
         )
-    return (own.default,)
+    return (default,)
 
 
 def _by_slug(slug: str, own: TenantUpstreams, which: str) -> Upstream:

@@ -28,11 +28,21 @@ HORIZON = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
+class Unopened:
+    """What names the enabled upstreams whose credential does not open."""
+
+    slugs: frozenset[str] = frozenset()
+    addresses: frozenset[str] = frozenset()
+    has_default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TenantUpstreams:
     """The enabled upstreams of one tenant, the oldest first, with those that all share, and the default among them.
 
     `slugs` and `has_default` count those that are not enabled as well: what a tenant has of its own is never answered
-    by a shared one in its stead, at another price.
+    by a shared one in its stead, at another price. What is asked for and does not open raises `SealBroken`, a 503: it
+    is there, and no client can help it.
     """
 
     enabled: tuple[Upstream, ...]
@@ -41,22 +51,38 @@ class TenantUpstreams:
     slugs: frozenset[str] = frozenset()
     has_default: bool = False
     shared: tuple[Upstream, ...] = ()
+    unopened: Unopened = Unopened()
+    shared_unopened: Unopened = Unopened()
 
     def find(self, slug: str) -> Upstream | None:
         """Return the enabled upstream of that slug: the tenant's own, else the shared one."""
-        upstreams = self.enabled if slug in self.slugs else self.shared
+        is_own = slug in self.slugs
+        _check(slug not in (self.unopened if is_own else self.shared_unopened).slugs)
+        upstreams = self.enabled if is_own else self.shared
         return next((upstream for upstream in upstreams if upstream.slug == slug), None)
 
     def find_url(self, url: str) -> Upstream | None:
         """Return the oldest enabled upstream of the tenant's own with that normalised address."""
-        return self.by_address.get(normalise(url))
+        address = normalise(url)
+        _check(address not in self.unopened.addresses)
+        return self.by_address.get(address)
+
+    def find_default(self) -> Upstream | None:
+        """Return the enabled default: the tenant's own, else the shared one."""
+        _check(not (self.unopened if self.has_default else self.shared_unopened).has_default)
+        return self.default
 
     def beside(self, shared: "TenantUpstreams") -> "TenantUpstreams":
         """Return the same with what is shared."""
-        if not shared.enabled:
+        if not shared.slugs:
             return self
         default = self.default if self.has_default else shared.default
-        return replace(self, shared=shared.enabled, default=default)
+        return replace(self, shared=shared.enabled, default=default, shared_unopened=shared.unopened)
+
+
+def _check(is_open: bool) -> None:  # noqa: FBT001 (its one argument)
+    if not is_open:
+        raise SealBroken("The credential of an upstream does not open.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +165,7 @@ class UpstreamDirectory:
             by_address={normalise(upstream.url): upstream for upstream in reversed(enabled)},
             slugs=frozenset(row.slug for row in rows),
             has_default=any(row.is_default for row in rows),
+            unopened=_unopened([row for row in rows if row.enabled and opened[row.id] is None]),
         )
 
     def _open(self, row: UpstreamRecord) -> Upstream | None:
@@ -150,6 +177,14 @@ class UpstreamDirectory:
             _log.error(f"A credential does not open. {broken.explanation}", upstream_id=str(row.id))
             return None
         return engine_upstream(row, credential, price_of(row.price))
+
+
+def _unopened(rows: Sequence[UpstreamRecord]) -> Unopened:
+    return Unopened(
+        slugs=frozenset(row.slug for row in rows),
+        addresses=frozenset(normalise(row.url) for row in rows),
+        has_default=any(row.is_default for row in rows),
+    )
 
 
 def _schedules(
