@@ -1,6 +1,7 @@
 """What is encoded in pieces is what would be encoded at once."""
 
 from types import SimpleNamespace
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -31,7 +32,8 @@ def test_no_piece_of_a_long_text_or_of_many_answers_is_long(value):
 
 async def test_an_answer_is_put_together_piece_by_piece_with_its_output():
     answer = FanOutAnswer(status=Status.SUCCEEDED, results=(), output=LONG * 4)
-    beginning = await encode_beginning(SimpleNamespace(id=UUID(int=7), by_address=False), answer)
+    admission: Any = SimpleNamespace(id=UUID(int=7), by_address=False)
+    beginning = await encode_beginning(admission, answer)
     whole = orjson.loads(b"".join(beginning) + encode_end(units=1, characters=2, remaining=None))
     assert whole["output"] == LONG * 4
     assert max(map(len, beginning)) < 2 * PIECE_BYTES < sum(map(len, beginning))
