@@ -38,6 +38,8 @@ class Zoo:
         self.most_at_once_by_tag: Counter[str] = Counter()
         self._now_by_tag: Counter[str] = Counter()
         self.connections = 0
+        self.is_mended = False
+        self._first_asked: dict[str, float] = {}
         self._ssl = ssl_context
         self._seen: Counter[tuple[str, str, str]] = Counter()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -140,6 +142,12 @@ class Zoo:
         self._seen[key] += 1
         return self._seen[key]
 
+    def asked_for(self, request: Request) -> float:
+        """Seconds since the first request of this path and tag."""
+        now = asyncio.get_running_loop().time()
+        key = f"{request.path} {request.query.get('tag', '')}"
+        return now - self._first_asked.setdefault(key, now)
+
     def chance(self) -> float:
         return self._random.random()
 
@@ -207,6 +215,18 @@ async def _flaky(zoo: Zoo, request: Request) -> Answer:
     """Fail the first `fail` times a chunk is asked for, with 503."""
     failing = zoo.times_seen(request) <= request.number("fail", 1)
     return refused(503) if failing else await _ok(zoo, request)
+
+
+async def _down(zoo: Zoo, request: Request) -> Answer:
+    """Refuse with 503 for `seconds`, or until the zoo is mended; then answer."""
+    for_s = request.number("seconds", 0.0 if zoo.is_mended else float("inf"))
+    return refused(503) if zoo.asked_for(request) < for_s else await _ok(zoo, request)
+
+
+async def _flapping(zoo: Zoo, request: Request) -> Answer:
+    """Refuse `bad` requests for a chunk with 503, answer `good` of them, and so on."""
+    bad, good = request.number("bad", 5), request.number("good", 5)
+    return refused(503) if (zoo.times_seen(request) - 1) % (bad + good) < bad else await _ok(zoo, request)
 
 
 async def _faults(zoo: Zoo, request: Request) -> Answer | None:
@@ -363,6 +383,8 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "503": _with(503),
     "status": _status,
     "flaky": _flaky,
+    "down": _down,
+    "flapping": _flapping,
     "faults": _faults,
     "garbage": _garbage,
     "noise": _noise,

@@ -52,6 +52,7 @@ def _watch(resources: Resources, metrics: Metrics) -> None:
         resources.relay,
     )
     concurrency = resources.concurrency
+    breaker, retry_budgets = resources.fan_out.resilience.breaker, resources.fan_out.resilience.retry_budgets
     for name, read in {
         "fanfold_concurrent_requests": lambda: concurrency.running,
         "fanfold_offload_running": lambda: offload.running,
@@ -69,6 +70,11 @@ def _watch(resources: Resources, metrics: Metrics) -> None:
         "fanfold_rate_limit_fallbacks_total": lambda: resources.rate_limit_store.figures().fallbacks,
         "fanfold_fan_out_slots_in_use": lambda: resources.fan_out.in_flight,
         "fanfold_fan_out_waiting": lambda: resources.fan_out.waiting,
+        "fanfold_circuits_open": lambda: breaker.open,
+        "fanfold_circuits": lambda: len(breaker),
+        "fanfold_circuit_refused_total": lambda: breaker.refused,
+        "fanfold_retry_budgets": lambda: len(retry_budgets),
+        "fanfold_retries_refused_total": lambda: retry_budgets.refused,
     }.items():
         metrics.watch(name, read)
     told = resources.quota_warnings.told

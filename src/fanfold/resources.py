@@ -1,7 +1,7 @@
 """What one process has: opened in this order when it starts, closed in reverse when it ends."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TypedDict
@@ -17,7 +17,9 @@ from fanfold.core.db import Database
 from fanfold.core.migrations import MigrationRefused, migrate, status
 from fanfold.core.offload import Offload
 from fanfold.core.secret_keys import secret_keys
+from fanfold.fanout.breaker import Breaker
 from fanfold.fanout.guard import AddressGuard
+from fanfold.fanout.resilience import Resilience
 from fanfold.fanout.service import FanOut
 from fanfold.fanout.splitters.tokens import load as load_vocabulary
 from fanfold.fanout.transports.registry import transport
@@ -36,6 +38,9 @@ from fanfold.ratelimit.base import RateLimitStore
 from fanfold.ratelimit.concurrency.limiter import ConcurrencyLimiter
 from fanfold.ratelimit.stores.opening import open_store
 from fanfold.tenants.eraser import Eraser
+from fanfold.upstreams.circuit_notes import CircuitNotes
+from fanfold.upstreams.circuit_warnings import TOPIC as CIRCUIT_WARNING
+from fanfold.upstreams.circuit_warnings import CircuitWarnings
 from fanfold.upstreams.directory import UpstreamDirectory
 from fanfold.usage.ledger import Ledger
 from fanfold.usage.quota_warnings import TOPIC as QUOTA_WARNING
@@ -57,10 +62,12 @@ class Resources:
     offload: Offload
     address_guard: AddressGuard
     fan_out: FanOut
+    circuit_notes: CircuitNotes
     ledger: Ledger
     sweeper: Sweeper
     relay: Relay
     quota_warnings: QuotaWarnings
+    circuit_warnings: CircuitWarnings
     mailer: Mailer
     upkeep: Upkeep
     rate_limit_store: RateLimitStore
@@ -81,6 +88,7 @@ class _Chores(TypedDict):
     sweeper: Sweeper
     relay: Relay
     quota_warnings: QuotaWarnings
+    circuit_warnings: CircuitWarnings
     mailer: Mailer
     upkeep: Upkeep
 
@@ -130,7 +138,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def _looping(
-    *loops: Sweeper | Relay | Upkeep | LastUse | Chore,
+    *loops: Sweeper | Relay | Upkeep | LastUse | CircuitNotes | Chore,
 ) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(loop.run()) for loop in loops]
@@ -140,12 +148,12 @@ async def _looping(
 
 
 def _relay(
-    database: Database, quota_warnings: QuotaWarnings, mailer: Mailer, tokens: MailedTokens, server: str
+    database: Database, warnings: Mapping[str, Handler], mailer: Mailer, tokens: MailedTokens, server: str
 ) -> Relay:
     invitation_mails = InvitationMails(database, tokens, mailer, server)
     account_mails = AccountMails(database, mailer, tokens, server=server)
-    handlers: dict[str, Handler] = {QUOTA_WARNING: quota_warnings, INVITATION: invitation_mails}
-    return Relay(database.connect, handlers | dict(account_mails.handlers))
+    mails: dict[str, Handler] = {INVITATION: invitation_mails, **account_mails.handlers}
+    return Relay(database.connect, {**warnings, **mails})
 
 
 def _workers(settings: Settings) -> int:
@@ -155,13 +163,14 @@ def _workers(settings: Settings) -> int:
 
 
 async def _open_fan_out(
-    stack: AsyncExitStack, settings: Settings, guard: AddressGuard
+    stack: AsyncExitStack, settings: Settings, guard: AddressGuard, notes: CircuitNotes
 ) -> tuple[Offload, FanOut]:
     offload = Offload(threads=settings.offload.threads, queue=settings.offload.queue)
     stack.callback(offload.close)
     most = settings.fan_out.max_connections
     chosen = transport(settings.fan_out.transport, guard=guard, max_connections=most)
-    fan_out = FanOut(transport=chosen, offload=offload, max_in_flight=most)
+    resilience = Resilience(breaker=Breaker(on_change=notes.note))
+    fan_out = FanOut(transport=chosen, offload=offload, max_in_flight=most, resilience=resilience)
     return offload, await stack.enter_async_context(fan_out)
 
 
@@ -178,12 +187,21 @@ async def _open_chores(
     stack: AsyncExitStack, settings: Settings, database: Database, tokens: MailedTokens, last_use: LastUse
 ) -> _Chores:
     sweeper = Sweeper(database.connect)
-    quota_warnings, mailer = QuotaWarnings(), open_mailer(settings.mail)
-    relay = _relay(database, quota_warnings, mailer, tokens, settings.server.own_url)
+    quota_warnings, circuit_warnings = QuotaWarnings(), CircuitWarnings()
+    warnings: dict[str, Handler] = {QUOTA_WARNING: quota_warnings, CIRCUIT_WARNING: circuit_warnings}
+    mailer = open_mailer(settings.mail)
+    relay = _relay(database, warnings, mailer, tokens, settings.server.own_url)
     upkeep = Upkeep(database.connect, retention_months=settings.usage.retention_months)
     ends = Purge(database), Eraser(database), SignInPurge(database)
     await stack.enter_async_context(_looping(sweeper, relay, upkeep, *ends, last_use))
-    return _Chores(sweeper=sweeper, relay=relay, quota_warnings=quota_warnings, mailer=mailer, upkeep=upkeep)
+    return _Chores(
+        sweeper=sweeper,
+        relay=relay,
+        quota_warnings=quota_warnings,
+        circuit_warnings=circuit_warnings,
+        mailer=mailer,
+        upkeep=upkeep,
+    )
 
 
 async def _open_passwords(stack: AsyncExitStack, settings: Settings) -> Passwords:
@@ -222,7 +240,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         loading = asyncio.get_running_loop().run_in_executor(None, load_vocabulary)
         database = await stack.enter_async_context(open_database(settings))
         await loading
-        offload, fan_out = await _open_fan_out(stack, settings, guard)
+        circuit_notes = CircuitNotes(database)
+        await stack.enter_async_context(_looping(circuit_notes))
+        offload, fan_out = await _open_fan_out(stack, settings, guard, circuit_notes)
         ledger = await stack.enter_async_context(Ledger(database.connect))
         mailed_tokens, last_use = MailedTokens(key_ring), LastUse(database)
         chores = await _open_chores(stack, settings, database, mailed_tokens, last_use)
@@ -235,6 +255,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             offload=offload,
             address_guard=guard,
             fan_out=fan_out,
+            circuit_notes=circuit_notes,
             ledger=ledger,
             rate_limit_store=rate_limit_store,
             background=await stack.enter_async_context(Background()),

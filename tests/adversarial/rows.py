@@ -16,6 +16,10 @@ _CLIENT = """
 insert into fanfold.oauth_clients (tenant_id, id, name, digest, scopes)
 values ($1, gen_random_uuid(), 'x', uuid_send(gen_random_uuid()), '{process}')
 """
+_CIRCUIT = """
+insert into fanfold.upstream_circuits (tenant_id, upstream_id, process_id, opened_at, retry_at, expires_at)
+values ($1, gen_random_uuid(), gen_random_uuid(), now(), now(), now() + interval '1 hour')
+"""
 _TABLES = """
 select c.relname as name,
        exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id') as owned
@@ -40,7 +44,7 @@ async def with_a_row_in_every_table(product: Product) -> TenantClient:
     assert granted.status_code == 201, granted.text
     superuser = await connect(product.database.superuser_url)
     try:
-        for statement in (_ROLLED, _CLIENT):
+        for statement in (_ROLLED, _CLIENT, _CIRCUIT):
             await superuser.execute(statement, tenant.id)
     finally:
         await superuser.close()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.chaos.books import Books
-from tests.chaos.gauges import GAUGES, eventually, gauges
+from tests.chaos.gauges import GAUGES, eventually, gauges, metrics
 from tests.chaos.hanging_up import hang_up, request_bytes
 from tests.chaos.world import Tenant, World
 from tests.fixtures.figures import Figures
@@ -17,6 +17,7 @@ from tests.zoo import Zoo
 
 AT_ONCE = 50
 GOOD_CALLS = 100
+KINDS = ("ok", "slow", "faults")
 TEXT = "取消しても、残りは残らない。" * 6
 QUIET = dict.fromkeys(GAUGES, 0.0)
 Servers = tuple[ServerProcess, ServerProcess]
@@ -56,6 +57,17 @@ class Storm:
         """Wait until nothing is under way and nothing held."""
         await eventually(lambda: gauges(self._session, self.server), lambda seen: seen == QUIET)
         await eventually(self._reservations, lambda count: count == 0)
+
+    async def forgotten(self) -> None:
+        """Wait until there are no more circuits and retry budgets than upstreams, and none that refuses."""
+        await eventually(
+            lambda: metrics(self._session, self.server),
+            lambda seen: (
+                seen["fanfold_circuits_open"] == 0
+                and seen["fanfold_circuits"] <= len(KINDS)
+                and seen["fanfold_retry_budgets"] <= len(KINDS)
+            ),
+        )
 
     async def quiet(self) -> int:
         """Wait until no TCP connection is open either; returns the server's other open files."""
@@ -111,6 +123,7 @@ async def test_after_a_storm_of_hang_ups_everything_is_as_before(
         left.update(task.result() for task in leaving)
     await storm.good(GOOD_CALLS)
     after = await storm.quiet()
+    await storm.forgotten()
     assert after <= baseline
     truth = await books.truth(storm.tenant.id)
     events = await books.events(storm.tenant.id)

@@ -9,6 +9,7 @@ from fanfold.fanout.breaker import Breaker
 from fanfold.fanout.circuit import CircuitRules
 from fanfold.fanout.resilience import Resilience
 from fanfold.fanout.retry_budget import RetryBudgets
+from fanfold.fanout.strategies.fallback import Fallback
 from fanfold.fanout.types import ErrorCode, Status
 from tests.fanout.engine import (
     KINDS,
@@ -146,13 +147,7 @@ class TestCircuit:
     async def test_a_tenants_strategy_is_told(self, server):
         seen = []
 
-        class Watching:
-            def assign(self, chunks, upstreams):
-                return ((chunk, upstreams) for chunk in chunks)
-
-            def preferred(self, candidates):
-                return candidates[0]
-
+        class Watching(Fallback):
             def order(self, candidates, load):
                 seen.append(load.is_open(candidates[0]))
                 return candidates

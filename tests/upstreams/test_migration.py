@@ -5,9 +5,10 @@ from tests.core.asking import execute, rows
 from tests.fixtures.database import TestDatabase
 
 UNITS = "units_per_call, units_per_1k_chars, units_per_1k_input_tokens, units_per_1k_output_tokens"
-FORCED = (
-    "select count(*) from pg_class where relname like 'upstream%' and relkind = 'r' and relforcerowsecurity"
-)
+FORCED = """
+select count(*) from pg_class
+ where relname in ('upstreams', 'upstream_prices') and relkind = 'r' and relforcerowsecurity
+"""
 TENANTS = """
 insert into fanfold.tenants (id, slug, name, plan)
 select ('00000000-0000-0000-0000-00000000000' || n)::uuid, 't' || n, 't', 'free' from generate_series(1, 2) n

@@ -28,6 +28,7 @@ class TestCreate:
             "max_attempts": 3, "max_concurrency": 64, "weight": 1, "idempotent": False, "units_per_call": 1,
             "units_per_1k_chars": 0, "units_per_1k_input_tokens": 0, "units_per_1k_output_tokens": 0,
             "enabled": True, "is_default": True,
+            "circuit": {"state": "closed", "opened_at": None, "retry_at": None, "processes": 0},
         }  # fmt: skip
         assert (await tenant.http.get(f"/v1/upstreams/{created['id']}")).json() == created
 

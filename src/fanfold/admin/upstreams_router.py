@@ -17,6 +17,7 @@ from fanfold.auth.dependencies import (
 )
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
 from fanfold.idempotency.route import IdempotentRoute
+from fanfold.upstreams.circuits import CLOSED
 from fanfold.upstreams.mapping import read_price, read_upstream
 from fanfold.upstreams.models import SHARED
 from fanfold.upstreams.price_service import PriceService
@@ -108,13 +109,16 @@ async def list_shared_upstreams(
 ) -> Page[UpstreamRead]:
     """List the upstreams that all tenants share, newest first."""
     rows, next_cursor = await upstreams.list(limit=limit, cursor=cursor)
-    return Page(data=[read_upstream(row) for row in rows], next_cursor=next_cursor)
+    circuits = await upstreams.circuits.of([row.id for row in rows])
+    data = [read_upstream(row, circuits.get(row.id, CLOSED)) for row in rows]
+    return Page(data=data, next_cursor=next_cursor)
 
 
 @router.get("/{shared_id}", responses=problem_responses(404))
 async def get_shared_upstream(shared_id: UUID, upstreams: UpstreamServiceDep) -> UpstreamRead:
-    """Show one shared upstream, without its credential."""
-    return read_upstream(await upstreams.get(shared_id))
+    """Show one shared upstream, without its credential; its circuit is open where it is for any tenant."""
+    record = await upstreams.get(shared_id)
+    return read_upstream(record, await upstreams.circuit(shared_id))
 
 
 @router.patch("/{shared_id}", responses=problem_responses(400, 404, 409, 413, 415))
@@ -122,7 +126,8 @@ async def update_shared_upstream(
     shared_id: UUID, wanted: UpstreamUpdate, upstreams: ChangingDep
 ) -> UpstreamRead:
     """Change a shared upstream for all tenants, within 2 s; a `url` of another origin erases the credential."""
-    return read_upstream(await upstreams.update(shared_id, wanted))
+    record = await upstreams.update(shared_id, wanted)
+    return read_upstream(record, await upstreams.circuit(shared_id))
 
 
 @router.delete("/{shared_id}", status_code=204, responses=problem_responses(404))

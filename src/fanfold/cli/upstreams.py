@@ -17,6 +17,7 @@ from fanfold.fanout.adapters.registry import ADAPTERS
 from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.service import FanOut
 from fanfold.fanout.transports.registry import transport
+from fanfold.upstreams.circuits import CLOSED
 from fanfold.upstreams.mapping import PRICE_MEMBERS, read_price, read_upstream
 from fanfold.upstreams.price_service import PriceService
 from fanfold.upstreams.schemas import UpstreamCreate
@@ -93,7 +94,9 @@ def list_upstreams(*, tenant: TenantSlug = None, shared: Shared = False) -> None
     async def work(database: Database) -> list[dict[str, Any]]:
         async with owned(database, tenant) as mine:
             rows, _ = await mine.upstreams.list(limit=MAX_LIMIT, cursor=None)
-            return [read_upstream(row).model_dump(mode="json") for row in rows]
+            circuits = await mine.upstreams.circuits.of([row.id for row in rows])
+            shown = [read_upstream(row, circuits.get(row.id, CLOSED)) for row in rows]
+            return [each.model_dump(mode="json") for each in shown]
 
     show_rows(in_database(work, Settings()), COLUMNS)
 

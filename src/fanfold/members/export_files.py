@@ -111,6 +111,7 @@ LEFT_OUT: Mapping[str, str] = {
     "idempotency_keys": "kept for a day, to answer a repeated request",
     "idempotency_answers": "kept for a day, to answer a repeated request",
     "outbox": "messages under way",
+    "upstream_circuits": "how upstreams were within the last minutes",
     "reservations": "units of running requests",
     "sessions": "sign-ins belong to people",
     "quota_periods": "sums of usage_events and grants",

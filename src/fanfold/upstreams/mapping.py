@@ -6,8 +6,9 @@ from datetime import datetime
 from pydantic import SecretStr
 
 from fanfold.fanout.types import Price, Upstream
+from fanfold.upstreams.circuits import CLOSED, CircuitStatus
 from fanfold.upstreams.models import UpstreamPriceRecord, UpstreamRecord
-from fanfold.upstreams.schemas import AuthRead, PriceRead, UpstreamRead
+from fanfold.upstreams.schemas import AuthRead, CircuitRead, PriceRead, UpstreamRead
 
 PRICE_MEMBERS = tuple(member.name for member in fields(Price))
 # How an upstream is asked is its owner's matter.
@@ -19,21 +20,22 @@ def bound_to(record: UpstreamRecord) -> str:
     return f"{record.tenant_id}/{record.id}"
 
 
-def read_upstream(record: UpstreamRecord) -> UpstreamRead:
+def read_upstream(record: UpstreamRecord, circuit: CircuitStatus = CLOSED) -> UpstreamRead:
     """Return the row as the wire shows it to its owner, with the price in force and without its credential."""
-    special = {"auth", "has_credential", "shared", *PRICE_MEMBERS}
+    special = {"auth", "circuit", "has_credential", "shared", *PRICE_MEMBERS}
     return UpstreamRead(
         **{name: getattr(record, name) for name in UpstreamRead.model_fields if name not in special},
         **{name: getattr(record.price, name) for name in PRICE_MEMBERS},
         auth=AuthRead(header=record.auth_header, scheme=record.auth_scheme),
         has_credential=record.credential_sealed is not None,
         shared=record.is_shared,
+        circuit=CircuitRead.model_validate(circuit),
     )
 
 
-def read_for_tenant(record: UpstreamRecord) -> UpstreamRead:
+def read_for_tenant(record: UpstreamRecord, circuit: CircuitStatus = CLOSED) -> UpstreamRead:
     """Return the row as a tenant sees it: of a shared one nothing of how it is asked."""
-    shown = read_upstream(record)
+    shown = read_upstream(record, circuit)
     return shown.model_copy(update=dict.fromkeys(HIDDEN)) if record.is_shared else shown
 
 

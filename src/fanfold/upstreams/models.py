@@ -126,3 +126,17 @@ class UpstreamRecord(Base):
     price: Mapped[UpstreamPriceRecord] = relationship(
         primaryjoin=_in_force, viewonly=True, lazy="joined", innerjoin=True
     )
+
+
+class UpstreamCircuitRecord(Base):
+    """A circuit that one process opened, until it expires; written by a function alone. `told_at`: by the outbox."""
+
+    __tablename__ = "upstream_circuits"
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    upstream_id: Mapped[UUID] = mapped_column(primary_key=True)
+    process_id: Mapped[UUID] = mapped_column(primary_key=True, index=True)
+    opened_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    retry_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), index=True)
+    told_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -10,7 +10,8 @@ from fanfold.audit.types import Actor
 from fanfold.upstreams.mapping import PRICE_MEMBERS, read_upstream
 from fanfold.upstreams.models import UpstreamPriceRecord, UpstreamRecord
 
-_TIMES = {"id", "created_at", "updated_at"}
+# What nobody has set.
+_NOT_SETTINGS = {"id", "created_at", "updated_at", "circuit"}
 
 
 class UpstreamRecorder:
@@ -59,7 +60,7 @@ class UpstreamRecorder:
 
 def upstream_members(record: UpstreamRecord) -> dict[str, Any]:
     """Return an upstream as plain JSON."""
-    shown = read_upstream(record).model_dump(mode="json", exclude=_TIMES)
+    shown = read_upstream(record).model_dump(mode="json", exclude=_NOT_SETTINGS)
     return shown | {"headers": sorted(shown["headers"])}
 
 

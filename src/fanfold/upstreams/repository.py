@@ -12,6 +12,7 @@ from fanfold.audit.types import Actor
 from fanfold.core.identifiers import uuid7
 from fanfold.core.repository import decode_moment_cursor, encode_moment_cursor, page
 from fanfold.fanout.types import Price
+from fanfold.upstreams.circuits import CircuitRepository
 from fanfold.upstreams.models import SHARED, UpstreamPriceRecord, UpstreamRecord
 from fanfold.upstreams.recording import UpstreamRecorder
 
@@ -25,6 +26,7 @@ class UpstreamRepository:
     def __init__(self, session: AsyncSession, tenant_id: UUID) -> None:
         self._session, self._tenant_id = session, tenant_id
         self.prices = PriceRepository(session, tenant_id)
+        self.circuits = CircuitRepository(session, tenant_id)
         self._mine = select(UpstreamRecord).where(UpstreamRecord.tenant_id == tenant_id)
         self._seen = select(UpstreamRecord).where(UpstreamRecord.tenant_id.in_({tenant_id, SHARED}))
 

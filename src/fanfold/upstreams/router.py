@@ -11,6 +11,7 @@ from fanfold.auth.principal import Principal, Scope
 from fanfold.auth.requirements import Require
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
 from fanfold.idempotency.route import IdempotentRoute
+from fanfold.upstreams.circuits import CLOSED
 from fanfold.upstreams.mapping import read_for_tenant, read_price, read_upstream
 from fanfold.upstreams.price_service import PriceService
 from fanfold.upstreams.repository import UpstreamRepository
@@ -87,14 +88,18 @@ async def list_upstreams(
     session: DbSession, tenant: CurrentTenant, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Page[UpstreamRead]:
     """List the tenant's upstreams and the shared ones, newest first."""
-    rows, next_cursor = await UpstreamRepository(session, tenant.id).list(limit=limit, cursor=cursor)
-    return Page(data=[read_for_tenant(row) for row in rows], next_cursor=next_cursor)
+    repository = UpstreamRepository(session, tenant.id)
+    rows, next_cursor = await repository.list(limit=limit, cursor=cursor)
+    circuits = await repository.circuits.of([row.id for row in rows])
+    data = [read_for_tenant(row, circuits.get(row.id, CLOSED)) for row in rows]
+    return Page(data=data, next_cursor=next_cursor)
 
 
 @router.get("/{upstream_id}", responses=problem_responses(404))
 async def get_upstream(upstream_id: UUID, upstreams: UpstreamServiceDep) -> UpstreamRead:
-    """Show one upstream, without its credential; of a shared one nothing of how it is asked."""
-    return read_for_tenant(await upstreams.get(upstream_id))
+    """Show one upstream and its circuit, without its credential; of a shared one nothing of how it is asked."""
+    record = await upstreams.get(upstream_id)
+    return read_for_tenant(record, await upstreams.circuit(upstream_id))
 
 
 @router.patch("/{upstream_id}", responses=problem_responses(400, 404, 409, 413, 415))
@@ -102,7 +107,8 @@ async def update_upstream(
     upstream_id: UUID, wanted: UpstreamUpdate, upstreams: UpstreamServiceDep, _principal: UpstreamsWriter
 ) -> UpstreamRead:
     """Change an upstream; a `url` of another origin erases the credential unless a new one comes with it."""
-    return read_upstream(await upstreams.update(upstream_id, wanted))
+    record = await upstreams.update(upstream_id, wanted)
+    return read_upstream(record, await upstreams.circuit(upstream_id))
 
 
 @router.delete("/{upstream_id}", status_code=204, responses=problem_responses(404))

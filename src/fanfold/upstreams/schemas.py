@@ -20,6 +20,7 @@ from fanfold.core.schemas import (
 )
 from fanfold.fanout.adapters.registry import ADAPTERS
 from fanfold.fanout.transports.wire import TRANSPORT_HEADERS
+from fanfold.upstreams.circuits import CircuitState
 
 MAX_PRICE = 1_000_000
 MAX_TEMPLATE_CHARACTERS = 20_000
@@ -218,6 +219,18 @@ class AuthRead(ReadModel):
     scheme: str | None
 
 
+class CircuitRead(ReadModel):
+    """Whether an upstream is asked: `open` while calls fail at once (`circuit-open`), `half_open` while one is tried.
+
+    Open where it is open in any of the `processes` in which it is not closed, whatever server they belong to.
+    """
+
+    state: CircuitState
+    opened_at: dt.datetime | None
+    retry_at: dt.datetime | None
+    processes: int
+
+
 class UpstreamRead(ReadModel):
     """An upstream with the price in force; of its credential only whether there is one.
 
@@ -249,6 +262,7 @@ class UpstreamRead(ReadModel):
     units_per_1k_output_tokens: int
     enabled: bool
     is_default: bool
+    circuit: CircuitRead
     created_at: dt.datetime
     updated_at: dt.datetime
 

@@ -18,6 +18,7 @@ from fanfold.fanout.errors import FanOutError
 from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.types import Price
 from fanfold.upstreams.address import origin
+from fanfold.upstreams.circuits import CircuitStatus
 from fanfold.upstreams.finding import own_upstream, visible_upstream
 from fanfold.upstreams.mapping import PRICE_MEMBERS, bound_to, engine_upstream, price_of
 from fanfold.upstreams.models import UpstreamRecord
@@ -70,6 +71,10 @@ class UpstreamService:
         """Return the upstream, which may be a shared one, or a 404."""
         return await visible_upstream(self._upstreams, upstream_id)
 
+    async def circuit(self, upstream_id: UUID) -> CircuitStatus:
+        """Return the circuit of an upstream, over all processes."""
+        return await self._upstreams.circuits.find(upstream_id)
+
     async def update(self, upstream_id: UUID, wanted: UpstreamUpdate) -> UpstreamRecord:
         """Change the members that were sent; another origin erases a credential that was not sent anew.
 
@@ -84,6 +89,8 @@ class UpstreamService:
             self._check_url(values["url"])
             if origin(values["url"]) != origin(record.url):
                 values.setdefault("credential", None)
+            if values["url"] != record.url:
+                await self._upstreams.circuits.forget(upstream_id)
         if values.get("is_default"):  # before the record changes: the next statement writes what has changed
             await self._upstreams.clear_default()
         present = price_of(record.price)
@@ -102,6 +109,7 @@ class UpstreamService:
         await self._upstreams.lock()  # an update that has read the row would find it gone
         record = await own_upstream(self._upstreams, upstream_id)
         await self._recorder.deleted(record)
+        await self._upstreams.circuits.forget(upstream_id)
         await self._upstreams.delete(record)
 
     def _change(self, record: UpstreamRecord, values: dict[str, Any], prices: Sequence[Price]) -> None:

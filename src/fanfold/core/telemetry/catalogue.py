@@ -50,6 +50,11 @@ CATALOGUE = _table(
     ),
     Metric("fanfold_fan_out_slots_in_use", "Upstream calls in flight", Kind.GAUGE),
     Metric("fanfold_fan_out_waiting", "Upstream calls that wait for a slot or a turn", Kind.GAUGE),
+    Metric("fanfold_circuits_open", "Circuits of upstreams that refuse calls just now", Kind.GAUGE),
+    Metric("fanfold_circuits", "Circuits in memory: upstreams asked of late, by tenant", Kind.GAUGE),
+    Metric("fanfold_circuit_refused_total", "Upstream calls refused by an open circuit", Kind.COUNTER),
+    Metric("fanfold_retry_budgets", "Retry budgets in memory: those that are not full", Kind.GAUGE),
+    Metric("fanfold_retries_refused_total", "Retries not made: the budget was spent", Kind.COUNTER),
     Metric(
         "fanfold_rate_limited_total", "Requests refused by a rate limit, by bucket", Kind.COUNTER, "bucket"
     ),
