@@ -81,7 +81,7 @@ HOSTILE: dict[str, tuple[Any, ...]] = {
         "2030-02-30T00:00:00Z", "2030-01-01", "now", CANARY, "", 0, 1e300, 10**18, True, ["2030"], "4102444800",
     ),
     "split": ({"by": "lines"}, {"size": 0}, {"size": 5, "overlap": 5}, {"size": "5"}, {"overlap": 500}, {"by": ""}),
-    "fold": ({"by": "merge"}, {"by": None}, {"separator": 1}, {"separator": "x" * 1001}, {"prompt": CANARY}),
+    "fold": ({"by": "sum"}, {"by": None}, {"separator": 1}, {"separator": "x" * 1001}, {"prompt": CANARY}),
     "name": ("", " ", "\t\n", "x" * 201, "\x1b]0;evil\x07", "a\rb", "a\nb", "\u009b2J", "a\u202eb", "\u2028"),
     "units": (-(10**15) - 1, 10**15 + 1, 0.5, "5", True),
     "kind": ("Period", "prepaid ", "", None, CANARY),

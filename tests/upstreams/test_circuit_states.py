@@ -118,10 +118,10 @@ async def test_one_tenants_broken_upstream_is_nobody_elses(product: Product):
     assert await circuit(other, theirs) == NEVER_OPENED
 
 
-async def test_the_metrics_tell(product: Product):
-    tenant = await product.tenant()
-    await broken(product, tenant)
-    text = (await product.http().get("/metrics")).text
+async def test_the_metrics_tell(own_product: Product):
+    tenant = await own_product.tenant()
+    await broken(own_product, tenant)
+    text = (await own_product.http().get("/metrics")).text
     found = dict(
         line.split(" ") for line in text.splitlines() if line.startswith("fanfold_") and "{" not in line
     )
