@@ -44,7 +44,13 @@ _VALKEY_SCHEMES = ("valkey://", "valkeys://", "redis://", "rediss://", "unix://"
 class _Group(BaseSettings):
     # Compose files and shells hand on what is not set as an empty text.
     model_config = SettingsConfigDict(
-        extra="ignore", populate_by_name=True, frozen=True, env_ignore_empty=True
+        extra="ignore",
+        populate_by_name=True,
+        frozen=True,
+        env_ignore_empty=True,
+        # Stands before the names of members and groups, so that the environment can hold none of them: a login
+        # shell sets MAIL and HOST, and README has SERVER. What aliases name is read without it.
+        env_prefix="=",
     )
 
     @classmethod

@@ -41,5 +41,7 @@ def fold_prompts(options: FoldOptions, kinds: Kinds) -> PromptTemplate:
 def fold_upstream(options: FoldOptions) -> Upstream:
     """Return who is asked to fold. Raises `InvalidPlan`."""
     if options.upstream is None:
-        raise InvalidPlan("fold.by reduce needs an upstream that folds.")
+        raise InvalidPlan(
+            'fold.by reduce needs an upstream that folds: FoldOptions(by="reduce", upstream=...).'
+        )
     return options.upstream

@@ -10,7 +10,8 @@ _OF_CAUSES = {
     Cause.CONNECTION: "Nothing takes connections at the address and port of `url`. Check the port, that the server "
     "runs, and that its firewall lets this server in.",
     Cause.TLS: "At `url` there is no certificate that is trusted for this name, or no TLS at all. Use the name that "
-    "is in the certificate, renew it, or have it issued by a public authority.",
+    "is in the certificate, renew it, or have it issued by a public authority. Without TLS write http://, which is "
+    "taken in networks that the operator allows.",
     Cause.BROKEN_OFF: "It took the request, and closed the connection before its answer was whole. Its own log says "
     "why: it may have restarted, or given up over what was sent.",
     Cause.NOT_HTTP: "What listens there does not speak HTTP/1.1. Check the port of `url`, and https:// against http://.",

@@ -16,7 +16,9 @@ def canonical(address: str) -> str:
     try:
         found = validate_email(address, check_deliverability=False, allow_smtputf8=False)
     except EmailNotValidError:
-        raise ValueError("must be a mail address, for example ada@example.com") from None
+        raise ValueError(
+            "must be a mail address, for example ada@example.com, without letters beyond ASCII before the @"
+        ) from None
     return found.normalized
 
 

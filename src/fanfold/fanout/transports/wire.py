@@ -107,7 +107,8 @@ def too_large(max_bytes: int) -> CallFailed:
 def forbidden() -> CallFailed:
     """Return the failure for an address that the guard refused."""
     detail = (
-        "The upstream's name leads to an address that upstreams may not have, or to http:// outside them."
+        "The upstream's url leads to an address or port that upstreams may not have, or by http:// to a public one; "
+        "only networks that are allowed on purpose may."
     )
     return CallFailed(ErrorCode.FORBIDDEN_ADDRESS, detail, phase=Phase.NOTHING_SENT)
 
