@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from fanfold.fanout.types import ErrorCode, Price, Status
+from fanfold.fanout.types import ErrorCode, FoldOptions, Price, Status
 from tests.fanout.engine import (
     ScriptedTransport,
     echoing,
@@ -160,3 +160,25 @@ class TestMemory:
         assert codes(answer).count(ErrorCode.TOO_LARGE) == 90
         assert answer.units == 10
         assert len(transport.requests) <= 12
+        assert answer.fold_error is None  # a list joins nothing
+
+    async def test_what_is_small_on_the_wire_and_large_in_memory_counts_as_what_it_is(self):
+        async def lists(_sent):
+            await asyncio.sleep(0)
+            return json_response([[]] * 100)
+
+        transport = ScriptedTransport(lists)
+        async with fan_out(transport, max_answers_bytes=10 * 6_800) as fan:
+            answer = await fan.run(request(100, upstream(max_concurrency=2)))
+        assert codes(answer).count(None) == 10
+
+    async def test_where_there_is_no_room_left_nothing_is_joined(self):
+        async def large(_sent):
+            await asyncio.sleep(0)
+            return json_response("x" * 998)
+
+        joined = FoldOptions(by="concat", separator="-" * 100)
+        async with fan_out(ScriptedTransport(large), max_answers_bytes=10_500) as fan:
+            answer = await fan.run(request(10, fold=joined))
+        assert answer.fold_error is not None
+        assert (answer.fold_error.code, codes(answer)) == (ErrorCode.TOO_LARGE, [None] * 10)

@@ -40,11 +40,11 @@ class Folding:
     async def carry_out(self) -> None:
         """Set the run's output, or the error of its fold."""
         options = self._options
+        fold = self._engine.kinds.fold(options.by)
         separators = len(options.separator.encode()) * len(self._run.results)
-        if not self._asking.bytes.take(separators):
+        if fold.joins and not self._asking.bytes.take(separators):
             self._run.finish(None, _TOO_LARGE)
             return
-        fold = self._engine.kinds.fold(options.by)
         if fold.calls_max(2) and self._run.has_failed:
             self._run.finish(None, None)  # nobody is asked, and nothing paid, for a request that has failed
             return

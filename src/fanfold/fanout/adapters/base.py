@@ -14,8 +14,8 @@ Send = Callable[[UpstreamRequest], Awaitable[UpstreamResponse]]
 class AdapterAnswer:
     """An accepted answer: its JSON or text, and the tokens and the reason it ended where the upstream reported them.
 
-    `size` is what the result takes in bytes of JSON, where that may be more than what was received; `status` is the
-    last HTTP status, which the caller puts in.
+    `size` is what the result takes of the room for a request's answers, where that may be more than what was received;
+    `status` is the last HTTP status, which the caller puts in.
     """
 
     result: Any

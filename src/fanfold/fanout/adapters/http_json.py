@@ -9,6 +9,7 @@ from fanfold.fanout.adapters import json_exchange
 from fanfold.fanout.adapters.base import AdapterAnswer, Defaults, Send
 from fanfold.fanout.adapters.response_path import TooCostly, compiled, pick
 from fanfold.fanout.errors import InvalidPlan
+from fanfold.fanout.json_text import memory
 from fanfold.fanout.template import Template
 from fanfold.fanout.template import compiled as compiled_template
 from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse
@@ -31,8 +32,8 @@ class HttpJson:
         input_tokens, output_tokens = json_exchange.reported_tokens(value)
         result = _result(upstream, response, value)
         # A response_path can pick the same thing many times over.
-        size = 0 if upstream.response_path is None else len(orjson.dumps(result))
-        return AdapterAnswer(result, input_tokens, output_tokens, size)
+        written = response.body if upstream.response_path is None else orjson.dumps(result)
+        return AdapterAnswer(result, input_tokens, output_tokens, memory(written))
 
     def check(self, upstream: Upstream) -> None:
         """Refuse an address, headers, method, template or path that cannot be used. Raises `InvalidPlan`."""

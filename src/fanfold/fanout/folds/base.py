@@ -29,6 +29,11 @@ class Desk(Protocol):
 class Fold(Protocol):
     """Folds results, given in order of `index` and failed ones among them. Raises `FoldFailed` where it cannot."""
 
+    @property
+    def joins(self) -> bool:
+        """Whether the separator stands between all answers of the output, so that there must be room for it."""
+        ...
+
     def calls_max(self, answers: int) -> int:
         """Return the most calls that folding so many answers takes."""
         ...
@@ -43,6 +48,7 @@ class Computed:
     """A fold that asks nobody: `function(results, options)` is its output."""
 
     function: Callable[[Results, FoldOptions], Any]
+    joins: bool = False
 
     def calls_max(self, _answers: int) -> int:
         """Return 0."""

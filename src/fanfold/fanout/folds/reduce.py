@@ -29,6 +29,8 @@ _TOO_LONG = CallError(
 class Reduce:
     """Folds neighbours, as many as fit into one call; a single answer is the output as it is, nothing is asked."""
 
+    joins = False
+
     def calls_max(self, answers: int) -> int:
         """Return one less than the answers: each call makes at least two of them one."""
         return max(0, answers - 1)

@@ -10,7 +10,7 @@ from fanfold.fanout.folds.vote import vote
 
 FOLDS: dict[str, Fold] = {
     "list": Computed(fold_list),
-    "concat": Computed(concat),
+    "concat": Computed(concat, joins=True),
     "merge": Computed(merge),
     "reduce": Reduce(),
     "vote": Computed(vote),
