@@ -80,7 +80,8 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _fanfold(*arguments: str, environment: dict[str, str]) -> dict[str, str]:
+def fanfold(*arguments: str, environment: dict[str, str]) -> dict[str, str]:
+    """Run the command line and return its answer."""
     command = [sys.executable, "-m", "fanfold", *arguments, "--json"]
     done = subprocess.run(
         command, env={**os.environ, **environment}, capture_output=True, check=True, text=True
@@ -168,7 +169,7 @@ def main(seconds: float = 2.0, rounds: int = 3, callers: int = 8) -> None:
         )
         own_url = f"http://127.0.0.1:{own_port}"
         start(server("fanfold", "serve", "--port", str(own_port), ready=f"{own_url}/readyz", **environment))
-        key = _tenant(own_url, environment)
+        key = new_tenant(own_url, environment)
         naive = Target("tutorial", f"{naive_url}/process/", {"content-type": "application/json"})
         ours = Target(
             "fanfold", f"{own_url}/process/", {"content-type": "application/json", "x-api-key": key}
@@ -177,16 +178,14 @@ def main(seconds: float = 2.0, rounds: int = 3, callers: int = 8) -> None:
         raise typer.Exit(0 if report(naive, ours, callers) else 1)
 
 
-def _tenant(own_url: str, environment: dict[str, str]) -> str:
+def new_tenant(own_url: str, environment: dict[str, str], slug: str = "bench") -> str:
     """Make a tenant whose limits are out of the way, and return its key."""
-    tenant = _fanfold("tenants", "create", "bench", "--plan", "scale", environment=environment)
-    operator = _fanfold("keys", "create", "--operator", environment=environment)["key"]
+    tenant = fanfold("tenants", "create", slug, "--plan", "scale", environment=environment)
+    operator = fanfold("keys", "create", "--operator", environment=environment)["key"]
     limits = {"requests_per_minute": 10**9, "burst": 10**9, "overage_allowed": True}
     path = f"{own_url}/v1/admin/tenants/{tenant['id']}/limits"
     httpx.patch(path, json=limits, headers={"x-api-key": operator}).raise_for_status()
-    return _fanfold("keys", "create", "--tenant", "bench", "--scopes", "process", environment=environment)[
-        "key"
-    ]
+    return fanfold("keys", "create", "--tenant", slug, "--scopes", "process", environment=environment)["key"]
 
 
 if __name__ == "__main__":
