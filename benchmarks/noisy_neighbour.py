@@ -1,7 +1,8 @@
 """What a big tenant costs a small one: three chunks alone, and beside 2,000-chunk requests to the same upstream.
 
 A real server with Postgres (fsync on), one upstream of 50 ms that both share by its address; alone and beside in turns.
-Read the ratio; the figures themselves are this machine's.
+Read the ratio; the figures themselves are this machine's: it must have time left for server, Postgres, mock and client,
+or who waits waits for a processor. "of it upstream": the slowest of the three calls, from its slot to its answer.
 
     python -m benchmarks.noisy_neighbour [--seconds 10] [--rounds 3]
 """
@@ -24,7 +25,8 @@ from rich.table import Table
 from benchmarks.process import free_port, new_tenant, server
 
 GOAL = 1.5
-_PERCENTILES = {"p50": 50, "p99": 99}
+_PERCENTILES = (50, 99)
+_LEAST = 2  # of one there are no percentiles
 
 
 @dataclass(slots=True)
@@ -36,9 +38,10 @@ class Client:
     upstream: str
     chunks: int
     latencies_ms: dict[str, list[float]] = field(default_factory=dict)
+    upstream_ms: dict[str, list[float]] = field(default_factory=dict)
 
-    async def ask(self, session: aiohttp.ClientSession) -> float:
-        """Send one request and return its time in ms; the answer is read whole."""
+    async def ask(self, session: aiohttp.ClientSession) -> tuple[float, bytes]:
+        """Send one request and return its time in ms, and the answer."""
         body = json.dumps(
             {
                 "text": "一二三四五六七八九十" * self.chunks,
@@ -53,7 +56,7 @@ class Client:
             answer = await response.read()
         if response.status != 200 or b'"failed":0,' not in answer:
             raise RuntimeError(f"answered {response.status}: {answer[:300]!r}")
-        return (time.perf_counter() - started) * 1000.0
+        return (time.perf_counter() - started) * 1000.0, answer
 
 
 @asynccontextmanager
@@ -63,7 +66,7 @@ async def noise(big: Client, session: aiohttp.ClientSession, at_once: int) -> As
 
     async def again() -> None:
         while True:
-            times.append(await big.ask(session))
+            times.append((await big.ask(session))[0])
 
     tasks = [asyncio.create_task(again()) for _ in range(at_once)]
     try:
@@ -94,27 +97,32 @@ async def measure(small: Client, big: Client, *, seconds: float, rounds: int, at
 
 async def _sample(small: Client, session: aiohttp.ClientSession, case: str, seconds: float) -> None:
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        small.latencies_ms.setdefault(case, []).append(await small.ask(session))
+    while time.perf_counter() < end or len(small.latencies_ms.get(case, ())) < _LEAST:
+        latency_ms, answer = await small.ask(session)
+        slowest_ms = max(result["latency_ms"] for result in json.loads(answer)["results"])
+        small.latencies_ms.setdefault(case, []).append(latency_ms)
+        small.upstream_ms.setdefault(case, []).append(slowest_ms)
 
 
 def report(small: Client, ended: int) -> bool:
     """Print the table; returns whether the goal is met."""
     table = Table(title=f"three chunks, ms; beside {ended} requests of 2,000 chunks that ended meanwhile")
-    for heading in ("", "requests", *_PERCENTILES):
+    for heading in ("", "requests", "p50", "p99", "of it upstream, p50", "p99"):
         table.add_column(heading, justify="right")
-    found = {case: _percentiles(small.latencies_ms[case]) for case in ("alone", "beside")}
-    for case, values in found.items():
-        table.add_row(case, str(len(small.latencies_ms[case])), *(f"{value:.1f}" for value in values))
+    found: dict[str, list[float]] = {}
+    for case in ("alone", "beside"):
+        times = small.latencies_ms[case]
+        found[case] = [*_percentiles(times), *_percentiles(small.upstream_ms[case])]
+        table.add_row(case, str(len(times)), *(f"{value:.1f}" for value in found[case]))
     ratios = [beside / alone for alone, beside in zip(found["alone"], found["beside"], strict=True)]
     table.add_row("ratio", "", *(f"{ratio:.2f} ×" for ratio in ratios))
     Console().print(table)
-    return ratios[-1] <= GOAL
+    return ratios[1] <= GOAL
 
 
 def _percentiles(latencies_ms: list[float]) -> list[float]:
     cuts = statistics.quantiles(latencies_ms, n=100, method="inclusive")
-    return [cuts[percentile - 1] for percentile in _PERCENTILES.values()]
+    return [cuts[percentile - 1] for percentile in _PERCENTILES]
 
 
 @contextmanager
