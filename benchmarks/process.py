@@ -30,7 +30,7 @@ from rich.table import Table
 CHUNKS = (1, 10, 50)
 DELAYS_MS = (0, 50)
 CHUNK = 200
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 180.0
 
 
 @dataclass(slots=True)
