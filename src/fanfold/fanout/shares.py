@@ -117,9 +117,7 @@ class Shares:
             if self.held >= ticket.limit:
                 break
             del share.waiting[ticket]
-            if (
-                not ticket.future.done()
-            ):  # else its taker was cancelled just now, has yet to run, and takes nothing
+            if not ticket.future.done():  # else its taker, cancelled just now, has yet to run
                 self.held += 1
                 share.held += 1
                 self._turn = max(self._turn, share.turn)

@@ -3,13 +3,12 @@
 import asyncio
 from collections import OrderedDict, deque
 
-# A call takes some 60 µs of the loop, a large chunk's some 200: a turn of the loop stays near a millisecond. A small
-# request takes a dozen turns, so each one's length is what it waits beside a big one.
-_STARTS_A_TURN = 8
+# A call takes some 60 µs of the loop, a large chunk's some 200: a turn of the loop stays within a few milliseconds.
+_STARTS_A_TURN = 32
 
 
 class Turns:
-    """Lets at most 8 calls start in one turn of the event loop: one of each owner in turn, first come first served.
+    """Lets at most 32 calls start in one turn of the event loop: one of each owner in turn, first come first served.
 
     Without it, hundreds of answers that come at once would start hundreds of calls in one turn, and everybody else
     would wait for all of them.
