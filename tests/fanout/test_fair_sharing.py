@@ -170,13 +170,35 @@ async def test_what_waits_for_its_owners_other_calls_holds_no_common_slot():
     ):
         await rest()
         assert gate.held == {"big": 4}
-        async with running(
-            fan, asked("big", 50, max_concurrency=4), asked("small", 2, max_concurrency=4)
-        ) as (_, small):
-            await until(lambda: gate.held["small"] == 2)
-            assert gate.held == {"big": 4, "small": 2}
-            gate.let_go(2, "small")
-            await until(small.done)
+        async with running(fan, asked("big", 50, max_concurrency=4)):
+            await rest()
+            async with running(fan, asked("small", 4, max_concurrency=4)) as (small,):
+                await rest()
+                assert gate.held == {"big": 4, "small": 3}
+                gate.let_go(3, "small")
+                await rest()
+                gate.let_go(1, "small")
+                await until(small.done)
+
+
+async def test_an_upstream_of_which_an_owner_has_all_it_may_is_as_busy_as_can_be():
+    transport = ScriptedTransport(hanging)
+    common, own = upstream("a", max_concurrency=2), upstream("b", max_concurrency=4, id=OWN)
+    both = request(20, common, own, owner="big", strategy="least_busy")
+    async with fan_out(transport) as fan, running(fan, both):
+        await rest()
+        assert (transport.asked("a"), transport.asked("b")) == (1, 4)
+
+
+async def test_few_starts_do_not_wait_for_a_thousand_that_came_before():
+    gate = Gate()
+    big = asked("big", 1000, max_concurrency=1000, id=OWN)
+    async with fan_out(ScriptedTransport(gate), max_in_flight=4000) as fan, running(fan, big):
+        await until(lambda: len(gate.started) > 0)
+        async with running(fan, asked("small", 3)):
+            await until(lambda: gate.held["small"] == 3)
+            assert gate.held["big"] < 500
+            await until(lambda: gate.held["big"] == 1000)
 
 
 async def test_one_slow_upstream_of_three_does_not_slow_the_chunks_of_the_other_two():
