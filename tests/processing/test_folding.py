@@ -187,6 +187,15 @@ async def test_what_cannot_be_sent_or_folded_is_a_422_that_says_where(product, f
     assert product.zoo.requests["ok"] == 0
 
 
+async def test_who_is_unknown_is_told_by_place(product):
+    tenant = await echoing(product)
+    asked = {"upstreams": ["echo", "nobody"]}, {"api_urls": [product.zoo.url("ok"), "https://other.example/"]}
+    for fields in asked:
+        answer = await tenant.http.post("/v1/process", json={"text": "text", **fields})
+        assert answer.status_code == 422
+        assert answer.json()["detail"].startswith(f"{next(iter(fields))}[1] is ")
+
+
 async def test_an_unknown_or_disabled_upstream_cannot_fold(product):
     tenant = await echoing(product)
     await tenant.upstream(product.zoo.url("ok"), slug="off", enabled=False)

@@ -39,9 +39,13 @@ def select_upstreams(request: ProcessRequest, own: TenantUpstreams, policy: Addr
 
 def _asked(request: ProcessRequest, own: TenantUpstreams, policy: AddressPolicy) -> tuple[Upstream, ...]:
     if request.api_urls is not None:
-        return tuple(_by_address(url, own, policy) for url in request.api_urls)
+        return tuple(
+            _by_address(url, own, policy, f"api_urls[{place}]") for place, url in enumerate(request.api_urls)
+        )
     if request.upstreams is not None:
-        return tuple(_by_slug(slug, own, "One of `upstreams`") for slug in request.upstreams)
+        return tuple(
+            _by_slug(slug, own, f"upstreams[{place}]") for place, slug in enumerate(request.upstreams)
+        )
     default = own.find_default()
     if default is None:
         raise UnknownUpstream(
@@ -57,14 +61,14 @@ def _by_slug(slug: str, own: TenantUpstreams, which: str) -> Upstream:
     return upstream
 
 
-def _by_address(url: str, own: TenantUpstreams, policy: AddressPolicy) -> Upstream:
+def _by_address(url: str, own: TenantUpstreams, policy: AddressPolicy, which: str) -> Upstream:
     try:
         policy.guard.check_url(url)
     except ValueError as error:
-        raise UpstreamNotAllowed(f"One of `api_urls` cannot be called. {error}") from None
+        raise UpstreamNotAllowed(f"{which} cannot be called. {error}") from None
     upstream = own.find_url(url)
     if upstream is not None:
         return upstream
     if not policy.adhoc_allowed:
-        raise UpstreamNotAllowed("One of `api_urls` is not the address of an enabled upstream of the tenant.")
+        raise UpstreamNotAllowed(f"{which} is not the address of an enabled upstream of the tenant.")
     return Upstream(kind="http_json", url=url)
