@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from fanfold.fanout.breaker import Breaker
-from fanfold.fanout.circuit import CircuitRules
+from fanfold.fanout.circuit import CircuitRules, Outcome
 from fanfold.fanout.resilience import Resilience
 from fanfold.fanout.retry_budget import RetryBudgets
 from fanfold.fanout.strategies.fallback import Fallback
@@ -143,6 +143,16 @@ class TestCircuit:
             answer = await fan.run(asked)
         assert codes(answer) == [ErrorCode.STATUS] * 10
         assert {result.attempts for result in answer.results} == {1}
+
+    async def test_the_call_that_opens_it_waits_for_no_other_attempt(self, server):
+        asked = upstream("a", max_attempts=3)
+        for _ in range(9):
+            server.breaker.end(server.breaker.begin(OWNER, asked), Outcome.FAILED)
+        async with server.fan_out() as fan:
+            answer = await fan.run(request(1, asked, owner=OWNER))
+        assert codes(answer) == [ErrorCode.STATUS]
+        assert answer.results[0].attempts == 1
+        assert len(server.resilience.retry_budgets) == server.breaker.refused == 0
 
     async def test_a_tenants_strategy_is_told(self, server):
         seen = []

@@ -72,8 +72,8 @@ class _Bucket:
 class Circuit:
     """The circuit of one upstream. Times are of one clock, in seconds.
 
-    `begin` gives a ticket for an attempt, `end` takes it back. What began before the circuit opened, or before the
-    present try, no longer counts when it ends.
+    `begin` gives a ticket for an attempt, `end` takes it back. What began before the circuit opened no longer
+    counts when it ends.
     """
 
     __slots__ = ("_buckets", "_opened", "_random", "_rules", "_ticket", "is_probed", "opened_at", "retry_at")
@@ -100,7 +100,6 @@ class Circuit:
         """Return a ticket for an attempt that is not refused. Of an open circuit it is the one try."""
         if self.is_open:
             self.is_probed = True
-            self._ticket += 1
         return self._ticket
 
     def end(self, ticket: int, outcome: Outcome, now: float) -> bool:

@@ -71,8 +71,7 @@ class RetryBudgets:
 
     def _keep(self, key: Key, tokens: float) -> None:
         self._left.pop(key, None)
-        if tokens < self._rules.reserve:
-            self._left[key] = tokens, self._clock()
+        self._left[key] = tokens, self._clock()
         self._forgot_first()
         self._forgot_first()  # two for each that comes: what is full again is soon gone
         if len(self._left) > self._most:
