@@ -35,6 +35,13 @@ CHANGES: list[Change] = [
     ("POST", "/v1/admin/plans", new_plan(), "plan.created"),
     ("PATCH", "/v1/admin/plans/{plan_code}", {"burst": 61_000, "period": "day"}, "plan.updated"),
     ("DELETE", "/v1/admin/plans/{plan_code}", None, "plan.deleted"),
+    ("POST", "/v1/admin/upstreams",
+     {"slug": f"s{secrets.token_hex(6)}", "kind": "echo", "url": "https://api.example.com"}, "upstream.created"),
+    ("POST", "/v1/admin/upstreams/{shared_id}/prices",
+     {"units_per_call": 3, "effective_from": "2098-01-01T00:00:00Z"}, "upstream.price_added"),
+    ("DELETE", "/v1/admin/upstreams/{shared_id}/prices/{shared_price_id}", None, "upstream.price_withdrawn"),
+    ("PATCH", "/v1/admin/upstreams/{shared_id}", {"timeout_s": 7}, "upstream.updated"),
+    ("DELETE", "/v1/admin/upstreams/{shared_id}", None, "upstream.deleted"),
     ("DELETE", "/v1/admin/users/{user_id}/totp", None, "user.second_factor_removed"),
     ("PATCH", "/v1/admin/users/{user_id}", {"is_active": False}, "user.deactivated"),
     ("POST", "/v1/admin/users/{user_id}/end-sessions", None, "user.sign_ins_ended"),
@@ -43,7 +50,8 @@ CHANGES: list[Change] = [
 
 def writing(party_app) -> Iterator[Route]:
     for route in routes_of(party_app):
-        if route.for_operators and route.method not in {"GET", "HEAD"}:
+        tries = route.path.endswith("/test")  # calls an upstream once, and changes nothing
+        if route.for_operators and route.method not in {"GET", "HEAD"} and not tries:
             yield route
 
 
@@ -95,10 +103,13 @@ async def test_every_route_that_writes_leaves_one_line_of_who_what_before_and_af
 async def test_what_is_refused_or_replayed_leaves_none(product):
     party = await Party.invite(product)
     own = await operator_id(product, party.operator)
+    shared = await party.operator.get(f"/v1/admin/upstreams/{party.ids['shared_id']}")
+    slug = shared.json()["slug"]
     nobody = {name: str(uuid7()) for name in party.ids} | {"plan_code": f"p{secrets.token_hex(6)}"}
     taken = {
         "/v1/admin/tenants": {"slug": party.tenant.slug},
         "/v1/admin/plans": new_plan(code="pro"),
+        "/v1/admin/upstreams": {"slug": slug, "kind": "echo", "url": "https://api.example.com"},
     }
     before = await lines_of(party.operator, own)
     for method, path, body, _ in CHANGES:

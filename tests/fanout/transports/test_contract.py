@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from fanfold.fanout.adapters.base import AdapterAnswer
 from fanfold.fanout.errors import CallFailed, Phase, UnknownKind
 from fanfold.fanout.transports.base import Progress
 from fanfold.fanout.transports.registry import transport
@@ -86,9 +85,11 @@ class TestBehaviours:
     async def test_text_of_any_script_comes_back_as_it_went(self, make, zoo):
         text = "你好，世界 — こんにちは — مرحبا — 👩‍👩‍👧‍👦"
         outcome = await call(make(), zoo.url("ok"), text=text)
-        assert outcome.answer == AdapterAnswer({"echo": text})
+        assert outcome.answer is not None
+        assert outcome.answer.result == {"echo": text}
         outcome = await call(make(), zoo.url("ok"), text=text, method="GET")
-        assert outcome.answer == AdapterAnswer({"echo": text})
+        assert outcome.answer is not None
+        assert outcome.answer.result == {"echo": text}
 
     async def test_an_answer_of_exactly_the_cap_passes_and_one_byte_more_does_not(self, make, zoo):
         made = make()
