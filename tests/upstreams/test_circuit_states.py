@@ -96,6 +96,7 @@ async def test_the_list_and_an_answer_to_a_change_show_it_too_and_no_audit_line(
     assert changed.json()["circuit"]["state"] == "open"
     lines = await audited(product, upstream["id"])
     assert lines[-1].after == {"weight": 2}
+    assert "circuit" not in (lines[0].after or {})
 
 
 async def test_at_a_new_address_it_begins_anew(product: Product):

@@ -137,6 +137,9 @@ class TestMessages:
             )
         await other.tells(retry_in_s=5.0, is_first=True)  # it lasts: the first process has it open still
         assert other.notes.told == 0
+        await other.tells(retry_in_s=None)
+        await one.tells(retry_in_s=60.0)  # nor does each try that fails begin a new one
+        assert one.notes.told == 1
         await one.tells(retry_in_s=None)
         await other.tells(retry_in_s=None)
         await other.tells(retry_in_s=5.0, is_first=True)
