@@ -132,7 +132,7 @@ async def test_an_upstream_is_left_out_and_others_go_on(before: Before, own_data
             ).status_code
             for slug in ("sealed", "open")
         ]
-        assert statuses == [422, 200]
+        assert statuses == [503, 200]
         assert (await other.http.get("/v1/upstreams")).status_code == 200
 
 
