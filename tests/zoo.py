@@ -8,19 +8,27 @@ prints its port. `GET /count` answers the counts; the query parameter `tag` grou
 import argparse
 import asyncio
 import contextlib
-import gzip
 import json
 import random
-import socket
 import ssl
-import struct
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from functools import cache
 from typing import Any, Self
 from urllib.parse import urlencode
 
-from tests.zoo_http import JSON, Answer, Closed, Request, accepted, read_request, refused
+from tests.zoo_http import (
+    Answer,
+    Closed,
+    Request,
+    accepted,
+    chat_completion,
+    compressed_zeros,
+    head,
+    no_constant,
+    read_request,
+    refused,
+    reset,
+)
 
 _HEAD_LIMIT = 256 * 1024
 _HUGE = 3 * 1024 * 1024
@@ -180,8 +188,8 @@ async def _hang(_zoo: Zoo, request: Request) -> Answer:
 async def _drip(zoo: Zoo, request: Request) -> Answer | None:
     """Write one byte of a good answer every `ms`."""
     data = (await _ok(zoo, request)).encoded()
-    head, _, body = data.partition(b"\r\n\r\n")
-    await zoo.write(request, head + b"\r\n\r\n", served=False)
+    start, _, body = data.partition(b"\r\n\r\n")
+    await zoo.write(request, start + b"\r\n\r\n", served=False)
     for byte in body[:-1]:
         await zoo.write(request, bytes([byte]), served=False)
         await asyncio.sleep(request.number("ms", 100) / 1000)
@@ -194,7 +202,7 @@ async def _chunked(zoo: Zoo, request: Request) -> Answer | None:
     body = (await _ok(zoo, request)).body
     pieces = (body[:5], body[5:], b"")
     framed = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
-    await zoo.write(request, _head("transfer-encoding: chunked") + framed, served=True)
+    await zoo.write(request, head("transfer-encoding: chunked") + framed, served=True)
     return WRITTEN
 
 
@@ -257,7 +265,7 @@ async def _huge(zoo: Zoo, request: Request) -> Answer | None:
     if "chunked" not in request.query:
         return Answer(body)
     framed = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
-    await zoo.write(request, _head("transfer-encoding: chunked") + framed, served=False)
+    await zoo.write(request, head("transfer-encoding: chunked") + framed, served=False)
     return WRITTEN
 
 
@@ -269,16 +277,13 @@ async def _cut(zoo: Zoo, request: Request) -> Answer:
 
 async def _reset(_zoo: Zoo, request: Request) -> Answer:
     """Reset the connection (RST) instead of answering."""
-    handle = request.writer.get_extra_info("socket")
-    with contextlib.suppress(OSError):
-        handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    request.writer.transport.abort()
+    reset(request.writer)
     raise Closed
 
 
 async def _bomb(_zoo: Zoo, _request: Request) -> Answer:
     """Answer 16 MiB as 70 KiB of gzip that nobody asked for."""
-    return Answer(_compressed_zeros(), headers={"content-encoding": "gzip"})
+    return Answer(compressed_zeros(), headers={"content-encoding": "gzip"})
 
 
 async def _redirect(zoo: Zoo, request: Request) -> Answer:
@@ -294,14 +299,14 @@ async def _204(_zoo: Zoo, _request: Request) -> Answer:
 async def _long(zoo: Zoo, request: Request) -> Answer:
     """Promise more than is sent, then close."""
     body = (await _ok(zoo, request)).body
-    await zoo.write(request, _head(f"content-length: {len(body) + 100}") + body, served=False)
+    await zoo.write(request, head(f"content-length: {len(body) + 100}") + body, served=False)
     raise Closed
 
 
 async def _short(zoo: Zoo, request: Request) -> Answer:
     """Send more than was promised."""
     body = (await _ok(zoo, request)).body
-    await zoo.write(request, _head(f"content-length: {len(body) - 3}") + body, served=False)
+    await zoo.write(request, head(f"content-length: {len(body) - 3}") + body, served=False)
     raise Closed
 
 
@@ -309,7 +314,7 @@ async def _json(_zoo: Zoo, request: Request) -> Answer:
     """Answer `value` as it is; it counts as served if it is JSON."""
     value = request.query.get("value", "null")
     try:
-        json.loads(value, parse_constant=_no_constant)
+        json.loads(value, parse_constant=no_constant)
     except ValueError:
         return Answer(value.encode())
     return Answer(value.encode(), served=True)
@@ -325,7 +330,7 @@ async def _headers(_zoo: Zoo, request: Request) -> Answer:
 async def _close(zoo: Zoo, request: Request) -> Answer:
     """Answer well, and close the connection after it."""
     body = (await _ok(zoo, request)).body
-    await zoo.write(request, _head(f"content-length: {len(body)}", "connection: close") + body, served=True)
+    await zoo.write(request, head(f"content-length: {len(body)}", "connection: close") + body, served=True)
     raise Closed
 
 
@@ -337,31 +342,7 @@ async def _leave(zoo: Zoo, request: Request) -> Answer:
 
 async def _chat(_zoo: Zoo, request: Request) -> Answer:
     """Answer as an OpenAI-compatible server does; a token is a word here."""
-    text = request.text
-    usage = {"prompt_tokens": len(text.split()) + 4, "completion_tokens": len(text.split())}
-    message = {"role": "assistant", "content": text.upper()}
-    return accepted(
-        {
-            "id": "chatcmpl-zoo",
-            "object": "chat.completion",
-            "model": request.document.get("model", "zoo"),
-            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-            "usage": usage | {"total_tokens": sum(usage.values())},
-        }
-    )
-
-
-def _head(*lines: str) -> bytes:
-    return "\r\n".join(["HTTP/1.1 200 OK", f"content-type: {JSON}", *lines, "", ""]).encode()
-
-
-@cache
-def _compressed_zeros() -> bytes:
-    return gzip.compress(b'"' + b"0" * (16 * 1024 * 1024) + b'"', compresslevel=1)
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)
+    return accepted(chat_completion(request))
 
 
 def _with(code: int) -> "Behaviour":

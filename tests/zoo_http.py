@@ -1,9 +1,14 @@
 """HTTP as the zoo speaks it: a request read by hand, a well-formed answer, and nothing that would mend a bad one."""
 
 import asyncio
+import contextlib
+import gzip
 import json
+import socket
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -85,3 +90,38 @@ async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
     body = await reader.readexactly(int(headers.get("content-length", 0)))
     parts = urlsplit(target)
     return Request(method, parts.path, dict(parse_qsl(parts.query)), headers, body, reader, writer)
+
+
+def head(*lines: str) -> bytes:
+    return "\r\n".join(["HTTP/1.1 200 OK", f"content-type: {JSON}", *lines, "", ""]).encode()
+
+
+@cache
+def compressed_zeros() -> bytes:
+    return gzip.compress(b'"' + b"0" * (16 * 1024 * 1024) + b'"', compresslevel=1)
+
+
+def no_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+def chat_completion(request: Request) -> dict[str, Any]:
+    """An answer as an OpenAI-compatible server gives it; a token is a word here."""
+    text = request.text
+    usage = {"prompt_tokens": len(text.split()) + 4, "completion_tokens": len(text.split())}
+    message = {"role": "assistant", "content": text.upper()}
+    return {
+        "id": "chatcmpl-zoo",
+        "object": "chat.completion",
+        "model": request.document.get("model", "zoo"),
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": usage | {"total_tokens": sum(usage.values())},
+    }
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Close a connection with RST instead of FIN."""
+    handle = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
