@@ -169,7 +169,7 @@ def _lenient_paths(app: FastAPI) -> Iterator[str]:
             yield str(context.path)
 
 
-async def test_everybody_at_every_route(arena, capsys):
+async def test_everybody_at_every_route(arena, figures):
     matrix = await Matrix.of(arena)
     wrong: list[str] = []
     counted: Counter[str] = Counter()
@@ -180,11 +180,10 @@ async def test_everybody_at_every_route(arena, capsys):
         counted[wanted] += 1
         if fault := await matrix.judge(route, actor):
             wrong.append(f"{route} by {actor.name}: {wanted} expected, {fault}")
-    with capsys.disabled():
-        print(
-            f"\nauthorization: {len(matrix.routes)} routes × {len({actor.name for actor in matrix.actors})} actors, "
-            f"{counted.total()} cells {dict(counted)}, wrong cells {len(wrong)}"
-        )
+    figures(
+        f"authorization: {len(matrix.routes)} routes × {len({actor.name for actor in matrix.actors})} actors, "
+        f"{counted.total()} cells {dict(counted)}, wrong cells {len(wrong)}"
+    )
     assert wrong == []
     assert counted.total() >= 600
     assert min(counted[each] for each in (OPEN, LET_IN, UNKNOWN, LACKING, SUSPENDED)) >= 20

@@ -61,7 +61,7 @@ def _edits(key: str) -> Iterator[str]:
     yield from (key.upper(), key.lower(), key.swapcase(), key + "\n", " " + key, key * 2)
 
 
-async def test_no_edit_of_one_character_is_well_formed(capsys):
+async def test_no_edit_of_one_character_is_well_formed(figures):
     tried = 0
     for _ in range(5):
         key = issue().key.get_secret_value()
@@ -69,8 +69,7 @@ async def test_no_edit_of_one_character_is_well_formed(capsys):
         for edited in _edits(key):
             assert not is_well_formed(edited), (key, edited)
             tried += 1
-    with capsys.disabled():
-        print(f"\nkeys: {tried} edits of one character, none well formed")
+    figures(f"keys: {tried} edits of one character, none well formed")
 
 
 async def test_an_edited_key_is_refused_without_a_query(arena):

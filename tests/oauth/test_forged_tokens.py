@@ -21,7 +21,9 @@ async def _forge(product: Product) -> tuple[Forge, str]:
     return Forge(token, await product.app.state.signing_keys.signing()), token
 
 
-async def test_no_forged_token_is_taken_and_none_of_a_stranger_reaches_the_sign_ins(product: Product, capsys):
+async def test_no_forged_token_is_taken_and_none_of_a_stranger_reaches_the_sign_ins(
+    product: Product, figures
+):
     forge, token = await _forge(product)
     found = forgeries(forge)
     asked: list[str] = []
@@ -45,8 +47,7 @@ async def test_no_forged_token_is_taken_and_none_of_a_stranger_reaches_the_sign_
     assert len(found) >= 24
     whole = await product.stranger().get("/v1/me", headers={"Authorization": f"Bearer {token}"})
     assert whole.status_code == 200
-    with capsys.disabled():
-        print(f"\nforged access tokens: {len(found)} tricks, {len(found)} refused")
+    figures(f"forged access tokens: {len(found)} tricks, {len(found)} refused")
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "HS256"])

@@ -70,7 +70,7 @@ async def test_it_gives_new_tokens_with_the_rights_of_now(product: Product):
     assert (wide.status_code, wide.json()["error"]) == (400, "invalid_scope")
 
 
-async def test_20_at_once_leave_one_live_leaf(product: Product, capsys):
+async def test_20_at_once_leave_one_live_leaf(product: Product, figures):
     person = await product.signed_in()
     shown = person.tokens["refresh_token"]
     answers = await asyncio.gather(*(_refresh(product, shown) for _ in range(20)))
@@ -78,8 +78,7 @@ async def test_20_at_once_leave_one_live_leaf(product: Product, capsys):
     assert len({answer.json()["refresh_token"] for answer in answers}) == 1
     leaves = await _live_leaves(product, person)
     assert leaves == 1
-    with capsys.disabled():
-        print(f"\nrefresh: 20 at once, {len(answers)} answered 200 with one successor, {leaves} live leaf")
+    figures(f"refresh: 20 at once, {len(answers)} answered 200 with one successor, {leaves} live leaf")
 
 
 async def test_the_same_successor_is_given_for_20_seconds(product: Product):

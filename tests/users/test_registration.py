@@ -103,7 +103,7 @@ class TestKnownAndUnknown:
 
 class TestOneAddress:
     @pytest.mark.parametrize("at_once", [8, 50])
-    async def test_registered_by_many_at_once_is_one_account(self, product: Product, capsys, at_once):
+    async def test_registered_by_many_at_once_is_one_account(self, product: Product, figures, at_once):
         email = new_address()
         answers = await asyncio.gather(*(register(product, email) for _ in range(at_once)))
         assert {answer.status_code for answer in answers} == {202}
@@ -111,8 +111,7 @@ class TestOneAddress:
         rows = await connection.fetchval("select count(*) from fanfold.users where email_key = $1", email)
         await connection.close()
         assert rows == 1
-        with capsys.disabled():
-            print(f"\nregister: {at_once} at once of one address: {rows} row, {at_once} x 202, 0 5xx")
+        figures(f"register: {at_once} at once of one address: {rows} row, {at_once} x 202, 0 5xx")
 
     async def test_gets_few_mails_however_many_ask_from_however_many_addresses(self, product: Product):
         email, other = new_address(), new_address()
