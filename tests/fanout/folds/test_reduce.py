@@ -1,6 +1,7 @@
 """Reduce through the engine: neighbours in groups, within its bound of calls, priced and billed."""
 
 import asyncio
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -67,6 +68,8 @@ async def test_answers_beyond_one_call_are_folded_in_levels_and_in_order():
         answer = await fan.run(request(10, fold=options()))
     assert answer.output == "".join(chr(0x4E00 + place) for place in range(10))
     assert len(answer.fold_results) == 4  # three times three of them; then what is left, with the tenth
+    # Each call of each level is an event of its own: usage is unique by call_index.
+    assert sorted(result.index for result in answer.fold_results) == [10, 11, 12, 13]
 
 
 async def test_one_answer_is_the_output_as_it_is():
@@ -112,6 +115,28 @@ async def test_a_failed_call_of_the_fold_fails_the_fold_and_what_was_answered_is
     assert answer.fold_error is not None
     assert (answer.fold_error.code, answer.fold_error.status) == (ErrorCode.STATUS, 400)
     assert (answer.status, answer.output, answer.fold_units, answer.units) == (Status.PARTIAL, None, 3, 10)
+
+
+async def test_after_a_failed_call_of_the_fold_nothing_more_is_asked_and_it_is_kept_as_failed():
+    async def failing_first(sent):
+        is_first = transport.asked("folder") == 1
+        await asyncio.sleep(0)
+        return json_response({}, status=400) if is_first else json_response({"echo": text_of(sent)[:5]})
+
+    transport = ScriptedTransport(answering(10_000), folder=failing_first)
+    two_at_a_time = replace(FOLDER, max_concurrency=2)
+    async with fan_out(transport) as fan:
+        answer = await fan.run(request(30, fold=options(upstream=two_at_a_time)))
+    assert transport.asked("folder") == 2  # of ten: the second was under way
+    assert [(result.success, result.units) for result in answer.fold_results] == [(False, 0), (True, 3)]
+
+
+async def test_the_bound_of_a_folds_input_tokens_holds_for_characters_of_four_bytes():
+    price = Price(units_per_call=0, units_per_1k_input_tokens=1000)
+    folder = replace(FOLDER, price=price)
+    async with fan_out(ScriptedTransport()) as fan:
+        plan = await fan.plan(request(2, fold=options(upstream=folder)))
+    assert plan.fold_units_max == 4 * MAX_CODE_POINTS + 64
 
 
 async def test_the_folds_calls_are_within_the_callers_budget():
