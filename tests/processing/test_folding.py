@@ -74,6 +74,17 @@ class TestReduce:
         assert (answer["fold"]["calls"], answer["fold"]["units"], answer["usage"]["units"]) == (0, 0, 2)
         assert (await tenant.usage())["reserved"] == 0
 
+    async def test_its_calls_are_counted_with_the_others(self, own_product):
+        tenant = await echoing(own_product)
+        await tenant.upstream(own_product.zoo.url("500"), slug="bad", max_attempts=1)
+        await tenant.process("ab", split={"size": 1}, upstreams=["echo"], fold=REDUCE | {"upstream": "bad"})
+        lines = (await own_product.http().get("/metrics")).text.splitlines()
+        name = "fanfold_fan_out_calls_total"
+        assert {line for line in lines if line.startswith(name)} >= {
+            f'{name}{{code="ok"}} 2.0',
+            f'{name}{{code="status"}} 1.0',
+        }
+
     async def test_nothing_to_fold_asks_nobody(self, product):
         tenant = await product.tenant()
         await tenant.upstream(product.zoo.url("500"), slug="bad", max_attempts=1)
