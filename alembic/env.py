@@ -31,8 +31,9 @@ def run(connection: Connection) -> None:
     connection.commit()
 
     def include_name(name: str | None, kind: str, _parents: object) -> bool:
-        """Partitions are made by a function, month by month: no business of the models."""
-        return name == SCHEMA if kind == "schema" else not (kind == "table" and name in partitions)
+        """Partitions are made by a function, and the queue's tables are pgqueuer's: neither are of our models."""
+        is_of_others = kind == "table" and (name in partitions or str(name).startswith("pgqueuer"))
+        return name == SCHEMA if kind == "schema" else not is_of_others
 
     context.configure(
         connection=connection,

@@ -12,7 +12,7 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -171,13 +171,18 @@ def line(callers: int, ours: Way, *others: Way) -> list[str]:
     return cells
 
 
-async def compare(dsn: str, by_hand_dsn: str, *, seconds: float, rounds: int) -> Table:
-    """Measure all ways in turns, for each number of callers."""
-    table = new_table()
+Ways = tuple[Way, Way, Way]
+
+
+async def measured(
+    dsn: str, by_hand_dsn: str, *, callers: Sequence[int], seconds: float, rounds: int
+) -> dict[int, Ways]:
+    """Measure all ways in turns, for each number of callers: the group commit, a transaction each, by hand."""
 
     async def connect() -> Any:
         return await asyncpg.connect(dsn)
 
+    found: dict[int, Ways] = {}
     async with (
         asyncpg.create_pool(dsn, min_size=CONNECTIONS, max_size=CONNECTIONS) as pool,
         asyncpg.create_pool(by_hand_dsn, min_size=CONNECTIONS, max_size=CONNECTIONS) as owners,
@@ -185,29 +190,37 @@ async def compare(dsn: str, by_hand_dsn: str, *, seconds: float, rounds: int) ->
     ):
         async with pool.acquire() as connection:
             tenant = await new_tenant(connection)
-        for callers in CALLERS:
+        for many in callers:
             ways = (
                 Way("group", group_commit(ledger)),
                 Way("each", transaction_each(pool)),
                 Way("hand", by_hand(owners)),
             )
             for way in ways:
-                await measure(Way("warm up", way.pair), tenant, callers, seconds / 4)
+                await measure(Way("warm up", way.pair), tenant, many, seconds / 4)
             for _ in range(rounds):
                 for way in ways:
-                    await measure(way, tenant, callers, seconds)
-            table.add_row(*line(callers, *ways))
-    return table
+                    await measure(way, tenant, many, seconds)
+            found[many] = ways
+    return found
 
 
-def main(seconds: float = 3.0, rounds: int = 3) -> None:
-    """Compare the group commit with a transaction for each operation."""
+def run(*, callers: Sequence[int] = CALLERS, seconds: float = 3.0, rounds: int = 3) -> dict[int, Ways]:
+    """Measure on a Postgres of its own."""
     with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(Path(folder) / "data") as postgres:
         migrate(postgres.url(user=OWNER), app_url=postgres.url(user=APP))
         dsn = postgres.url(user=APP).replace("postgresql+asyncpg://", "postgresql://")
         superuser = postgres.url(user=SUPERUSER).replace("postgresql+asyncpg://", "postgresql://")
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the server's
-            Console().print(runner.run(compare(dsn, superuser, seconds=seconds, rounds=rounds)))
+            return runner.run(measured(dsn, superuser, callers=callers, seconds=seconds, rounds=rounds))
+
+
+def main(seconds: float = 3.0, rounds: int = 3) -> None:
+    """Compare the group commit with a transaction for each operation."""
+    table = new_table()
+    for callers, ways in run(seconds=seconds, rounds=rounds).items():
+        table.add_row(*line(callers, *ways))
+    Console().print(table)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(*command: str, ready: str, **environment: str) -> Iterator[None]:
+def server(*command: str, ready: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server until it answers at `ready`, and stop it by its own process id."""
     process = subprocess.Popen(
         [sys.executable, "-m", *command],
@@ -67,7 +67,7 @@ def server(*command: str, ready: str, **environment: str) -> Iterator[None]:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{command} did not start.")
             time.sleep(0.05)
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(30)

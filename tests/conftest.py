@@ -9,6 +9,7 @@ pytest_plugins = [
     "tests.fixtures.embedded_servers",
     "tests.fixtures.figures",
     "tests.fixtures.modes",
+    "tests.fixtures.sockets",
     "tests.fixtures.valkey",
 ]
 

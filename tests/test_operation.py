@@ -1,9 +1,13 @@
 """What operators watch."""
 
+import sys
+
 import httpx
+import pytest
 from pydantic import SecretStr
 
 from fanfold.core.config import DatabaseSettings, ServerSettings
+from fanfold.core.offload import SWITCH_S
 from tests.fixtures.app import product_settings, running_product
 
 
@@ -16,7 +20,7 @@ async def test_a_server_that_can_serve_is_ready(product):
 async def test_metrics_are_for_operators_and_for_this_machine(own_product):
     tenant, operator = await own_product.tenant(), await own_product.operator()
     await tenant.upstream(own_product.zoo.url("ok"))
-    await tenant.process("text")
+    await tenant.process("text", split={"size": 2})
     remote = httpx.ASGITransport(app=own_product.app, client=("192.0.2.1", 1))
     async with httpx.AsyncClient(transport=remote, base_url="http://fanfold.test") as stranger:
         assert (await stranger.get("/metrics")).status_code == 404
@@ -25,7 +29,7 @@ async def test_metrics_are_for_operators_and_for_this_machine(own_product):
         assert (
             await stranger.get("/metrics", headers={"Authorization": f"Bearer {tenant.key}"})
         ).status_code == 404
-    assert 'fanfold_fan_out_calls_total{code="ok"} 1.0' in seen
+    assert 'fanfold_fan_out_calls_total{code="ok"} 2.0' in seen
     assert 'http_requests_total{method="POST",route="/v1/process",status="200"} 1.0' in seen
     assert "fanfold_ledger_flushes_total" in seen
     assert str(tenant.id) not in seen
@@ -74,3 +78,8 @@ async def test_a_database_that_is_away_is_not_ready_and_a_503(test_server, own_d
         assert refused.headers["retry-after"] == "1"
         assert (await product.http().get("/healthz")).status_code == 200
         assert (await product.http(other.key).get("/healthz")).status_code == 200
+
+
+async def test_threads_that_compute_hand_the_interpreter_to_the_loop_promptly(own_product):
+    assert own_product.app.state.offload.threads > 0
+    assert sys.getswitchinterval() == pytest.approx(SWITCH_S)

@@ -86,7 +86,8 @@ class TestSetup:
     def test_a_changed_lock_is_installed_anew(self, checkout: Path) -> None:
         pretend_installed(checkout, "base")
         (checkout / "requirements.lock").write_text("surely-not-there==1.0 --hash=sha256:" + "0" * 64)
-        code, output = run(checkout / "scripts/setup")
+        # What is pretended here is the tests' own interpreter, into which a system may let nobody install (PEP 668).
+        code, output = run(checkout / "scripts/setup", PIP_BREAK_SYSTEM_PACKAGES="1")
         assert code == 1
         assert "surely-not-there" in output
         assert not (checkout / ".venv/installed-base").exists()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.zoo import BEHAVIOURS, Zoo
+from tests.zoo import Zoo
+from tests.zoo_behaviours import BEHAVIOURS
 from tests.zoo_http import Answer
 
 NEVER_SERVED = [

@@ -92,8 +92,8 @@ async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
     return Request(method, parts.path, dict(parse_qsl(parts.query)), headers, body, reader, writer)
 
 
-def head(*lines: str) -> bytes:
-    return "\r\n".join(["HTTP/1.1 200 OK", f"content-type: {JSON}", *lines, "", ""]).encode()
+def head(*lines: str, content_type: str = JSON) -> bytes:
+    return "\r\n".join(["HTTP/1.1 200 OK", f"content-type: {content_type}", *lines, "", ""]).encode()
 
 
 @cache

@@ -4,7 +4,7 @@
 -- What is billed stays under the tenant's id: usage, quotas, grants, outcomes. The audit log stays, but what was changed
 -- from and to goes. The tenant's row stays as a tombstone, under a slug that no other tenant can ever have.
 -- A minute more than the grace: until then a process may believe that the tenant is there. And not while a request of
--- it still holds units: the sweeper ends those.
+-- it still holds units: the sweeper ends those, and those of its jobs.
 create function fanfold.tenant_erase(p_most integer) returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -16,6 +16,13 @@ declare
 begin
   if not pg_try_advisory_xact_lock(hashtextextended('fanfold.tenant_erase', 0)) then
     return 0;
+  end if;
+  if to_regclass('fanfold.jobs') is not null then
+    -- A job that waits holds its units as long as that takes; nobody works for a deleted tenant any more.
+    update fanfold.reservations r set expires_at = now()
+      from fanfold.tenants t
+     where t.status = 'deleted' and t.erased_at is null and t.erase_at <= now() - interval '1 minute'
+       and r.tenant_id = t.id and r.expires_at > now() + interval '1 day';
   end if;
   select t.id into erased from fanfold.tenants t
    where t.status = 'deleted' and t.erased_at is null and t.erase_at <= now() - interval '1 minute'
@@ -33,8 +40,9 @@ begin
   if many > 0 then return many; end if;
   -- In pieces, each committed before the next; what refers to another table comes before it.
   foreach emptied in array array[
+    'job_results', 'job_parts', 'job_changes', 'jobs', 'tenant_storage',
     'idempotency_answers', 'idempotency_keys', 'outbox', 'sessions', 'oauth_clients', 'api_keys', 'upstream_prices',
-    'upstream_circuits', 'upstreams', 'invitations', 'memberships'
+    'upstream_circuits', 'upstreams', 'invitations', 'memberships', 'webhook_attempts', 'webhook_deliveries', 'webhooks'
   ] loop
     continue when to_regclass('fanfold.' || emptied) is null;  -- a table of a later migration
     execute format(

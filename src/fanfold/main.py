@@ -1,13 +1,12 @@
 """The whole product on two screens: what a process has, what a request passes through, and where it ends."""
 
-import gc
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import fields
 from functools import cache, partial
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.middleware import Middleware
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
@@ -15,31 +14,40 @@ from pydantic import ValidationError
 import fanfold
 from fanfold.admin.audit_router import router as admin_audit_router
 from fanfold.admin.grants_router import router as grants_router
+from fanfold.admin.jobs_router import router as admin_jobs_router
 from fanfold.admin.outcomes_router import router as admin_outcomes_router
 from fanfold.admin.plans_router import router as plans_router
 from fanfold.admin.router import router as admin_router
 from fanfold.admin.upstreams_router import router as admin_upstreams_router
 from fanfold.admin.usage_router import router as admin_usage_router
 from fanfold.admin.users_router import router as users_router
+from fanfold.aliases.chat import router as chat_alias_router
 from fanfold.aliases.router import router as aliases_router
 from fanfold.aliases.sign_in import token_alias, users_me_router
 from fanfold.api_keys.router import router as api_keys_router
 from fanfold.auth.buckets import buckets_of
 from fanfold.auth.holders import holders_of
 from fanfold.auth.middleware import AuthenticationMiddleware
+from fanfold.auth.origins import Origins
 from fanfold.auth.routes import RouteTable
 from fanfold.auth.schemes import SECURITY_SCHEMES, security_of
+from fanfold.auth.sockets import SocketAuthenticationMiddleware
+from fanfold.core.application import Application
 from fanfold.core.config import Settings
 from fanfold.core.cors import CorsMiddleware
+from fanfold.core.direct import DirectMiddleware
 from fanfold.core.documentation import mount_documentation
 from fanfold.core.dotenv import DotEnvUnreadable
 from fanfold.core.drain import Drain, DrainMiddleware
-from fanfold.core.health import health_router
+from fanfold.core.garbage import seldom_collected
+from fanfold.core.health import LivenessMiddleware, health_router
 from fanfold.core.openapi import install_openapi
 from fanfold.core.problems import install_problem_handlers
 from fanfold.core.problems import router as problems_router
+from fanfold.core.routing import Router
 from fanfold.core.security_headers import SecurityHeadersMiddleware
-from fanfold.core.startup import StartupErrors, explain
+from fanfold.core.sockets import SocketMiddleware
+from fanfold.core.startup import explain
 from fanfold.core.stopping import stopping_gently
 from fanfold.core.telemetry.exposition import Exposition, metrics_router
 from fanfold.core.telemetry.logging import configure_logging
@@ -47,6 +55,12 @@ from fanfold.core.telemetry.metrics import Metrics
 from fanfold.core.telemetry.middleware import TelemetryMiddleware
 from fanfold.core.telemetry.workers import is_worker
 from fanfold.core.trusted_hosts import TrustedHostMiddleware
+from fanfold.jobs.events_router import router as job_events_router
+from fanfold.jobs.intake_router import DIRECT as DIRECT_JOBS
+from fanfold.jobs.intake_router import job_intake
+from fanfold.jobs.intake_router import router as job_intake_router
+from fanfold.jobs.reading_router import router as jobs_reading_router
+from fanfold.jobs.steering_router import router as jobs_steering_router
 from fanfold.limits.router import router as limits_router
 from fanfold.members.account_router import router as account_end_router
 from fanfold.members.export_router import router as tenant_export_router
@@ -63,7 +77,10 @@ from fanfold.oauth.router import router as oauth_router
 from fanfold.oauth.router import token, token_router
 from fanfold.oauth.sessions_router import router as sessions_router
 from fanfold.operation import is_operator, observed, readiness_checks
+from fanfold.processing.dependencies import processing_service
+from fanfold.processing.router import DIRECT as DIRECT_PROCESS
 from fanfold.processing.router import router as processing_router
+from fanfold.processing.sockets.router import router as sockets_router
 from fanfold.ratelimit.concurrency.middleware import ConcurrencyMiddleware
 from fanfold.ratelimit.middleware import RateLimitMiddleware
 from fanfold.resources import Resources, open_resources
@@ -77,9 +94,17 @@ from fanfold.users.accounts_router import accounts_router
 from fanfold.users.limiter import AddressLimiter
 from fanfold.users.me_router import router as me_router
 from fanfold.users.totp_router import router as totp_router
+from fanfold.webhooks.deliveries_router import router as webhook_deliveries_router
+from fanfold.webhooks.router import router as webhooks_router
+from fanfold.working import beside
 
-ROUTERS: tuple[APIRouter, ...] = (
+ROUTERS: tuple[Router, ...] = (
     processing_router,
+    job_intake_router,
+    sockets_router,
+    jobs_reading_router,
+    job_events_router,
+    jobs_steering_router,
     upstreams_router,
     api_keys_router,
     usage_router,
@@ -92,6 +117,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     admin_upstreams_router,
     admin_usage_router,
     admin_outcomes_router,
+    admin_jobs_router,
     plans_router,
     users_router,
     admin_audit_router,
@@ -104,11 +130,14 @@ ROUTERS: tuple[APIRouter, ...] = (
     invitations_router,
     account_end_router,
     tenant_export_router,
+    webhooks_router,
+    webhook_deliveries_router,
     problems_router,
     clients_router,
     sessions_router,
     metadata_router,
     aliases_router,
+    chat_alias_router,
     users_me_router,
 )
 
@@ -158,10 +187,13 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
             async with stops, open_all(settings) as resources, observed(resources, metrics, exposition):
                 for field in fields(resources):
                     setattr(app.state, field.name, getattr(resources, field.name))
-                with _frozen():
-                    yield
+                app.state.processing = processing_service(app.state)
+                app.state.job_intake = job_intake(app.state)
+                async with beside(resources, metrics, drain):
+                    with seldom_collected():
+                        yield
 
-    app = FastAPI(
+    app = Application(
         title="Fanfold",
         version=fanfold.__version__,
         description=f"{fanfold.__doc__} Authorize with an API key or sign in, then try `POST /v1/process`.",
@@ -170,15 +202,18 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
         redoc_url=None,
         openapi_url="/openapi.json" if settings.server.docs else None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         generate_unique_id_function=_operation_id,
         middleware=_middleware(settings, metrics, drain),
     )
     app.state.settings = settings
-    app.state.count_call = partial(metrics.count, "fanfold_fan_out_calls_total")
+    app.state.drain = drain
+    app.state.count = metrics.count
+    app.state.count_calls = partial(_count_calls, metrics)
     for router in (*ROUTERS, *_limited_by_address(settings)):
-        app.include_router(router)
-    app.include_router(health_router(readiness_checks(app), drain))
-    app.include_router(metrics_router(exposition, is_operator=is_operator))
+        router.put_into(app)
+    health_router(readiness_checks(app), drain).put_into(app)
+    metrics_router(exposition, is_operator=is_operator).put_into(app)
     mount_documentation(app, settings)
     install_problem_handlers(app)
     app.add_exception_handler(OAuthError, answer_refusal)
@@ -187,7 +222,7 @@ def create_app(settings: Settings | None = None, *, open_all: OpenResources = op
     return app
 
 
-def _limited_by_address(settings: Settings) -> Iterator[APIRouter]:
+def _limited_by_address(settings: Settings) -> Iterator[Router]:
     limiter, identity = AddressLimiter(settings.server.trusted_proxies), settings.identity
     yield accounts_router(limiter, identity)
     signs_in = limiter.limit(identity.login_rate)(token)
@@ -201,13 +236,20 @@ def _middleware(settings: Settings, metrics: Metrics, drain: Drain) -> list[Midd
     # Outside authentication and limits, so that a browser may read a 401 and a 429 too.
     cors = Middleware(CorsMiddleware, origins=server.cors_origins, credentials=server.cors_credentials)
     return [
-        Middleware(StartupErrors),
         Middleware(SecurityHeadersMiddleware, https=server.own_url.startswith("https://")),
         Middleware(TelemetryMiddleware, metrics=metrics),
+        Middleware(LivenessMiddleware),
+        Middleware(SocketMiddleware),
         Middleware(TrustedHostMiddleware, allowed=server.allowed_hosts),
         *([cors] if server.cors_origins else []),
         Middleware(DrainMiddleware, drain=drain),
         Middleware(AuthenticationMiddleware),
+        Middleware(
+            SocketAuthenticationMiddleware,
+            origins=Origins(server.own_url, server.cors_origins),
+            trusted_proxies=server.trusted_proxies,
+            on_refusal=partial(metrics.count, "fanfold_rate_limited_total"),
+        ),
         Middleware(
             RateLimitMiddleware,
             store_of=lambda scope: scope["app"].state.rate_limit_store,
@@ -219,6 +261,11 @@ def _middleware(settings: Settings, metrics: Metrics, drain: Drain) -> list[Midd
             limiter_of=lambda scope: scope["app"].state.concurrency,
             holders_of=holders_of,
             on_refusal=partial(metrics.count, "fanfold_concurrency_refused_total"),
+        ),
+        Middleware(
+            DirectMiddleware,
+            answers={"/v1/process": DIRECT_PROCESS, "/v1/jobs": DIRECT_JOBS},
+            headers=frozenset({b"idempotency-key"}),
         ),
     ]
 
@@ -233,14 +280,8 @@ def _logged(settings: Settings, metrics: Metrics) -> Iterator[None]:
         logs.close()
 
 
-@contextmanager
-def _frozen() -> Iterator[None]:
-    """Keep what lives as long as the process out of every garbage collection's walk."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
+def _count_calls(metrics: Metrics, code: str, calls: int) -> None:
+    metrics.count("fanfold_fan_out_calls_total", code, amount=calls)
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from starlette.types import Scope as AsgiScope
 
 from fanfold.auth.principal import Principal, Scope
-from fanfold.core.migrations import current_revision, head
+from fanfold.core.revisions import current_revision, head
 from fanfold.core.telemetry.exposition import Exposition, serve_metrics
 from fanfold.core.telemetry.metrics import Metrics
 from fanfold.resources import Resources
@@ -55,6 +55,8 @@ def _watch(resources: Resources, metrics: Metrics) -> None:
     breaker, retry_budgets = resources.fan_out.resilience.breaker, resources.fan_out.resilience.retry_budgets
     for name, read in {
         "fanfold_concurrent_requests": lambda: concurrency.running,
+        "fanfold_sockets_open": lambda: len(resources.socket_watch),
+        "fanfold_sockets_of_strangers": lambda: len(resources.strangers),
         "fanfold_offload_running": lambda: offload.running,
         "fanfold_offload_waiting": lambda: offload.waiting,
         "fanfold_ledger_queue": lambda: ledger.queued,
@@ -77,9 +79,32 @@ def _watch(resources: Resources, metrics: Metrics) -> None:
         "fanfold_retries_refused_total": lambda: retry_budgets.refused,
     }.items():
         metrics.watch(name, read)
+    _watch_webhooks(resources, metrics)
+    _watch_jobs(resources, metrics)
     told = resources.quota_warnings.told
     for level in told:
         metrics.watch("fanfold_quota_warnings_total", partial(told.__getitem__, level), str(level))
+
+
+def _watch_webhooks(resources: Resources, metrics: Metrics) -> None:
+    deliverer, upkeep = resources.deliverer, resources.webhook_upkeep
+    metrics.watch("fanfold_webhook_attempts_running", lambda: deliverer.running)
+    metrics.watch("fanfold_webhook_deliveries_pending", lambda: upkeep.pending)
+    for outcome in deliverer.told:
+        metrics.watch(
+            "fanfold_webhook_deliveries_total", partial(deliverer.told.__getitem__, outcome), outcome
+        )
+
+
+def _watch_jobs(resources: Resources, metrics: Metrics) -> None:
+    figures, watch, purge = resources.job_figures, resources.job_watch, resources.job_purge
+    metrics.watch("fanfold_jobs_queued", lambda: figures.now.queued)
+    metrics.watch("fanfold_jobs_dead", lambda: figures.now.dead)
+    metrics.watch("fanfold_job_turns_waiting", lambda: figures.now.turns)
+    metrics.watch("fanfold_job_turns_oldest_seconds", lambda: figures.now.oldest_s)
+    metrics.watch("fanfold_job_workers", lambda: figures.now.workers)
+    metrics.watch("fanfold_jobs_watched", lambda: watch.watched)
+    metrics.watch("fanfold_jobs_purged_total", lambda: purge.done)
 
 
 @asynccontextmanager

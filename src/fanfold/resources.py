@@ -1,29 +1,40 @@
 """What one process has: opened in this order when it starts, closed in reverse when it ends."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TypedDict
+from functools import partial
+from typing import TypeAlias, TypedDict
 
 from fanfold.api_keys.authenticator import KeyAuthenticator
 from fanfold.api_keys.last_use import LastUse
+from fanfold.auth.strangers import Strangers
+from fanfold.auth.watch import SocketWatch
 from fanfold.core.background import Background
 from fanfold.core.chores import Chore
 from fanfold.core.config import Settings
 from fanfold.core.crypto import KeyRing
 from fanfold.core.database_urls import DatabaseUrls, database_urls
 from fanfold.core.db import Database
-from fanfold.core.migrations import MigrationRefused, migrate, status
-from fanfold.core.offload import Offload
+from fanfold.core.lazily import on_call
+from fanfold.core.offload import Offload, prompt_switches
+from fanfold.core.revisions import status
+from fanfold.core.roles import MigrationRefused
 from fanfold.core.secret_keys import secret_keys
 from fanfold.fanout.breaker import Breaker
 from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.resilience import Resilience
 from fanfold.fanout.service import FanOut
 from fanfold.fanout.splitters.tokens import load as load_vocabulary
+from fanfold.fanout.transports.base import Transport
 from fanfold.fanout.transports.registry import transport
 from fanfold.idempotency.purge import Purge
+from fanfold.jobs.figures import JobFigures
+from fanfold.jobs.lane import JobLane
+from fanfold.jobs.purge import JobPurge
+from fanfold.jobs.watching import JobWatch
 from fanfold.mail.base import Mailer
 from fanfold.mail.opening import open_mailer
 from fanfold.members.invitation_mails import InvitationMails
@@ -33,7 +44,7 @@ from fanfold.oauth.purge import SignInPurge
 from fanfold.oauth.signing_keys import SigningKeys
 from fanfold.oauth.tokens import AccessTokens
 from fanfold.outbox.relay import Relay
-from fanfold.outbox.types import Handler
+from fanfold.outbox.types import Handler, in_turn
 from fanfold.ratelimit.base import RateLimitStore
 from fanfold.ratelimit.concurrency.limiter import ConcurrencyLimiter
 from fanfold.ratelimit.stores.opening import open_store
@@ -41,7 +52,7 @@ from fanfold.tenants.eraser import Eraser
 from fanfold.upstreams.circuit_notes import CircuitNotes
 from fanfold.upstreams.circuit_warnings import TOPIC as CIRCUIT_WARNING
 from fanfold.upstreams.circuit_warnings import CircuitWarnings
-from fanfold.upstreams.directory import UpstreamDirectory
+from fanfold.upstreams.directory import UpstreamDirectory, prices_tokens
 from fanfold.usage.ledger import Ledger
 from fanfold.usage.quota_warnings import TOPIC as QUOTA_WARNING
 from fanfold.usage.quota_warnings import QuotaWarnings
@@ -50,6 +61,17 @@ from fanfold.usage.upkeep import Upkeep
 from fanfold.users.account_mails import AccountMails
 from fanfold.users.mailed_tokens import MailedTokens
 from fanfold.users.passwords import Passwords
+from fanfold.webhooks.claiming import DelivererLimits
+from fanfold.webhooks.deliverer import Deliverer
+from fanfold.webhooks.disabled_mails import DisabledMails
+from fanfold.webhooks.ending import DISABLED_MAIL
+from fanfold.webhooks.event_writer import EventWriter
+from fanfold.webhooks.events import EVENTS
+from fanfold.webhooks.sender import Sender
+from fanfold.webhooks.upkeep import WebhookUpkeep
+
+# With Alembic, which no start needs but the first of a version.
+migrate = on_call("fanfold.core.migrations", "migrate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +86,19 @@ class Resources:
     fan_out: FanOut
     circuit_notes: CircuitNotes
     ledger: Ledger
+    job_lane: JobLane
+    job_watch: JobWatch
+    job_figures: JobFigures
+    job_purge: JobPurge
     sweeper: Sweeper
     relay: Relay
     quota_warnings: QuotaWarnings
     circuit_warnings: CircuitWarnings
     mailer: Mailer
     upkeep: Upkeep
+    webhook_sender: Sender
+    deliverer: Deliverer
+    webhook_upkeep: WebhookUpkeep
     rate_limit_store: RateLimitStore
     background: Background
     concurrency: ConcurrencyLimiter
@@ -80,6 +109,12 @@ class Resources:
     access_tokens: AccessTokens
     token_authenticator: TokenAuthenticator
     authenticators: tuple[KeyAuthenticator, TokenAuthenticator]
+    socket_watch: SocketWatch
+    strangers: Strangers
+
+
+# Makes a transport of its own connections: `max_connections`.
+_Dialling: TypeAlias = Callable[..., Transport]
 
 
 class _Chores(TypedDict):
@@ -91,6 +126,14 @@ class _Chores(TypedDict):
     circuit_warnings: CircuitWarnings
     mailer: Mailer
     upkeep: Upkeep
+
+
+class _Webhooks(TypedDict):
+    """What sends events to tenants."""
+
+    webhook_sender: Sender
+    deliverer: Deliverer
+    webhook_upkeep: WebhookUpkeep
 
 
 class _Identity(TypedDict):
@@ -138,7 +181,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def _looping(
-    *loops: Sweeper | Relay | Upkeep | LastUse | CircuitNotes | Chore,
+    *loops: Sweeper | Relay | Upkeep | LastUse | CircuitNotes | Chore | Deliverer,
 ) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(loop.run()) for loop in loops]
@@ -153,7 +196,8 @@ def _relay(
     invitation_mails = InvitationMails(database, tokens, mailer, server)
     account_mails = AccountMails(database, mailer, tokens, server=server)
     mails: dict[str, Handler] = {INVITATION: invitation_mails, **account_mails.handlers}
-    return Relay(database.connect, {**warnings, **mails})
+    webhook_mails: dict[str, Handler] = {DISABLED_MAIL: DisabledMails(database, mailer, server)}
+    return Relay(database.connect, {**warnings, **mails, **webhook_mails})
 
 
 def _workers(settings: Settings) -> int:
@@ -163,12 +207,13 @@ def _workers(settings: Settings) -> int:
 
 
 async def _open_fan_out(
-    stack: AsyncExitStack, settings: Settings, guard: AddressGuard, notes: CircuitNotes
+    stack: AsyncExitStack, settings: Settings, dialling: _Dialling, notes: CircuitNotes
 ) -> tuple[Offload, FanOut]:
+    stack.enter_context(prompt_switches())
     offload = Offload(threads=settings.offload.threads, queue=settings.offload.queue)
     stack.callback(offload.close)
     most = settings.fan_out.max_connections
-    chosen = transport(settings.fan_out.transport, guard=guard, max_connections=most)
+    chosen = dialling(max_connections=most)
     resilience = Resilience(breaker=Breaker(on_change=notes.note))
     fan_out = FanOut(transport=chosen, offload=offload, max_in_flight=most, resilience=resilience)
     return offload, await stack.enter_async_context(fan_out)
@@ -183,12 +228,34 @@ async def _open_limits(
     return await stack.enter_async_context(concurrency), await stack.enter_async_context(store)
 
 
+async def _open_webhooks(
+    stack: AsyncExitStack, dialling: _Dialling, database: Database, key_ring: KeyRing
+) -> _Webhooks:
+    limits = DelivererLimits()
+    # Connections of their own: neither waits for the fan-out's, nor they for ours.
+    carrier = dialling(max_connections=2 * limits.most)
+    stack.push_async_callback(carrier.aclose)
+    sender, upkeep = Sender(carrier), WebhookUpkeep(database)
+    deliverer = Deliverer(database, key_ring, sender, limits=limits)
+    await stack.enter_async_context(_looping(deliverer, upkeep))
+    return _Webhooks(webhook_sender=sender, deliverer=deliverer, webhook_upkeep=upkeep)
+
+
 async def _open_chores(
-    stack: AsyncExitStack, settings: Settings, database: Database, tokens: MailedTokens, last_use: LastUse
+    stack: AsyncExitStack,
+    settings: Settings,
+    database: Database,
+    tokens: MailedTokens,
+    last_use: LastUse,
+    event_writer: EventWriter,
 ) -> _Chores:
     sweeper = Sweeper(database.connect)
     quota_warnings, circuit_warnings = QuotaWarnings(), CircuitWarnings()
-    warnings: dict[str, Handler] = {QUOTA_WARNING: quota_warnings, CIRCUIT_WARNING: circuit_warnings}
+    warnings: dict[str, Handler] = {
+        **dict.fromkeys(EVENTS, event_writer),
+        QUOTA_WARNING: in_turn(event_writer, quota_warnings),
+        CIRCUIT_WARNING: in_turn(event_writer, circuit_warnings),
+    }
     mailer = open_mailer(settings.mail)
     relay = _relay(database, warnings, mailer, tokens, settings.server.own_url)
     upkeep = Upkeep(database.connect, retention_months=settings.usage.retention_months)
@@ -230,24 +297,39 @@ async def _open_identity(
     )
 
 
+async def load_where_billed(database: Database, load: Callable[[], None] = load_vocabulary) -> None:
+    """Load the tokenizer's vocabulary where anybody bills tokens: others are spared its time and its memory."""
+    if await prices_tokens(database):
+        await asyncio.to_thread(load)  # it holds the interpreter: now, before serving begins
+
+
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Open everything; raises with a text that says what to do where a setting does not hold."""
     key_ring = KeyRing(secret_keys(settings))
     guard = AddressGuard(settings.fan_out.upstream_allowed_networks, ports=settings.fan_out.ports)
+    # Of one context: each would read the system's authorities for itself.
+    encrypted = ssl.create_default_context()
+    encrypted.set_alpn_protocols(["http/1.1"])
+    dialling = partial(transport, settings.fan_out.transport, guard=guard, ssl_context=encrypted)
     async with AsyncExitStack() as stack:
-        # Before serving begins: loading holds the interpreter for longer than a request may be kept waiting.
-        loading = asyncio.get_running_loop().run_in_executor(None, load_vocabulary)
         database = await stack.enter_async_context(open_database(settings))
-        await loading
+        await load_where_billed(database)
         circuit_notes = CircuitNotes(database)
         await stack.enter_async_context(_looping(circuit_notes))
-        offload, fan_out = await _open_fan_out(stack, settings, guard, circuit_notes)
+        offload, fan_out = await _open_fan_out(stack, settings, dialling, circuit_notes)
         ledger = await stack.enter_async_context(Ledger(database.connect))
+        job_lane = await stack.enter_async_context(JobLane(database.connect))
+        job_watch, job_figures, job_purge = JobWatch(database), JobFigures(database), JobPurge(database)
+        await stack.enter_async_context(_looping(job_watch, job_figures, job_purge))
         mailed_tokens, last_use = MailedTokens(key_ring), LastUse(database)
-        chores = await _open_chores(stack, settings, database, mailed_tokens, last_use)
+        webhooks = await _open_webhooks(stack, dialling, database, key_ring)
+        event_writer = EventWriter(database, on_written=webhooks["deliverer"].nudge)
+        chores = await _open_chores(stack, settings, database, mailed_tokens, last_use, event_writer)
         concurrency, rate_limit_store = await _open_limits(stack, settings, database)
         identity = await _open_identity(stack, settings, database, key_ring, last_use)
+        socket_watch = SocketWatch(identity["authenticators"])
+        await stack.enter_async_context(_looping(socket_watch))
         yield Resources(
             settings=settings,
             key_ring=key_ring,
@@ -257,11 +339,18 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             fan_out=fan_out,
             circuit_notes=circuit_notes,
             ledger=ledger,
+            job_lane=job_lane,
+            job_watch=job_watch,
+            job_figures=job_figures,
+            job_purge=job_purge,
             rate_limit_store=rate_limit_store,
             background=await stack.enter_async_context(Background()),
             concurrency=concurrency,
             upstream_directory=UpstreamDirectory(database, key_ring),
             mailed_tokens=mailed_tokens,
+            socket_watch=socket_watch,
+            strangers=Strangers(),
+            **webhooks,
             **chores,
             **identity,
         )

@@ -24,6 +24,7 @@ from tests.fixtures.plans import new_plan
 Change = tuple[str, str, dict[str, Any] | None, str]
 CHANGES: list[Change] = [
     ("POST", "/v1/admin/tenants", {"slug": f"t{secrets.token_hex(6)}", "name": "株式会社 🙂"}, "tenant.created"),
+    ("POST", "/v1/admin/jobs/{tenant_id}/{dead_job_id}/requeue", None, "job.requeued"),
     ("PATCH", "/v1/admin/tenants/{tenant_id}", {"plan": "scale"}, "tenant.updated"),
     ("PATCH", "/v1/admin/tenants/{tenant_id}/limits", {"monthly_units": 7}, "tenant.limits_changed"),
     ("POST", "/v1/admin/tenants/{tenant_id}/suspend", None, "tenant.suspended"),

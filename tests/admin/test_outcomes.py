@@ -44,7 +44,7 @@ class TestLists:
         mine = {
             "request_id": str(reservation.request_id), "kind": "unknown", "units": 60, "api_key_id": None,
             "period_start": reservation.period_start.isoformat(),
-            "resolved_at": None, "resolution": None, "resolved_units": None,
+            "resolved_at": None, "resolution": None, "resolved_units": None, "job_id": None, "calls": None,
         }  # fmt: skip
         (own,) = (await listed(tenant.http, "/v1/usage/outcomes"))["data"]
         assert own == mine | {"since": own["since"]}

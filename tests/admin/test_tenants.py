@@ -19,7 +19,7 @@ class TestCreateAndRead:
             "monthly_units": 10_000_000, "requests_per_minute": 60_000, "burst": 5_000,
             "max_concurrent_requests": 1_000, "max_text_chars": 20_000_000, "max_chunks": 50_000,
             "max_upstreams": 500, "max_api_keys": 500, "overage_allowed": False, "retention_days": 90,
-            "weight": 16,
+            "weight": 16, "max_stored_bytes": 100_000_000_000,
         }  # fmt: skip
         assert (await operator.get(f"/v1/admin/tenants/{tenant['id']}")).json() == tenant
 

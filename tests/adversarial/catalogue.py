@@ -13,6 +13,8 @@ SHARED_TABLES = frozenset(
         "concurrency_leases",
         # Strangers have buckets too, and a process serves all tenants; only their own functions touch these.
         "rate_buckets", "rate_processes",
+        # pgqueuer's own: that a tenant has jobs to run, and nothing of what is in them.
+        "pgqueuer", "pgqueuer_log", "pgqueuer_schedules", "pgqueuer_statistics",
     }
 )  # fmt: skip
 # People and their sign-ins: of no tenant, or of several. The identity role has them; the serving role, for its tenant's
@@ -28,8 +30,11 @@ _PEOPLE_POLICIES = {
     ("operator", "fanfold_operator"),
     ("identity", "fanfold_identity"),
 }
-# Rights on single columns; which ones tests/adversarial/test_people_rights.py tries.
+# Rights on single columns; which ones tests/adversarial/test_people_rights.py and tests/jobs/test_resealing.py try.
 COLUMN_GRANTS = {
+    "jobs": {("fanfold_app", "UPDATE of a column")},
+    "job_parts": {("fanfold_app", "UPDATE of a column")},
+    "job_results": {("fanfold_app", "UPDATE of a column")},
     "users": {("fanfold_app", "SELECT of a column")},
     "memberships": {("fanfold_app", "UPDATE of a column")},
 }

@@ -22,7 +22,7 @@ KNOWN_WORDS = frozenset(
     {
         "$ref", "anyOf", "type", "enum", "const", "format", "pattern", "minLength", "maxLength", "minimum", "maximum",
         "exclusiveMinimum", "exclusiveMaximum", "items", "minItems", "maxItems", "properties", "required",
-        "additionalProperties", "patternProperties", "maxProperties",
+        "additionalProperties", "patternProperties", "maxProperties", "propertyNames",
         "title", "description", "default", "examples", "writeOnly",
     }
 )  # fmt: skip
@@ -85,7 +85,10 @@ def _of_object(value: dict[str, Any], schema: Schema, components: Components) ->
     properties = schema.get("properties", {})
     yield from (f": no {name}" for name in schema.get("required", ()) if name not in value)
     others = schema.get("additionalProperties", True)
+    if len(value) > schema.get("maxProperties", len(value)):
+        yield ": too many members"
     for name, member in value.items():
+        yield from mismatches(name, schema.get("propertyNames", True), components, f".{name}")
         if name not in properties and others is False:
             yield f": {name} is not declared"
         yield from mismatches(member, properties.get(name, others or True), components, f".{name}")

@@ -14,13 +14,17 @@ from fastapi.routing import iter_route_contexts
 from fanfold.auth.principal import Role, Scope
 from fanfold.auth.requirements import Requirement
 from fanfold.auth.routes import RouteTable
+from fanfold.core.identifiers import uuid7
 from fanfold.main import PUBLIC_PATHS
 from fanfold.members.invitation_mails import make_token
+from fanfold.outbox.types import Message
 from fanfold.users.account_mails import RESET, VERIFY
 from fanfold.users.mailed_tokens import MailedTokens
 from fanfold.users.repository import UserRepository
+from fanfold.webhooks.event_writer import EventWriter
 from tests.fixtures.app import Person, Product, TenantClient
 from tests.fixtures.plans import new_plan
+from tests.jobs.fake_worker import make_dead_job, make_job
 
 # They take a form, not JSON: tests/oauth sends what each takes.
 FORMS = frozenset({"/v1/auth/token"})
@@ -95,7 +99,15 @@ async def object_ids(product: Product, owner: TenantClient) -> dict[str, str]:
     assert invited.status_code == 201, invited.text
     client = await owner.http.post("/v1/clients", json={"name": name, "scopes": ["process"]})
     assert client.status_code == 201, client.text
+    webhook_id, delivery_id = await _webhook_with_a_delivery(product, owner)
+    # One that has ended, so that its events end too, and that may run again.
+    job_id = await make_job(product, owner)
+    cancelled = await owner.http.post(f"/v1/jobs/{job_id}/cancel")
+    assert cancelled.json()["status"] == "cancelled", cancelled.text
     return {
+        "webhook_id": webhook_id,
+        "delivery_id": delivery_id,
+        "job_id": str(job_id),
         "upstream_id": upstream["id"],
         "client_id": client.json()["id"],
         "price_id": price.json()["id"],
@@ -104,6 +116,19 @@ async def object_ids(product: Product, owner: TenantClient) -> dict[str, str]:
         "user_id": str((await product.person(owner, Role.VIEWER)).id),
         "tenant_id": str(owner.id),
     }
+
+
+async def _webhook_with_a_delivery(product: Product, owner: TenantClient) -> tuple[str, str]:
+    made = await owner.http.post(
+        "/v1/webhooks", json={"url": product.zoo.url("ok"), "events": ["job.finished"]}
+    )
+    assert made.status_code == 201, made.text
+    webhook_id, database = made.json()["id"], product.app.state.database
+    payload = {"job_id": str(uuid7()), "status": "succeeded", "counts": {}, "units": 0}
+    message = Message(tenant_id=owner.id, id=uuid7(), topic="job.finished", payload=payload, attempts=1)
+    await EventWriter(database, on_written=product.app.state.deliverer.nudge)(message)
+    listed = await owner.http.get(f"/v1/webhooks/{webhook_id}/deliveries")
+    return webhook_id, listed.json()["data"][0]["id"]
 
 
 async def operators_ids(
@@ -121,6 +146,7 @@ async def operators_ids(
     made = await operator.post("/v1/admin/plans", json=plan)
     assert made.status_code == 201, made.text
     return {
+        "dead_job_id": str(await make_dead_job(product, tenant)),
         "grant_id": grant.json()["id"],
         "plan_code": plan["code"],
         "shared_id": shared["id"],

@@ -20,6 +20,17 @@ _CIRCUIT = """
 insert into fanfold.upstream_circuits (tenant_id, upstream_id, process_id, opened_at, retry_at, expires_at)
 values ($1, gen_random_uuid(), gen_random_uuid(), now(), now(), now() + interval '1 hour')
 """
+_JOB = (
+    """
+insert into fanfold.jobs (tenant_id, id, status, source, metadata, request, total, fold_first, characters, units_max,
+                          period_start, weight, retention_days, stored_bytes, ended_at)
+values ($1, $1, 'succeeded', 'json', '{}', 'x', 1, 1, 1, 1, '2020-01-01', 1, 1, 1, now())
+""",
+    "insert into fanfold.job_parts values ($1, $1, 0, 0, 1, 0, 1, 'x')",
+    "insert into fanfold.job_results values ($1, $1, 0, 1, true, 1, 'x')",
+    "insert into fanfold.job_changes values ($1, $1, 0, 'queued')",
+    "insert into fanfold.tenant_storage values ($1, 1) on conflict do nothing",
+)
 _TABLES = """
 select c.relname as name,
        exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id') as owned
@@ -44,7 +55,7 @@ async def with_a_row_in_every_table(product: Product) -> TenantClient:
     assert granted.status_code == 201, granted.text
     superuser = await connect(product.database.superuser_url)
     try:
-        for statement in (_ROLLED, _CLIENT, _CIRCUIT):
+        for statement in (_ROLLED, _CLIENT, _CIRCUIT, *_JOB):
             await superuser.execute(statement, tenant.id)
     finally:
         await superuser.close()

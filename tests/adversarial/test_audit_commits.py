@@ -1,5 +1,6 @@
 """A tenant's own changes and their lines in the audit log commit together: where the commit fails there is neither."""
 
+import asyncio
 from typing import Any
 
 from tests.adversarial.rows import tables_of_tenants
@@ -37,6 +38,13 @@ async def _state(connection: Any) -> dict[str, Any]:
     }
 
 
+async def _delivered(connection: Any) -> None:
+    """Wait until what was told before is out of the outbox."""
+    async with asyncio.timeout(30):
+        while await connection.fetchval("select count(*) from fanfold.outbox"):
+            await asyncio.sleep(0.05)
+
+
 async def _change(product: Product, token: str, change: tuple[str, str, dict[str, Any]]) -> int:
     method, path, body = change
     http = product.http(token, raise_app_exceptions=False)
@@ -50,6 +58,7 @@ async def test_where_the_commit_fails_there_is_neither_change_nor_line(own_datab
         owner, nobodys = [(await product.signed_in(each)).tokens["access_token"] for each in (tenant, None)]
         changes = [*((owner, change) for change in CHANGES), (nobodys, END)]
         try:
+            await _delivered(connection)
             await connection.execute(_FAILING)
             before = await _state(connection)
             for token, change in changes:

@@ -44,6 +44,9 @@ class Broken:
     async def send(self, request: Any, **limits: Any) -> Any:
         raise RuntimeError(f"{request!r} {request.headers} {request.body!r} {limits}")
 
+    def stream(self, request: Any, **limits: Any) -> Any:
+        raise RuntimeError(f"{request!r} {request.headers} {request.body!r} {limits}")
+
     async def aclose(self) -> None:
         """Nothing is open."""
 

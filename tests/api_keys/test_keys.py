@@ -5,14 +5,14 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanfold.api_keys.keys import is_well_formed, issue
+from fanfold.api_keys.keys import has_form, issue
 
 
 def test_an_issued_key_has_the_contract_s_form():
     issued = issue()
     key = issued.key.get_secret_value()
     assert re.fullmatch(rf"ff_live_{issued.public_id}_[0-9A-Za-z]{{32}}_[0-9A-Za-z]{{6}}", key)
-    assert is_well_formed(key)
+    assert has_form(key)
 
 
 def test_keys_are_never_alike_and_never_shown_by_accident():
@@ -23,4 +23,4 @@ def test_keys_are_never_alike_and_never_shown_by_accident():
 
 @given(st.text())
 def test_garbage_is_no_key_and_no_error(text):
-    assert not is_well_formed(text)
+    assert not has_form(text)

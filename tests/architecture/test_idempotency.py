@@ -34,16 +34,20 @@ WITHOUT_A_KEY = {
     "/v1/me/totp": "the secret that was asked for last is the one",
     "/v1/me/totp/confirm": "a code counts once",
     "/v1/me/password": "the second time the present password is another",
+    "/v1/jobs/{job_id}/cancel": "twice is the same as once",
     "/v1/process/quote": "calls nothing and bills nothing",
     "/v1/upstreams/{upstream_id}/test": "changes and bills nothing, and who asks again wants to know anew",
+    "/v1/webhooks/{webhook_id}/test": "as /v1/upstreams/{upstream_id}/test",
+    "/v1/webhook-deliveries/{delivery_id}/replay": "sends under the same `webhook-id`, by which a receiver knows it",
     "/v1/admin/upstreams/{shared_id}/test": "as /v1/upstreams/{upstream_id}/test",
+    "/v1/admin/jobs/{tenant_id}/{dead_job_id}/requeue": "a job that waits is not dead: the second time is a 409",
     "/v1/admin/outcomes/{tenant_id}/{request_id}/resolve": "holds for good: the second time is a 409",
     "/v1/admin/tenants/{tenant_id}/suspend": "twice is the same as once",
     "/v1/admin/tenants/{tenant_id}/resume": "twice is the same as once",
     "/v1/admin/users/{user_id}/end-sessions": "twice is the same as once",
 }
 # These spend: the claim and the answer ride on the ledger's commits, not on a session.
-SPENDING = frozenset({"/v1/process", "/process/"})
+SPENDING = frozenset({"/v1/process", "/process/", "/stream/", "/v1/jobs", "/v1/jobs/{job_id}/retry"})
 
 
 def _flat(dependant: Dependant) -> Iterator[Dependant]:
@@ -120,6 +124,8 @@ async def test_each_of_them_replays_its_example_and_refuses_another_body(product
     for path, said in found:
         assert said["responses"].keys() >= {"409", "422"}, path
         client = party.client(routes["POST", path])
+        if "requestBody" not in said:
+            continue  # with nothing in it: tests/jobs asks twice
         name = said["requestBody"]["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
         example = document["components"]["schemas"][name]["examples"][0] | _own(path)
         url, key = path.format(**party.ids), {NAME: secrets.token_hex(8)}

@@ -7,7 +7,7 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
 
 from fanfold.auth.dependencies import CurrentPrincipal, CurrentTenant, DbSession, _operator_session, _session
 from fanfold.auth.principal import Scope
@@ -16,11 +16,13 @@ from fanfold.auth.routes import RouteTable, UnguardedRoute
 from fanfold.core.config import DatabaseSettings
 from fanfold.core.requests import StrictRoute
 from fanfold.main import PUBLIC_PATHS, create_app
-from tests.fixtures.app import product_settings, running_product
+from tests.fixtures.app import TenantClient, product_settings, running_product
+from tests.fixtures.event_streams import Stream, parse_whole
 
 # They call upstreams: a connection held meanwhile is one that nobody else has.
 CALLING_PATHS = (
     "/v1/process", "/process/", "/stream/", "/predict/", "/v1/chat", "/v1/upstreams/{upstream_id}/test",
+    "/v1/webhooks/{webhook_id}/test",
     "/v1/admin/upstreams/{shared_id}/test",
 )  # fmt: skip
 SESSIONS = {_session, _operator_session}
@@ -34,6 +36,11 @@ def _calls(dependant: Dependant) -> Iterator[object]:
     for inner in dependant.dependencies:
         yield inner.call
         yield from _calls(inner)
+
+
+async def _stream(tenant: TenantClient, upstream: str) -> Stream:
+    body = {"text": "x", "upstreams": [upstream], "stream": True}
+    return parse_whole((await tenant.http.post("/v1/process", json=body)).content)
 
 
 def _held_sessions(app: FastAPI) -> dict[str, bool]:
@@ -128,7 +135,9 @@ class TestRequirements:
 
     def test_every_route_with_a_body_or_a_parameter_is_read_strictly(self):
         for context in iter_route_contexts(create_app().routes):
-            if context.path not in PLAIN_ROUTES and not isinstance(context.original_route, Mount):
+            if context.path not in PLAIN_ROUTES and not isinstance(
+                context.original_route, Mount | WebSocketRoute
+            ):
                 assert isinstance(context.original_route, StrictRoute), context.path
 
 
@@ -150,22 +159,30 @@ class TestConnections:
         app.add_api_route("/v1/process/slow", slow)
         assert _held_sessions(app)["/v1/process/slow"]
 
-    async def test_with_one_connection_twenty_slow_requests_hold_up_nobody(self, database_urls):
+    async def test_with_one_connection_twenty_slow_requests_and_fifty_streams_hold_up_nobody(
+        self, database_urls
+    ):
         settings = product_settings(database_urls)
         one = DatabaseSettings(url=settings.database.url, pool_size=1, pool_timeout_s=10)
         async with running_product(database_urls, settings.model_copy(update={"database": one})) as product:
             tenant, other = await product.tenant(), await product.tenant()
-            await tenant.upstream(product.zoo.url("slow", ms=4000), slug="slow", timeout_s=30)
+            await tenant.upstream(
+                product.zoo.url("slow", ms=6000), slug="slow", timeout_s=30, max_concurrency=100
+            )
             await other.upstream("https://one.example/")
             slow = [asyncio.create_task(tenant.process("x", upstreams=["slow"])) for _ in range(20)]
+            streams = [asyncio.create_task(_stream(tenant, "slow")) for _ in range(50)]
             async with asyncio.timeout(30):
-                while product.zoo.requests["slow"] < 20:
+                while product.zoo.requests["slow"] < 70:
                     await asyncio.sleep(0.01)
             for who in (tenant, other):
                 assert (await who.http.get("/v1/upstreams")).status_code == 200
                 assert (await who.http.post("/v1/api-keys", json={"name": "meanwhile"})).status_code == 201
                 assert (await who.usage())["used"] == 0
-            assert (await tenant.usage())["reserved"] == 20
-            assert not any(task.done() for task in slow), "the upstream was not slow enough to prove anything"
+            assert (await tenant.usage())["reserved"] == 70
+            assert not any(task.done() for task in slow + streams), (
+                "the upstream was not slow enough to prove anything"
+            )
             assert {answer["status"] for answer in await asyncio.gather(*slow)} == {"succeeded"}
-            assert (await tenant.usage())["used"] == 20
+            assert {stream.answer["status"] for stream in await asyncio.gather(*streams)} == {"succeeded"}
+            assert (await tenant.usage())["used"] == 70

@@ -31,18 +31,19 @@ class Line:
     url: str
     is_dead: bool = False
     pids: list[int] = field(default_factory=list)
-    _connection: Any = None
+    _connections: list[Any] = field(default_factory=list)
 
     async def connect(self) -> Any:
         if self.is_dead:
             raise ConnectionRefusedError
-        self._connection = await connect(self.url)
-        self.pids.append(self._connection.get_server_pid())
-        return self._connection
+        connection = await connect(self.url)
+        self._connections.append(connection)
+        self.pids.append(connection.get_server_pid())
+        return connection
 
     def cut(self) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
+        while self._connections:
+            self._connections.pop().terminate()
 
 
 class Lane:
@@ -56,7 +57,7 @@ class Lane:
         self.ledger = Ledger(self.line.connect, now=self._now)
         before = asyncio.all_tasks()
         await self.ledger.__aenter__()
-        (self._task,) = asyncio.all_tasks() - before
+        self._tasks = asyncio.all_tasks() - before
         return self
 
     async def close(self) -> None:
@@ -65,8 +66,9 @@ class Lane:
     async def kill(self) -> None:
         self.line.is_dead = True
         self.line.cut()
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
 
     async def ask(self, asked: Asked) -> Answer:
         try:

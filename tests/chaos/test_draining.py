@@ -23,7 +23,8 @@ pytestmark = pytest.mark.proof
 def start(database_urls: TestDatabase, tmp_path: Path) -> Callable[..., object]:
     @asynccontextmanager
     async def start(**settings: object) -> AsyncIterator[ServerProcess]:
-        server = ServerProcess(database_urls, tmp_path / "server.log", **settings)  # type: ignore[arg-type] # settings
+        with_worker = {"jobs_worker": "true", **settings}  # which ends with the server, as in production
+        server = ServerProcess(database_urls, tmp_path / "server.log", **with_worker)  # type: ignore[arg-type] # settings
         try:
             await asyncio.to_thread(lambda: server.start().wait())
             yield server

@@ -36,6 +36,8 @@ UPSTREAMS: dict[str, tuple[dict[str, Any], bool]] = {
     "wrong-type": ({}, False),
     "hang": ({"timeout_s": 0.1}, False),
 }
+# Asked by those who hang up, and by nobody else: its circuit never opens.
+LEFT = "left"
 units = st.integers(0, 40)
 # What takes seconds happens seldom.
 seldom = st.sampled_from([*[False] * 11, True])
@@ -92,11 +94,16 @@ class ProductMachine(RuleBasedStateMachine):
         # Never limited: a key with limits of its own changes none.
         self.manager = self.house.run(self.house.product.key(self.tenant, ["keys:write", "process"]))
         for (name, (options, _)), price in zip(UPSTREAMS.items(), prices, strict=True):
-            url = self.house.product.zoo.url(name, ms=5)
+            url = self._url(name)
             made = self.house.run(self.client.upstream(url, units_per_call=price, max_attempts=1, **options))
             self.upstreams[name] = made["slug"], price
+        made = self.house.run(self.client.upstream(self._url(LEFT), units_per_call=prices[0], max_attempts=1))
+        self.upstreams[LEFT] = made["slug"], prices[0]
         if prepaid:
             self.grant(kind="prepaid", granted=prepaid)
+
+    def _url(self, name: str) -> str:
+        return self.house.product.zoo.url("hang" if name == LEFT else name, ms=5)
 
     @rule(kind=st.sampled_from(["period", "prepaid"]), granted=st.integers(1, 30))
     def grant(self, kind: str, granted: int) -> None:
@@ -143,7 +150,7 @@ class ProductMachine(RuleBasedStateMachine):
     @rule(number=picks, chunks=st.integers(1, 6))
     def hang_up(self, number: int, chunks: int) -> None:
         """The client leaves while every call hangs: nothing is billed, nothing stays held."""
-        (key, secret), (slug, price) = pick(number, self.keys), self.upstreams["hang"]
+        (key, secret), (slug, price) = pick(number, self.keys), self.upstreams[LEFT]
         expected = self._reserve(key, chunks * price)
         body = {"text": "字" * chunks, "split": {"size": 1}, "upstreams": [slug], "timeout_s": 30}
         status = self.house.run(self._leave(secret, body))
@@ -159,13 +166,10 @@ class ProductMachine(RuleBasedStateMachine):
             return
         self.house.run(self.house.restart())
         self.house.counts["restarts"] += 1
-        zoo = self.house.product.zoo
         for name, (slug, _) in self.upstreams.items():  # the zoo has another port now
             found = self.house.run(self._http().get("/v1/upstreams?limit=200")).json()["data"]
             (own,) = (one["id"] for one in found if one["slug"] == slug)
-            answer = self.house.run(
-                self._http().patch(f"/v1/upstreams/{own}", json={"url": zoo.url(name, ms=5)})
-            )
+            answer = self.house.run(self._http().patch(f"/v1/upstreams/{own}", json={"url": self._url(name)}))
             assert answer.status_code == 200, answer.text
 
     @rule(really=seldom)

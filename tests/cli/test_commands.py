@@ -11,7 +11,8 @@ from pydantic import ValidationError
 import fanfold
 from fanfold.cli.serve import APPLICATION, uvicorn_options, worker_count
 from fanfold.core.config import ServerSettings, Settings
-from fanfold.core.migrations import head
+from fanfold.core.revisions import head
+from fanfold.core.socket_protocol import SocketProtocol
 from tests.cli.running import SECRET, Cli
 from tests.fixtures.database import TestDatabase
 
@@ -150,7 +151,14 @@ class TestUpstreams:
         assert "weights: Extra inputs" in cli.refused(*add, ok, "--set", "weights=3")
 
 
-RESEALED = {"upstreams_resealed": 1, "signing_keys_resealed": 0, "second_factors_resealed": 0}
+RESEALED = {
+    "upstreams_resealed": 1,
+    "webhooks_resealed": 0,
+    "signing_keys_resealed": 0,
+    "second_factors_resealed": 0,
+    "job_texts_resealed": 0,
+    "not_opened": 0,
+}
 
 
 class TestSecrets:
@@ -179,8 +187,12 @@ class TestSecrets:
             cli.json("secrets", "reseal", FANFOLD_SECRET_KEYS=new.partition(",")[0])["upstreams_resealed"]
             == 2
         )
-        said = cli.refused("secrets", "reseal")  # the old key alone opens it no more
-        assert "is not in FANFOLD_SECRET_KEYS" in said
+        last = cli("secrets", "reseal", "--json")  # the old key alone opens them no more
+        assert (last.exit_code, json.loads(last.stdout)) == (
+            1,
+            {**RESEALED, "upstreams_resealed": 0, "not_opened": 2},
+        )
+        assert "2 did not open with any key of FANFOLD_SECRET_KEYS" in cli("secrets", "reseal").stderr
 
     def test_the_file_of_the_embedded_mode_gets_a_new_key_before_the_old(self, tmp_path: Path) -> None:
         env = {
@@ -218,6 +230,11 @@ class TestServe:
     def test_workers_that_import_slowly_are_not_killed(self) -> None:
         config = uvicorn.Config(APPLICATION, **uvicorn_options(Settings(), 4))
         assert config.timeout_worker_healthcheck == 60
+
+    def test_sockets_of_strangers_fill_no_memory(self) -> None:
+        config = uvicorn.Config(APPLICATION, **uvicorn_options(Settings(), 1))
+        assert config.ws is SocketProtocol
+        assert not config.ws_per_message_deflate
 
     @pytest.mark.parametrize("seconds", [float("inf"), float("nan"), 86_401, -1])
     @pytest.mark.parametrize("name", ["drain_s", "drain_delay_s"])

@@ -2,14 +2,19 @@
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
+from fanfold.cli.output import Refused
+from fanfold.cli.sealed import check_sealed
 from fanfold.core.crypto import KeyRing
+from fanfold.core.db import Database
 from tests.cli.running import Cli
 from tests.cli.test_resealing import (
     NEWER,
@@ -20,7 +25,7 @@ from tests.cli.test_resealing import (
     wish_for_second_factor,
 )
 from tests.fixtures.app import PASSWORD, SECRET, Person, Product, TenantClient, running_product
-from tests.fixtures.database import TestDatabase
+from tests.fixtures.database import TestDatabase, connect
 
 OLD = KeyRing([SECRET]).key_ids[0]
 
@@ -47,7 +52,10 @@ async def _signed_in(product: Product, *, upstream: str | None = None) -> Before
 @pytest.fixture
 async def before(own_database: TestDatabase) -> Before:
     async with running_product(own_database, settings_of(own_database, SECRET)) as product:
-        return await _signed_in(product, upstream="https://one.example/")
+        before = await _signed_in(product, upstream="https://one.example/")
+        made = await before.tenant.http.post("/v1/jobs", json={"text": "一 two 🙂"})
+        assert made.status_code == 202, made.text
+        return before
 
 
 @pytest.fixture
@@ -148,20 +156,68 @@ async def test_the_log_and_the_doctor_name_the_key_and_what_comes_first(
     assert "fanfold secrets reseal" in logged
     env = {"FANFOLD_DATABASE_URL": own_database.app_url, "FANFOLD_PORT": "0"}
     alone = env | {"FANFOLD_SECRET_KEYS": NEWER.get_secret_value()}
-    said = await asyncio.to_thread(Cli(cli.env | alone).refused, "secrets", "reseal")
-    assert said.startswith(f"Secret key {OLD} is not in FANFOLD_SECRET_KEYS")
     found = await asyncio.to_thread(_sealed, cli, alone)
     assert found["ok"] is False
     assert (
-        f"{OLD}, needed by 1 credentials of upstreams, 1 keys that sign, 1 second factors" in found["remedy"]
+        f"{OLD}, needed by 1 credentials of upstreams, 1 keys that sign, 1 second factors, 2 texts of jobs"
+        in found["remedy"]
     )
     assert "fanfold secrets reseal" in found["remedy"]
     both = f"{NEWER.get_secret_value()},{SECRET.get_secret_value()}"
     found = await asyncio.to_thread(_sealed, cli, env | {"FANFOLD_SECRET_KEYS": both})
-    assert (found["ok"], found["detail"]) == (True, "3, all of keys that are there")
+    assert (found["ok"], found["detail"]) == (True, "5, all of keys that are there")
+
+
+@pytest.mark.usefixtures("before")
+async def test_what_does_not_open_is_counted_and_stays_and_the_rest_is_sealed_anew(
+    own_database: TestDatabase, cli: Cli
+):
+    newest = SecretStr(secrets.token_urlsafe(48))
+    async with running_product(own_database, settings_of(own_database, NEWER)) as product:
+        other = await product.tenant()
+        await other.upstream("https://two.example/", slug="other", credential="very-secret")
+    keys = ",".join(key.get_secret_value() for key in (newest, NEWER))
+    env = {"FANFOLD_DATABASE_URL": own_database.app_url, "FANFOLD_SECRET_KEYS": keys}
+    said = await asyncio.to_thread(cli, "secrets", "reseal", "--json", **env)
+    assert said.exit_code == 1
+    assert json.loads(said.stdout) == {
+        "upstreams_resealed": 1,
+        "webhooks_resealed": 0,
+        "signing_keys_resealed": 0,
+        "second_factors_resealed": 0,
+        "job_texts_resealed": 0,
+        "not_opened": 5,
+    }
+    again = await asyncio.to_thread(cli, "secrets", "reseal", **env)
+    assert again.exit_code == 1
+    assert "5 did not open with any key of FANFOLD_SECRET_KEYS and stayed as they are" in again.stderr
+    both = env | {"FANFOLD_SECRET_KEYS": f"{keys},{SECRET.get_secret_value()}"}
+    assert (await asyncio.to_thread(cli.json, "secrets", "reseal", **both))["not_opened"] == 0
+    alone = env | {"FANFOLD_SECRET_KEYS": newest.get_secret_value(), "FANFOLD_PORT": "0"}
+    assert (await asyncio.to_thread(_sealed, cli, alone))["detail"] == "6, all of keys that are there"
 
 
 def _sealed(cli: Cli, env: dict[str, str]) -> dict[str, Any]:
     checks = json.loads(cli("doctor", "--json", **env).stdout)["checks"]
     [found] = [check for check in checks if check["name"] == "sealed secrets"]
     return dict(found)
+
+
+async def test_texts_that_take_too_long_to_look_at_are_left_out_and_the_others_told(
+    own_database: TestDatabase,
+    before: Before,  # noqa: ARG001 (sealed with the key that is missing)
+):
+    superuser = await connect(own_database.superuser_url)
+    database = Database(own_database.app_url, statement_timeout_s=0.3)
+    try:
+        async with superuser.transaction():
+            await superuser.execute("lock table fanfold.job_parts in access exclusive mode")
+            with pytest.raises(Refused, match=r"1 credentials of upstreams, .* 1 texts of jobs"):
+                await check_sealed(database, KeyRing([NEWER]))
+            told = await check_sealed(database, KeyRing([SECRET]))
+            assert told.endswith(
+                "keys that are there; of texts of jobs there are too many to look at all of them"
+            )
+    finally:
+        await database.engine.dispose()
+        await superuser.close()

@@ -73,12 +73,24 @@ async def test_without_the_old_key_people_with_a_second_factor_sign_in_and_upstr
     async with running_product(own_database, settings_of(own_database, SECRET)) as product:
         tenant, factored, secret, wishing, wished = await prepare(product, zoo)
         token = wishing.tokens["access_token"]
+        hook = (await tenant.http.post("/v1/webhooks", json={"url": zoo.url("ok")})).json()
+        await tenant.http.post(f"/v1/webhooks/{hook['id']}/rotate-secret", json={})
+        made = await tenant.http.post("/v1/jobs", json={"text": "一 two 🙂"})
+        assert made.status_code == 202, made.text
     both = ",".join(key.get_secret_value() for key in (NEWER, SECRET))
     env = {"FANFOLD_DATABASE_URL": own_database.app_url, "FANFOLD_SECRET_KEYS": both}
     resealed = await asyncio.to_thread(cli.json, "secrets", "reseal", **env)
     said = await asyncio.to_thread(cli, "secrets", "reseal", **env)
     assert "Idempotency-Key for a day" in said.stderr
-    assert resealed == {"upstreams_resealed": 1, "signing_keys_resealed": 1, "second_factors_resealed": 2}
+    assert "job_texts_resealed       0" in said.stdout
+    assert resealed == {
+        "upstreams_resealed": 1,
+        "webhooks_resealed": 1,
+        "signing_keys_resealed": 1,
+        "second_factors_resealed": 2,
+        "job_texts_resealed": 2,  # what was asked for, and its text
+        "not_opened": 0,
+    }
     async with running_product(own_database, settings_of(own_database, NEWER)) as product:
         there = moved(factored, product)
         await there.sign_in(otp=code_of(secret), tenant=tenant.slug)
@@ -87,6 +99,8 @@ async def test_without_the_old_key_people_with_a_second_factor_sign_in_and_upstr
         other = moved(wishing, product)
         other.http.headers["Authorization"] = f"Bearer {token}"
         assert (await confirm(other, wished)).status_code == 204
+        tried = await there.http.post(f"/v1/webhooks/{hook['id']}/test")
+        assert tried.json()["success"], tried.text  # both secrets, or it would be a 503
         assert (await product.http(tenant.key).get("/v1/usage")).status_code == 401  # rests on the old key
 
 

@@ -13,7 +13,8 @@ from tests.chaos.world import Answer, Tenant, open_world
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.figures import Figures
 from tests.fixtures.server_processes import ServerProcess
-from tests.zoo import BEHAVIOURS, Zoo
+from tests.zoo import Zoo
+from tests.zoo_behaviours import BEHAVIOURS
 
 # Three: with three attempts each they are fewer than a circuit opens upon.
 CHUNKS = ("展开", "مع", "👩‍👩‍👧‍👦🇨🇳")
@@ -86,7 +87,7 @@ CASES = (
 )
 
 
-@pytest.fixture(scope="module", params=["aiohttp", "httpx"])
+@pytest.fixture(scope="module", params=["aiohttp", "httptools", "httpx"])
 def server(
     request: pytest.FixtureRequest, database_urls: TestDatabase, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:

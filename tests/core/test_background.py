@@ -62,11 +62,12 @@ async def test_closing_waits_for_those_who_will_yet_ask():
         settled.set()
 
     async def request(background):
-        with background.attending():
-            try:
-                await asyncio.Event().wait()
-            finally:
-                await background.see_through(settle())
+        background.attend()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await background.see_through(settle())
+            background.leave()
 
     async with asyncio.timeout(10):
         async with Background() as background:

@@ -107,7 +107,9 @@ async def test_websockets_are_told_to_try_again_later(app: App, drain: Drain, re
     if not refuses:
         await app.begun.wait()
         drain.cut_off()
-    assert await task == [{"type": "websocket.close", "code": 1013}]
+    (closed,) = await task
+    assert (closed["type"], closed["code"]) == ("websocket.close", 1013)
+    assert "server" in closed["reason"]
 
 
 def http_scope(path: str) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.types import Message
 
 from fanfold.core.drain import Drain
-from fanfold.core.health import Check, health_router
+from fanfold.core.health import Check, LivenessMiddleware, health_router
 from fanfold.core.problems import install_problem_handlers
 
 
@@ -45,7 +47,7 @@ async def client(database: FakeCheck, migrations: FakeCheck) -> AsyncIterator[ht
 
 def serve(checks: Mapping[str, Check]) -> httpx.AsyncClient:
     app = FastAPI()
-    app.include_router(health_router(checks, Drain(), deadline_s=0.05))
+    health_router(checks, Drain(), deadline_s=0.05).put_into(app)
     install_problem_handlers(app)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 
@@ -106,3 +108,20 @@ class TestReadyz:
         async with asyncio.timeout(20):
             while (await client.get("/readyz")).status_code != 200:
                 await asyncio.sleep(0.05)
+
+
+async def test_alive_is_answered_before_anything_that_could_be_at_fault():
+    async def fault(*_: object) -> Any:
+        raise AssertionError("asked further")
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/healthz", "state": {}}
+    await LivenessMiddleware(fault)(scope, fault, send)
+    assert (sent[0]["status"], sent[1]["body"]) == (200, b'{"status":"ok"}')
+    for other in ({"method": "PUT"}, {"path": "/healthz/"}):
+        with pytest.raises(AssertionError, match="asked further"):
+            await LivenessMiddleware(fault)(scope | other, fault, send)

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from fanfold.core import migrations
+from fanfold.core import migrations, revisions
 from fanfold.core.blocking import run_blocking
 from fanfold.core.embedded_postgres import OWNER, SUPERUSER, EmbeddedPostgres
 from fanfold.core.migrations import MigrationRefused, migrate
@@ -136,7 +136,7 @@ class TestLogin:
         assert "secret-password" not in str(refusal.value)
         run_as_told(cluster, refusal.value, database="weak 店")
         migrate(weak, app_url="postgresql://server:secret-password@nowhere/")
-        assert migrations.status(weak).is_at_head
+        assert revisions.status(weak).is_at_head
         assert rows(cluster.url(user="server", database="weak 店"), "SELECT count(*) FROM fanfold.plans") == [
             (3,)
         ]
@@ -181,7 +181,7 @@ class TestLogin:
         run_as_told(cluster, refusal.value, database="shared")
         migrate(guest)
 
-        assert migrations.status(guest).is_at_head
+        assert revisions.status(guest).is_at_head
 
     def test_a_superuser_may_migrate(self, cluster: EmbeddedPostgres) -> None:
         for _again in range(2):
@@ -265,7 +265,7 @@ class TestMigrate:
         with ThreadPoolExecutor(4) as threads:
             list(threads.map(migrate, [fresh_database.owner_url] * 4))
 
-        assert migrations.status(fresh_database.owner_url).is_at_head
+        assert revisions.status(fresh_database.owner_url).is_at_head
 
     def test_four_databases_of_a_new_cluster_at_once_all_succeed(self, cluster: EmbeddedPostgres) -> None:
         names = [f"database_{number}" for number in range(4)]
@@ -275,7 +275,7 @@ class TestMigrate:
         with ThreadPoolExecutor(4) as threads:
             list(threads.map(migrate, urls))
 
-        assert all(migrations.status(url).is_at_head for url in urls)
+        assert all(revisions.status(url).is_at_head for url in urls)
 
     def test_four_processes_at_once_all_succeed(self, fresh_database: TestDatabase) -> None:
         script = "import sys; from fanfold.core.migrations import migrate; migrate(sys.argv[1])"
@@ -283,11 +283,11 @@ class TestMigrate:
         processes = [subprocess.Popen(command) for _ in range(4)]
 
         assert [process.wait(120) for process in processes] == [0, 0, 0, 0]
-        assert migrations.status(fresh_database.owner_url).is_at_head
+        assert revisions.status(fresh_database.owner_url).is_at_head
 
     async def test_it_works_beside_a_running_loop(self, fresh_database: TestDatabase) -> None:
         migrate(fresh_database.owner_url)
-        assert migrations.current(fresh_database.owner_url) == migrations.head()
+        assert revisions.current(fresh_database.owner_url) == revisions.head()
 
     def test_it_waits_for_another_migration_only_so_long(self, fresh_database: TestDatabase) -> None:
         async def migrate_while_locked() -> None:
@@ -315,7 +315,7 @@ class TestMigrate:
     def test_addresses_may_be_spelt_as_elsewhere(self, fresh_database: TestDatabase) -> None:
         plain = fresh_database.owner_url.replace("postgresql+asyncpg:", "postgres:") + "&sslmode=prefer"
         migrate(plain)
-        assert migrations.status(plain).is_at_head
+        assert revisions.status(plain).is_at_head
 
 
 class TestRevision:
@@ -326,10 +326,10 @@ class TestRevision:
         migrations.downgrade(fresh_database.owner_url, "base")
         assert await revision_for_app(fresh_database) is None
         migrate(fresh_database.owner_url)
-        assert await revision_for_app(fresh_database) == migrations.head()
+        assert await revision_for_app(fresh_database) == revisions.head()
         migrations.downgrade(fresh_database.owner_url, "base")
         assert await revision_for_app(fresh_database) is None
-        assert migrations.status(fresh_database.owner_url) == migrations.Status(None, migrations.head())
+        assert revisions.status(fresh_database.owner_url) == revisions.Status(None, revisions.head())
 
     def test_up_down_up_gives_an_equal_schema(self, fresh_database: TestDatabase) -> None:
         migrate(fresh_database.owner_url)
@@ -354,13 +354,13 @@ class TestRevision:
         environment["FANFOLD_DATA_DIR"] = str(tmp_path / "data")
         run_program(sys.executable, "-m", "alembic", "upgrade", "head", env=environment)
         current = run_program(sys.executable, "-m", "alembic", "current", env=environment)
-        assert current.split() == [migrations.head(), "(head)"]
+        assert current.split() == [revisions.head(), "(head)"]
 
 
 async def revision_for_app(database: TestDatabase) -> str | None:
     engine = create_async_engine(database.app_url)
     try:
         async with engine.connect() as connection:
-            return await migrations.current_revision(connection)
+            return await revisions.current_revision(connection)
     finally:
         await engine.dispose()

@@ -1,6 +1,7 @@
 import asyncio
 import contextvars
 import gc
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from fanfold.core.errors import Overloaded
-from fanfold.core.offload import Offload
+from fanfold.core.offload import SWITCH_S, Offload, prompt_switches
 
 SAFETY_S = 20
 
@@ -161,3 +162,14 @@ async def test_close_refuses_those_that_wait_and_those_that_come(gate: threading
             await offload.run(str)
         gate.set()
         assert await running == "ended"
+
+
+def test_threads_hand_the_interpreter_over_promptly_and_afterwards_as_before() -> None:
+    before = sys.getswitchinterval()
+    try:
+        sys.setswitchinterval(0.003)
+        with prompt_switches():
+            assert sys.getswitchinterval() == pytest.approx(SWITCH_S)
+        assert sys.getswitchinterval() == pytest.approx(0.003)
+    finally:
+        sys.setswitchinterval(before)

@@ -52,9 +52,9 @@ async def test_a_validation_problem_tells_where_and_why_but_not_what_was_sent(pr
 
 async def test_a_fault_of_ours_shows_the_request_id_and_nothing_else(own_product):
     tenant, state = await own_product.tenant(), own_product.app.state
-    directory, state.upstream_directory = state.upstream_directory, None
+    processing, state.processing = state.processing, None
     answer = await tenant.http.post("/v1/process", json={"text": "canary"})
-    state.upstream_directory = directory
+    state.processing = processing
     assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
     assert "canary" not in answer.text
     assert "Error" not in answer.json()["detail"]

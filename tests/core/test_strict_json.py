@@ -47,6 +47,7 @@ def test_valid_json_comes_back_as_it_was(value):
         b'{"a":"\xed\xa0\x80"}',
         '{"a":1}'.encode("utf-16"),
         b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1),
+        b"[" * MAX_DEPTH + b"1" + b"]" * MAX_DEPTH,
         b"[" * 200_000,
         b'{"a":' * 200_000,
         b"1" * 5000,

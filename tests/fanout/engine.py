@@ -1,15 +1,23 @@
 """What the engine's tests share: a scripted transport, upstreams and requests, and a splitter of fixed width."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
 
 from fanfold.fanout.kinds import Kinds
+from fanfold.fanout.run import Run
 from fanfold.fanout.service import FanOut
-from fanfold.fanout.transports.base import Progress, UpstreamRequest, UpstreamResponse
-from fanfold.fanout.types import FanOutRequest, Split, Upstream
+from fanfold.fanout.transports.base import (
+    Progress,
+    Transport,
+    UpstreamRequest,
+    UpstreamResponse,
+    UpstreamStream,
+)
+from fanfold.fanout.types import CallResult, FanOutRequest, Split, Upstream
 
 Script = Callable[[UpstreamRequest], Awaitable[UpstreamResponse]]
 
@@ -66,8 +74,19 @@ class ScriptedTransport:
         finally:
             self.in_flight -= 1
 
+    @asynccontextmanager
+    async def stream(
+        self, request: UpstreamRequest, *, max_bytes: int, progress: Progress
+    ) -> AsyncIterator[UpstreamStream]:
+        response = await self.send(request, max_bytes=max_bytes, progress=progress)
+        yield UpstreamStream(response.status, response.headers, _body(response), max_bytes)
+
     async def aclose(self) -> None:
         self.closed = True
+
+
+async def _body(response: UpstreamResponse) -> AsyncIterator[bytes]:
+    yield response.body
 
 
 def by_code_points(text: str, split: Split) -> list[tuple[int, int]]:
@@ -78,8 +97,8 @@ def by_code_points(text: str, split: Split) -> list[tuple[int, int]]:
 KINDS = Kinds(splitter=lambda _kind: by_code_points)
 
 
-def fan_out(transport: ScriptedTransport, **settings: Any) -> FanOut:
-    return FanOut(transport=transport, **{"kinds": KINDS, **settings})
+def fan_out(transport: Transport | None = None, **settings: Any) -> FanOut:
+    return FanOut(transport=transport or ScriptedTransport(), **{"kinds": KINDS, **settings})
 
 
 def upstream(host: str = "a", **fields: Any) -> Upstream:
@@ -94,3 +113,10 @@ def request(chunks: int = 10, *upstreams: Upstream, **fields: Any) -> FanOutRequ
     return FanOutRequest(
         **{"text": text, "upstreams": upstreams or (upstream(),), "split": Split(size=1), **fields}
     )
+
+
+async def next_result(run: Run) -> CallResult:
+    """The next that comes of a run, which tells no deltas."""
+    item = await anext(run)
+    assert isinstance(item, CallResult)
+    return item

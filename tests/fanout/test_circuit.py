@@ -1,6 +1,8 @@
 """When a circuit opens, when it lets a try through, and what of an upstream's doing counts."""
 
 import pytest
+from hypothesis import event, given
+from hypothesis import strategies as st
 
 from fanfold.fanout.circuit import Circuit, CircuitRules, Outcome, outcome_of
 from fanfold.fanout.errors import CallFailed, Phase
@@ -182,3 +184,45 @@ class TestWhatCounts:
     def test_an_address_that_may_not_be_dialled_tells_nothing(self):
         forbidden = failure(ErrorCode.FORBIDDEN_ADDRESS, Phase.NOTHING_SENT)
         assert outcome_of(forbidden, timeout_s=10, own_timeout_s=10) is NOTHING
+
+
+steps = st.lists(st.tuples(st.sampled_from(list(Outcome)), st.floats(0, 8)), max_size=80)
+
+
+@given(steps)
+def test_an_answer_that_is_only_counted_leaves_the_circuit_as_one_that_is_judged_does(taken):
+    now, circuits = 0.0, [Circuit(CircuitRules(lasting_s=0.0), lambda: 0.0) for _ in range(2)]
+    counting, judging = circuits
+    counted = 0
+    for outcome, after in taken:
+        now += after
+        if judging.refuses(now):
+            now = judging.retry_at
+        tickets = [circuit.begin() for circuit in circuits]
+        has_counted = outcome is ANSWERED and counting.count_answer(tickets[0], now)
+        counted += has_counted
+        assert (not has_counted and counting.end(tickets[0], outcome, now)) is judging.end(
+            tickets[1], outcome, now
+        )
+        assert (counting.opened_at, counting.retry_at) == (judging.opened_at, judging.retry_at)
+    event("counted" if counted else "judged")
+
+
+def test_an_answer_is_only_counted_where_another_came_within_a_tenth_of_the_window():
+    circuit = Circuit(CircuitRules(window_s=30), lambda: 0.0)
+    assert not circuit.count_answer(circuit.begin(), 0.0)
+    circuit.end(circuit.begin(), ANSWERED, 0.0)
+    assert circuit.count_answer(circuit.begin(), 2.9)
+    assert not circuit.count_answer(circuit.begin(), 3.0)
+
+
+def test_an_answer_from_before_it_opened_is_not_counted_after_it_closed():
+    clocked = Clocked()
+    early = clocked.circuit.begin()
+    clocked.break_it()
+    assert not clocked.circuit.count_answer(early, clocked.now)
+    clocked.now = clocked.circuit.retry_at
+    clocked.attempts(2, ANSWERED, every=0.0)
+    assert not clocked.circuit.is_open
+    assert not clocked.circuit.count_answer(early, clocked.now)
+    assert clocked.circuit.count_answer(clocked.circuit.begin(), clocked.now)

@@ -85,6 +85,15 @@ class TestCounting:
         await asyncio.gather(others(), *(counted() for _ in range(200)))
         assert max(turns.values()) <= 64
 
+    async def test_short_counts_of_few_do_not_wait_for_those_of_many(self):
+        one, order = counting(None), []
+
+        async def counted(owner):
+            await one.run(lambda: order.append(owner), length=1, owner=owner, deadline=in_seconds(20))
+
+        await asyncio.gather(*map(counted, ["big"] * 200 + ["small"] * 3))
+        assert order[:6] == ["big", "small"] * 3
+
     async def test_one_of_an_owner_at_once_and_half_the_pool_in_all(self, pool):
         slots, free = Slots(), threading.Event()
         one = counting(pool, slots)

@@ -11,7 +11,7 @@ import pytest
 from fanfold.fanout.service import FanOut
 from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse
 from fanfold.fanout.types import FanOutRequest, Status
-from tests.fanout.engine import ScriptedTransport, echoing, fan_out, hanging, request, upstream
+from tests.fanout.engine import ScriptedTransport, echoing, fan_out, hanging, next_result, request, upstream
 
 OWN = UUID(int=7)
 
@@ -207,7 +207,7 @@ async def test_one_slow_upstream_of_three_does_not_slow_the_chunks_of_the_other_
     async with fan_out(transport) as fan:
         plan = await fan.plan(request(300, *three, owner="one", on_error="keep"))
         async with asyncio.timeout(20), fan.open(plan) as run:
-            seen = [await anext(run) for _ in range(200)]
+            seen = [await next_result(run) for _ in range(200)]
             assert Counter(one.upstream.slug for one in seen) == {"b": 100, "c": 100}
             assert transport.asked("a") == 3
 

@@ -1,6 +1,7 @@
 """A run, its dangers: lost answers, lost slots, unbounded tasks, slow readers, slow upstreams, overspending."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.fanout.engine import (
     fan_out,
     hanging,
     json_response,
+    next_result,
     request,
     text_of,
     upstream,
@@ -231,7 +233,7 @@ class TestWidth:
         asked = request(900, upstream("slow", max_concurrency=3), upstream("b"), upstream("c"))
         async with fan_out(transport) as fan, fan.open(await fan.plan(asked)) as run:
             async with asyncio.timeout(20):
-                others = [await anext(run) for _ in range(600)]
+                others = [await next_result(run) for _ in range(600)]
             assert {result.upstream.slug for result in others} == {"b", "c"}
             assert transport.in_flight == 3
             release.set()
@@ -297,3 +299,46 @@ class TestReader:
         ):
             await until(lambda: len(run.results) == 3)
             assert [result.index async for result in run] == [0, 1, 2]
+
+
+class TestTurns:
+    async def test_a_lone_call_stands_in_the_line_that_there_is_and_in_no_other(self):
+        begun = asyncio.Event()
+
+        async def noted(sent):
+            begun.set()
+            return await echoing(sent)
+
+        async with fan_out(ScriptedTransport(noted)) as fan:
+            plan = await fan.plan(request(1))
+            alone = asyncio.create_task(fan.carry_out(Run(plan, told=False)))
+            await asyncio.sleep(0)
+            assert begun.is_set()
+            await alone
+            begun.clear()
+            ahead = asyncio.create_task(fan._turns.take("somebody else"))
+            behind = asyncio.create_task(fan.carry_out(Run(plan, told=False)))
+            await asyncio.sleep(0)
+            assert not begun.is_set()
+            await asyncio.gather(ahead, behind)
+
+    async def test_many_calls_of_one_chunk_are_not_alone(self):
+        begun, turns = [], [0]
+
+        async def noted(sent):
+            begun.append(turns[0])
+            return await echoing(sent)
+
+        async def clock() -> None:
+            while True:
+                turns[0] += 1
+                await asyncio.sleep(0)
+
+        many = [upstream(f"host{number}") for number in range(40)]
+        async with fan_out(ScriptedTransport(noted)) as fan:
+            ticking = asyncio.create_task(clock())
+            plan = await fan.plan(request(1, *many, strategy="broadcast"))
+            await fan.carry_out(Run(plan, told=False))
+            ticking.cancel()
+        assert len(begun) == 40
+        assert max(Counter(begun).values()) <= 32

@@ -1,6 +1,9 @@
 from typing import Any
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fanfold.fanout.errors import InvalidPlan
 from fanfold.fanout.template import compiled
@@ -64,3 +67,19 @@ def test_depth_is_bounded():
     assert render(deep(50)) != deep(50)
     with pytest.raises(InvalidPlan):
         compiled(deep(5000))
+
+
+words = st.text() | st.sampled_from(
+    ["{chunk}", "{index}/{total}", 'say "{chunk}"\\n', "文{chunk}🎉", '{chunk}":', "\\{chunk}"]
+)
+values = st.recursive(
+    words | st.integers(-9, 9) | st.none() | st.booleans(),
+    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(words, parts, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(values, st.text(), st.integers(0, 99))
+def test_what_is_written_is_what_is_rendered(value, text, index):
+    template, prompt = compiled(value), Prompt(text, index, 100)
+    assert orjson.loads(orjson.dumps(template.write(prompt))) == template.render(prompt)

@@ -22,7 +22,7 @@ async def test_a_tenant_reads_its_limits_and_how_exactly_they_are_kept(product: 
     assert limits == {
         "monthly_units": 1_000, "requests_per_minute": 60_000, "burst": 4_000, "max_concurrent_requests": 5,
         "max_text_chars": 200_000, "max_chunks": 500, "max_upstreams": 5, "max_api_keys": 3,
-        "overage_allowed": False, "retention_days": 7, "period": "month", "weight": 1,
+        "overage_allowed": False, "retention_days": 7, "period": "month", "weight": 1, "max_stored_bytes": 100_000_000,
     }  # fmt: skip
 
 

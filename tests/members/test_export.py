@@ -19,6 +19,11 @@ from tests.fixtures.database import connect
 UNSHOWN = {
     "tenant_id", "digest", "previous_digest", "credential_sealed", "email_key", "erase_at", "erase_tried_at",
     "erased_at", "owner_id",
+    # Of jobs: what is sealed, and how workers take turns.
+    "request", "output", "fence", "worker_id", "lease_until", "attempts", "round", "due_at", "fold_first", "open_calls",
+    "open_units", "seq", "weight",
+    # Of webhooks: the secrets that sign, and what their failures are counted from.
+    "secret_sealed", "previous_sealed", "failed_at",
 }  # fmt: skip
 _COLUMNS = (
     "select column_name from information_schema.columns where table_schema = 'fanfold' and table_name = $1"

@@ -16,6 +16,7 @@ from fanfold.core.config import IdentitySettings
 from fanfold.core.crypto import KeyRing
 from fanfold.core.db import Database
 from fanfold.core.jwt import ALGORITHMS, Algorithm, UnfitKey, new_private
+from fanfold.core.resealing import Resealing
 from fanfold.core.startup import explain
 from fanfold.oauth.signing_keys import SigningKeys
 from tests.fixtures.app import SECRET, Product, product_settings, running_product
@@ -145,7 +146,7 @@ class TestFile:
         before = await started(own_database, settings)
         assert await started(own_database, settings, (NEWER, SECRET)) == before
         async with keys_of(own_database, settings, (NEWER, SECRET)) as keys:
-            assert await keys.reseal() == 1
+            assert await keys.reseal(Resealing(KeyRing([NEWER, SECRET]))) == 1
         assert await started(own_database, settings, (NEWER,)) == before
         assert await count(own_database) == 1
 

@@ -1,5 +1,6 @@
 """What is encoded in pieces is what would be encoded at once."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -7,7 +8,7 @@ from uuid import UUID
 import orjson
 import pytest
 
-from fanfold.fanout.types import FanOutAnswer, Status
+from fanfold.fanout.types import CallResult, Chunk, FanOutAnswer, Status, Upstream
 from fanfold.processing.encoding import PIECE_BYTES, encode_beginning, encode_end
 from fanfold.processing.json_pieces import json_pieces
 
@@ -37,3 +38,23 @@ async def test_an_answer_is_put_together_piece_by_piece_with_its_output():
     whole = orjson.loads(b"".join(beginning) + encode_end(units=1, characters=2, remaining=None))
     assert whole["output"] == LONG * 4
     assert max(map(len, beginning)) < 2 * PIECE_BYTES < sum(map(len, beginning))
+
+
+async def test_others_have_the_loop_while_many_results_are_written():
+    upstream, chunk = Upstream(kind="echo", url=""), Chunk(0, 0, 1, "字")
+    one = CallResult(index=0, chunk=chunk, upstream=upstream, success=True, result={"echo": "字"})
+    answer = FanOutAnswer(status=Status.SUCCEEDED, results=(one,) * 2_000, output=None)
+    admission: Any = SimpleNamespace(id=UUID(int=7), by_address=False)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    waiting = asyncio.create_task(others())
+    beginning = await encode_beginning(admission, answer)
+    waiting.cancel()
+    assert (b"".join(beginning).count(b'"success":true'), len(beginning)) == (2_000, 1)
+    assert turns >= 20

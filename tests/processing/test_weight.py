@@ -25,7 +25,7 @@ async def weight_of(product, tenant) -> int:
         upstreams=state.upstream_directory,
         addresses=AddressPolicy(AddressGuard(), adhoc_allowed=False),
         background=Background(),
-        count_call=lambda _code: None,
+        count_calls=lambda _code, _calls: None,
     )
     told = (await tenant.http.get("/v1/tenant/limits")).json()
     of = PrincipalTenant(

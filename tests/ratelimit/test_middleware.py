@@ -172,6 +172,21 @@ class TestRefused:
             assert name == '%E7%A7%9F%0D%0A%E6%88%B7"'
 
 
+class TestHandshakes:
+    async def test_of_websockets_count_and_one_too_many_is_closed_before_anybody_hears_of_it(self) -> None:
+        seen: list[Any] = []
+
+        async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+            seen.append(True)
+            await send({"type": "websocket.accept"})
+
+        limited_app = limited(app, Bucket("tenant", "a", 60, 1))
+        assert await call(limited_app, scope_of("websocket")) == [{"type": "websocket.accept"}]
+        (closed,) = await call(limited_app, scope_of("websocket"))
+        assert (closed["type"], closed["code"], seen) == ("websocket.close", 4429, [True])
+        assert "Wait 1 second" in closed["reason"]
+
+
 class TestNotLimited:
     async def test_no_bucket_means_no_limit_and_no_fields(self) -> None:
         app = limited(answer)
@@ -179,8 +194,7 @@ class TestNotLimited:
             start, _ = await call(app)
             assert headers_of(start) == {b"x-own": b"1"}
 
-    @pytest.mark.parametrize("kind", ["websocket", "lifespan"])
-    async def test_other_scopes_pass_untouched(self, kind: str) -> None:
+    async def test_other_scopes_pass_untouched(self) -> None:
         seen: list[Any] = []
 
         async def app(*args: Any) -> None:
@@ -189,7 +203,7 @@ class TestNotLimited:
         def no_buckets(_: Scope) -> tuple[Bucket, ...]:
             raise AssertionError("asked for the buckets of a scope that has none")
 
-        scope = scope_of(kind)
+        scope = scope_of("lifespan")
         middleware = RateLimitMiddleware(app, store_of=_kept_in(MemoryStore()), buckets_of=no_buckets)
         receive, send = nothing_to_receive, _refuse_to_send
         await middleware(scope, receive, send)

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from fanfold.core.db import Database
+from fanfold.core.identifiers import uuid7
 from fanfold.tenants.eraser import Eraser
 from tests.adversarial.rows import tables_of_tenants, with_a_row_in_every_table
 from tests.fixtures.app import Product, TenantClient, product_settings, running_product
@@ -91,6 +92,26 @@ async def _stays_erased(product: Product, tenant: TenantClient) -> None:
     assert (await operator.post(f"/v1/admin/tenants/{tenant.id}/resume")).status_code == 409
     made = await operator.post("/v1/admin/tenants", json={"slug": tenant.slug})
     assert made.status_code == 201, made.text
+
+
+async def test_what_a_waiting_job_holds_keeps_no_deleted_tenant(product: Product):
+    """Its reservation does not expire while it waits, and nobody works for the tenant any more."""
+    tenant = await product.tenant()
+    eraser, connection = Eraser(product.app.state.database), await connect(product.database.superuser_url)
+    ten_years_s = 10 * 366 * 86_400
+    try:
+        await product.app.state.ledger.reserve(
+            tenant_id=tenant.id, request_id=uuid7(), units=1, lease_s=ten_years_s
+        )
+        await eraser.work()
+        assert (await _rows(connection, tenant.id))["reservations"] == 1  # it is not deleted
+        await _make_due(connection, tenant)
+        await eraser.work()
+        await _swept(product, connection, tenant)
+        assert await eraser.work() > 0
+        await _is_a_tombstone(connection, tenant)
+    finally:
+        await connection.close()
 
 
 async def test_until_the_grace_is_over_and_for_whom_is_not_deleted_nothing_happens(product: Product):

@@ -7,6 +7,7 @@ from pydantic import SecretStr
 
 from fanfold.core.crypto import KeyRing, SealBroken
 from fanfold.core.db import Database
+from fanfold.resources import load_where_billed
 from fanfold.upstreams.directory import HORIZON, UpstreamDirectory
 from tests.fixtures.database import connect
 
@@ -128,3 +129,22 @@ class TestCredentialsThatDoNotOpen:
             for path in ("/v1/process", "/v1/process/quote"):
                 answer = await tenant.http.post(path, json={"text": "文", **named})
                 assert (answer.status_code, answer.json()["code"]) == (503, "not-ready"), answer.text
+
+
+@pytest.mark.parametrize("price", ["units_per_1k_input_tokens", "units_per_1k_output_tokens"])
+async def test_the_vocabulary_is_loaded_where_anybody_bills_tokens(product, database, database_urls, price):
+    superuser = await connect(database_urls.superuser_url)
+    try:
+        await superuser.execute(
+            "UPDATE fanfold.upstream_prices SET units_per_1k_input_tokens = 0, units_per_1k_output_tokens = 0"
+        )
+    finally:
+        await superuser.close()
+    tenant = await product.tenant()
+    await tenant.upstream("https://one.example/", slug="one", units_per_call=1)
+    loaded: list[bool] = []
+    await load_where_billed(database, lambda: loaded.append(True))
+    assert loaded == []
+    await tenant.upstream("https://two.example/", slug="two", options={"max_tokens": 9}, **{price: 3})
+    await load_where_billed(database, lambda: loaded.append(True))
+    assert loaded == [True]

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from fanfold.core.config import DatabaseSettings
 from fanfold.usage.events import EventFilter, EventRow
 from fanfold.usage.export import BATCH, Export, ExportResponse
-from fanfold.usage.formats import FIELDS, FORMS, ExportFormat, csv_rows
+from fanfold.usage.formats import FIELDS, FORMS, ExportFormat, cloud_events, csv_rows, ndjson
 from tests.fixtures.app import product_settings, running_product
 from tests.usage.books import Books
 from tests.usage.history import History, at, history, hours_ago
@@ -116,6 +116,21 @@ def test_no_cell_is_a_formula_and_every_cell_is_read_back(start):
     named = dict(zip(FIELDS, cells, strict=True))
     assert named["upstream"] == named["meter"] == f"'{text}"
     assert not named["id"].startswith(start)
+
+
+@pytest.mark.parametrize(
+    "text", ['},{"id":', "},{", "},{\\", '"},{"id":"', '},{"specversion":"1.0"', "二\n},{"]
+)
+def test_what_reads_like_a_seam_between_events_parts_none(text):
+    rows = [
+        EventRow(NOBODY, n, text, 1, 1, None, "billed", text, None, dt.date(2026, 3, 1), at("2026-03-10"), False, 0)
+        for n in range(3)
+    ]  # fmt: skip
+    lines = [json.loads(line) for line in ndjson(rows, NOBODY).splitlines()]
+    assert [(line["call_index"], line["upstream"]) for line in lines] == [(n, text) for n in range(3)]
+    events = json.loads(b"[%b]" % cloud_events(rows, NOBODY))
+    assert [event["data"]["upstream"] for event in events] == [text] * 3
+    assert cloud_events(rows, NOBODY).count(b"\n") == 2
 
 
 async def test_with_one_connection_a_slow_reader_holds_up_nobody(database_urls, past):

@@ -60,7 +60,7 @@ class Backends:
         return connection
 
 
-def faulty(books: Books, *faults: Fault) -> Callable[[], Awaitable[Any]]:
+def faulty(books: Books | Backends, *faults: Fault) -> Callable[[], Awaitable[Any]]:
     queue = list(faults)
 
     async def connect() -> FaultyConnection:
@@ -162,6 +162,39 @@ class TestUnknownOutcome:
         assert ledger.figures.retries > 1
 
 
+async def test_a_lane_that_has_died_leaves_nobody_waiting():
+    async def connect() -> Any:
+        raise asyncio.CancelledError
+
+    async with asyncio.timeout(10), Ledger(connect) as ledger:
+        for _ in range(2):
+            with pytest.raises(NotReady):
+                await hold(ledger, uuid7())
+
+
+async def test_a_lane_that_has_died_holds_up_none_of_the_other(books: Books):
+    tenant, period, has_died = await books.new_tenant(1_000), period_of(utc_now()), asyncio.Event()
+
+    async def connect() -> Any:
+        if not has_died.is_set():
+            await has_died.wait()
+            raise asyncio.CancelledError
+        return await books.connect()
+
+    async with asyncio.timeout(20), Ledger(connect) as ledger:
+        first, second = (
+            Reservation(tenant_id=tenant, request_id=uuid7(), period_start=period, units=1) for _ in range(2)
+        )
+        large = asyncio.create_task(ledger.settle(first, events(*[1] * 200)))
+        await asyncio.sleep(0.05)
+        small = asyncio.create_task(ledger.settle(second, []))
+        await asyncio.sleep(0.05)
+        has_died.set()
+        with pytest.raises(NotReady):
+            await large
+        assert (await small).outcome is Outcome.GONE
+
+
 class TestOthersInTheWay:
     async def test_a_rolled_back_flush_is_repeated_whole_then_in_halves(self, books: Books):
         tenant = await books.new_tenant(100)
@@ -201,9 +234,7 @@ class TestOthersInTheWay:
         assert backends.pids[-1] != silent
         await books.check_truths(tenant)
 
-    @pytest.mark.parametrize(
-        "bad_units", [-1, 2**63]
-    )  # what the database refuses, what the driver cannot even send
+    @pytest.mark.parametrize("bad_units", [-1, 2**63])  # what the database refuses, what it cannot even read
     async def test_one_bad_item_among_many_costs_the_others_nothing(
         self, books: Books, ledger: Ledger, bad_units: int
     ):
@@ -220,15 +251,16 @@ class TestOthersInTheWay:
 class TestTheBound:
     async def test_refuses_reserves_and_never_settles(self, books: Books):
         tenant = await books.new_tenant(100)
-        gate = asyncio.Event()
+        taken, gate = asyncio.Event(), asyncio.Event()
 
         async def connect() -> Any:
+            taken.set()
             await gate.wait()
             return await books.connect()
 
         async with asyncio.timeout(30), Ledger(connect, max_queue=5) as ledger:
             first = asyncio.create_task(hold(ledger, tenant))
-            await _turns()  # the lane has taken it, and waits for its connection
+            await taken.wait()  # by the lane, which waits for its connection
             waiting = [asyncio.create_task(hold(ledger, tenant)) for _ in range(5)]
             await _turns()
             assert ledger.queued == 5

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from fanfold.core.errors import NotReady
+from fanfold.usage.items import LARGE_EVENTS
 from fanfold.usage.ledger import Ledger
 from fanfold.usage.types import Outcome
 from tests.usage.books import Books, events, hold
@@ -35,8 +36,9 @@ async def test_has_the_time_it_takes_also_where_its_connection_breaks(books: Boo
 async def test_those_after_it_have_no_more_than_before(books: Books):
     tenant = await books.new_tenant(2 * CALLS)
     async with Ledger(books.connect, statement_timeout_s=TIMEOUT_S, patience_s=PATIENCE_S) as ledger:
-        large, small = await hold(ledger, tenant, CALLS), await hold(ledger, tenant)
+        large, next_one = await hold(ledger, tenant, CALLS), await hold(ledger, tenant, LARGE_EVENTS + 1)
         await ledger.settle(large.reservation, events(*[1] * CALLS))
         async with writes_wait(books, "usage_events"):
+            settling = ledger.settle(next_one.reservation, events(*[1] * (LARGE_EVENTS + 1)))
             with pytest.raises(NotReady):
-                await asyncio.wait_for(ledger.settle(small.reservation, events(1)), 4 * PATIENCE_S)
+                await asyncio.wait_for(settling, 4 * PATIENCE_S)

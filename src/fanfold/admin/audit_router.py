@@ -3,15 +3,16 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
 from fanfold.audit.repository import AuditFilter, AuditRepository
 from fanfold.audit.schemas import AuditEventRead
 from fanfold.auth.dependencies import OperatorDbSession
 from fanfold.core.requests import StrictRoute
+from fanfold.core.routing import Router
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Moment, Page, problem_responses
 
-router = APIRouter(
+router = Router(
     prefix="/v1/admin/audit",
     tags=["Operators"],
     route_class=StrictRoute,

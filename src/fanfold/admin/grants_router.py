@@ -3,10 +3,11 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import Depends, Response
 
 from fanfold.admin.granting import grant
 from fanfold.auth.dependencies import CurrentActor, OperatorDbSession, OperatorOnce
+from fanfold.core.routing import Router
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
 from fanfold.idempotency.route import IdempotentRoute
 from fanfold.tenants.repository import TenantRepository
@@ -14,7 +15,7 @@ from fanfold.usage.grant_repository import GrantRepository
 from fanfold.usage.grant_schemas import GrantCreate, GrantRead
 from fanfold.usage.grant_service import GrantService
 
-router = APIRouter(
+router = Router(
     prefix="/v1/admin/tenants/{tenant_id}/grants",
     tags=["Operators"],
     route_class=IdempotentRoute,

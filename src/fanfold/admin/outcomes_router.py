@@ -3,17 +3,18 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from fanfold.auth.dependencies import CurrentActor, DatabaseDep, OperatorDbSession, OperatorPrincipal
 from fanfold.core.requests import StrictRoute
+from fanfold.core.routing import Router
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
 from fanfold.usage.outcome_repository import OutcomeFilter, OutcomeRepository
 from fanfold.usage.outcome_schemas import OperatorOutcomeRead, OutcomeResolve, OutcomeState
 from fanfold.usage.outcome_service import OutcomeService
 from fanfold.usage.outcomes_router import Kind, State
 
-router = APIRouter(
+router = Router(
     prefix="/v1/admin/outcomes",
     tags=["Operators"],
     route_class=StrictRoute,

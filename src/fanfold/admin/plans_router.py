@@ -2,16 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import Depends, Path, Response
 
 from fanfold.admin.plan_service import PlanService
 from fanfold.admin.reasons import Why
 from fanfold.auth.dependencies import CurrentActor, OperatorDbSession, OperatorOnce
+from fanfold.core.routing import Router
 from fanfold.core.schemas import Page, Slug, problem_responses
 from fanfold.idempotency.route import IdempotentRoute
 from fanfold.tenants.schemas import PlanCreate, PlanRead, PlanUpdate
 
-router = APIRouter(
+router = Router(
     prefix="/v1/admin/plans",
     tags=["Operators"],
     route_class=IdempotentRoute,

@@ -4,11 +4,12 @@ from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from fanfold.admin.reasons import Why
 from fanfold.admin.tenant_service import AuditedTenants
 from fanfold.auth.dependencies import CurrentActor, OperatorDbSession, OperatorOnce
+from fanfold.core.routing import Router
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
 from fanfold.idempotency.route import IdempotentRoute
 from fanfold.tenants.limits import Limits
@@ -23,7 +24,7 @@ from fanfold.tenants.schemas import (
 )
 from fanfold.tenants.service import TenantFilter
 
-router = APIRouter(
+router = Router(
     prefix="/v1/admin/tenants",
     tags=["Operators"],
     route_class=IdempotentRoute,

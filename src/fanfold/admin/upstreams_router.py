@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 
 from fanfold.admin.reasons import Why
 from fanfold.audit.types import Actor
@@ -15,6 +15,7 @@ from fanfold.auth.dependencies import (
     OperatorOnce,
     OperatorPrincipal,
 )
+from fanfold.core.routing import Router
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
 from fanfold.idempotency.route import IdempotentRoute
 from fanfold.upstreams.circuits import CLOSED
@@ -33,7 +34,7 @@ from fanfold.upstreams.schemas import (
 from fanfold.upstreams.service import MAX_SHARED, UpstreamService
 from fanfold.upstreams.trial import try_upstream, upstream_to_try
 
-router = APIRouter(
+router = Router(
     prefix="/v1/admin/upstreams",
     tags=["Operators"],
     route_class=IdempotentRoute,

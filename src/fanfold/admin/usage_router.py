@@ -4,18 +4,18 @@ import datetime as dt
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
-from pydantic import BaseModel
+from fastapi import Depends
 
 from fanfold.auth.dependencies import OperatorDbSession
 from fanfold.core.requests import StrictRoute
-from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, problem_responses
+from fanfold.core.routing import Router
+from fanfold.core.schemas import DEFAULT_LIMIT, AnswerModel, Cursor, Limit, problem_responses
 from fanfold.tenants.periods import period_end, period_of, utc_now
 from fanfold.usage.operator_repository import OperatorUsageRepository
 from fanfold.usage.parameters import FirstDay, LastDay, check_days
 from fanfold.usage.sums import OperatorGroupBy, UsageSpan
 
-router = APIRouter(
+router = Router(
     prefix="/v1/admin/usage",
     tags=["Operators"],
     route_class=StrictRoute,
@@ -23,7 +23,7 @@ router = APIRouter(
 )
 
 
-class OperatorUsageGroup(BaseModel):
+class OperatorUsageGroup(AnswerModel):
     """Sums of one group over all tenants; only the member grouped by is filled."""
 
     tenant: UUID | None = None
@@ -35,7 +35,7 @@ class OperatorUsageGroup(BaseModel):
     unbilled: int
 
 
-class OperatorUsageAnswer(BaseModel):
+class OperatorUsageAnswer(AnswerModel):
     """What all tenants used from `first` to `last`: totals, and a page of groups in the order of their names."""
 
     first: dt.date

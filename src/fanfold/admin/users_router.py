@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
 from fanfold.admin.reasons import Why
 from fanfold.admin.user_repository import UserFilter
@@ -11,10 +11,11 @@ from fanfold.admin.user_schemas import MembershipRead, UserDetail, UserRead, Use
 from fanfold.admin.user_service import UserService
 from fanfold.auth.dependencies import CurrentActor, OperatorDbSession
 from fanfold.core.requests import StrictRoute
+from fanfold.core.routing import Router
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
 from fanfold.users.models import User
 
-router = APIRouter(
+router = Router(
     prefix="/v1/admin/users",
     tags=["Operators"],
     route_class=StrictRoute,

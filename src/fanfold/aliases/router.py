@@ -1,17 +1,18 @@
 """The tutorials' paths: thin, the same services, the same authentication."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Response
 
 import fanfold
-from fanfold.auth.dependencies import CurrentQuota, CurrentTenant
 from fanfold.core.requests import StrictRoute
+from fanfold.core.routing import Router
 from fanfold.core.schemas import problem_responses
-from fanfold.idempotency.header import IdempotencyKeyHeader
-from fanfold.processing.dependencies import KeptAnswersDep, ProcessingServiceDep
-from fanfold.processing.router import ProcessPrincipal, process
-from fanfold.processing.schemas import ProcessAnswer, TutorialRequest
+from fanfold.processing.answering import AnsweringDep
+from fanfold.processing.event_schemas import ANSWER_OR_STREAM
+from fanfold.processing.schemas import TutorialRequest
 
-router = APIRouter(tags=["Tutorial aliases"], route_class=StrictRoute)
+_ANSWERS = {**ANSWER_OR_STREAM, **problem_responses(400, 401, 402, 403, 409, 413, 415, 422, 429, 503)}
+
+router = Router(tags=["Tutorial aliases"], route_class=StrictRoute)
 
 
 @router.get("/")
@@ -27,22 +28,13 @@ async def ping() -> dict[str, str]:
     return {"message": "pong"}
 
 
-@router.post(
-    "/process/",
-    responses={
-        200: {"model": ProcessAnswer},
-        **problem_responses(400, 401, 402, 403, 409, 413, 415, 422, 429, 503),
-    },
-)
-async def process_tutorial(  # noqa: PLR0913, PLR0917 (what it depends on)
-    body: TutorialRequest,
-    request: Request,
-    principal: ProcessPrincipal,
-    tenant: CurrentTenant,
-    quota: CurrentQuota,
-    processing: ProcessingServiceDep,
-    answers: KeptAnswersDep,
-    key: IdempotencyKeyHeader = None,
-) -> Response:
+@router.post("/process/", responses=_ANSWERS)
+async def process_tutorial(body: TutorialRequest, answering: AnsweringDep) -> Response:
     """Process a text of at least 10 characters; otherwise as `POST /v1/process`."""
-    return await process(body, request, principal, tenant, quota, processing, answers, key)
+    return await answering.answer(body)
+
+
+@router.post("/stream/", responses=_ANSWERS)
+async def stream_tutorial(body: TutorialRequest, answering: AnsweringDep) -> Response:
+    """Process a text of at least 10 characters as an event stream, unless `stream` is false."""
+    return await answering.answer(body, usually_streams=True)

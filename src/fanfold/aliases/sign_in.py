@@ -2,15 +2,14 @@
 
 from typing import Any
 
-from fastapi import APIRouter
-
 from fanfold.core.requests import StrictRoute
+from fanfold.core.routing import Router
 from fanfold.core.schemas import problem_responses
 from fanfold.oauth.route import OAuthRoute
 from fanfold.oauth.router import TOKEN_ROUTE
 from fanfold.users.me_router import get_me
 
-users_me_router = APIRouter(tags=["Tutorial aliases"], route_class=StrictRoute)
+users_me_router = Router(tags=["Tutorial aliases"], route_class=StrictRoute)
 users_me_router.add_api_route(
     "/users/me",
     get_me,
@@ -20,8 +19,8 @@ users_me_router.add_api_route(
 )
 
 
-def token_alias(endpoint: Any) -> APIRouter:
+def token_alias(endpoint: Any) -> Router:
     """Return the tutorials' path of the token endpoint, which is limited for each application."""
-    router = APIRouter(tags=["Tutorial aliases"], route_class=OAuthRoute)
+    router = Router(tags=["Tutorial aliases"], route_class=OAuthRoute)
     router.add_api_route("/token", endpoint, methods=["POST"], name="token_tutorial", **TOKEN_ROUTE)
     return router

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from fanfold.core.checksummed import CHECKSUM_LENGTH, SECRET_LENGTH, is_intact, random_text, with_checksum
+from fanfold.core.checksummed import CHECKSUM_LENGTH, SECRET_LENGTH, random_text, with_checksum
 
 PREFIX = "ff_live"
 PUBLIC_ID_LENGTH = 12
@@ -30,6 +30,6 @@ def issue() -> IssuedKey:
     )
 
 
-def is_well_formed(credential: str) -> bool:
-    """Whether `credential` has the form and the checksum of a key; says nothing of whether it holds."""
-    return _FORM.fullmatch(credential) is not None and is_intact(credential)
+def has_form(credential: str) -> bool:
+    """Whether `credential` is written like a key, whatever its checksum."""
+    return _FORM.fullmatch(credential) is not None

@@ -11,6 +11,7 @@ from fanfold.api_keys.models import ApiKey
 from fanfold.audit import writer as audit
 from fanfold.audit.types import Actor
 from fanfold.core.repository import page
+from fanfold.outbox import writer as outbox
 
 
 class ApiKeyRepository:
@@ -40,6 +41,11 @@ class ApiKeyRepository:
             object_id=key_id,
             **change,
         )
+
+    async def tell(self, topic: str, key_id: UUID, **payload: Any) -> None:
+        """Write what happened to a key into the outbox, for the tenant's webhooks."""
+        told = {"tenant_id": str(self._tenant_id), "api_key_id": str(key_id), **payload}
+        await outbox.add(self._session, self._tenant_id, topic, told)
 
     async def list(self, *, limit: int, cursor: str | None) -> tuple[Sequence[ApiKey], str | None]:
         """Return a page of keys, newest first."""

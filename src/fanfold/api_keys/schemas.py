@@ -23,7 +23,7 @@ Scopes = Annotated[
         min_length=1,
         max_length=20,
         description="What the key may do; reading upstreams, keys and limits needs none. "
-        "`jobs`, `webhooks:write`, `members:write` and `tenant:write` open nothing yet.",
+        "`jobs`, `members:write` and `tenant:write` open nothing yet.",
     ),
 ]
 PerMinute = Annotated[

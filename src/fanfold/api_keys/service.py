@@ -58,6 +58,7 @@ class ApiKeyService:
         )
         await self._keys.add(key)
         await self._keys.record(self._actor, "api_key.created", key.id, after=members_of(key, _RECORDED))
+        await self._keys.tell("api_key.created", key.id)
         return key, issued
 
     async def get(self, key_id: UUID) -> ApiKey:
@@ -106,12 +107,16 @@ class ApiKeyService:
         key.public_id, key.digest = issued.public_id, self._key_ring.digest(issued.key.get_secret_value())
         after = {"public_id": key.public_id, "grace_s": grace_s}
         await self._keys.record(self._actor, "api_key.rotated", key.id, before=before, after=after)
+        until = key.previous_until.isoformat() if key.previous_until else None
+        await self._keys.tell("api_key.rotated", key.id, previous_until=until)
         return key, issued
 
     async def revoke(self, key_id: UUID) -> None:
         """End the key for good; takes effect in every process within 2 s. Revoking twice is the same as once."""
         key = await self._locked(key_id)
         before = members_of(key, _RECORDED)
+        if key.revoked_at is None:
+            await self._keys.tell("api_key.revoked", key.id)
         key.revoked_at = key.revoked_at or dt.datetime.now(dt.UTC)
         await self._record_change("api_key.revoked", key, before)
 

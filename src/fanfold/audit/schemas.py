@@ -18,7 +18,9 @@ class AuditEventRead(ReadModel):
     id: UUID
     at: dt.datetime
     tenant_id: UUID
-    actor_kind: str = Field(description="`user`, `api_key`, `client`, `operator_key` or `command_line`.")
+    actor_kind: str = Field(
+        description="`user`, `api_key`, `client`, `operator_key`, `command_line` or `server`."
+    )
     actor_id: UUID | None
     action: str = Field(examples=["tenant.suspended"])
     object_kind: str

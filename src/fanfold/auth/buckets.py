@@ -27,9 +27,8 @@ def buckets_of(trusted_proxies: Sequence[IPNetwork]) -> Callable[[AsgiScope], tu
         if path in UNLIMITED_PATHS or path.startswith(UNLIMITED_PREFIXES):
             return ()
         if principal is None:
-            address = address_key(client_address(scope, trusted_proxies))
-            return (Bucket("address", address, STRANGER_REQUESTS_PER_MINUTE, STRANGER_BURST),)
-        return _of_principal(principal)
+            return (stranger_bucket(scope, trusted_proxies),)
+        return buckets_of_principal(principal)
 
     return buckets
 
@@ -39,7 +38,21 @@ def tenant_bucket(tenant: PrincipalTenant) -> Bucket:
     return Bucket("tenant", str(tenant.id), tenant.limits.requests_per_minute, tenant.limits.burst)
 
 
-def _of_principal(principal: Principal) -> tuple[Bucket, ...]:
+def stranger_bucket(scope: AsgiScope, trusted_proxies: Sequence[IPNetwork]) -> Bucket:
+    """Return the bucket of a client that has not said who it is: that of its address."""
+    address = address_key(client_address(scope, trusted_proxies))
+    return Bucket("address", address, STRANGER_REQUESTS_PER_MINUTE, STRANGER_BURST)
+
+
+def buckets_of_principal(principal: Principal) -> tuple[Bucket, ...]:
+    """Return the buckets of whoever this is: a handshake counts against them, and each message after it."""
+    buckets: tuple[Bucket, ...] | None = principal.made.get(Bucket)
+    if buckets is None:
+        buckets = principal.made[Bucket] = _buckets(principal)
+    return buckets
+
+
+def _buckets(principal: Principal) -> tuple[Bucket, ...]:
     key = str(principal.id)
     if Scope.OPERATOR in principal.scopes:
         return (Bucket("operator", key, OPERATOR_REQUESTS_PER_MINUTE, OPERATOR_BURST),)

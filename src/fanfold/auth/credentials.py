@@ -1,10 +1,12 @@
 """Where a credential stands in a request, and the port of those who can judge it."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from starlette.types import Scope as AsgiScope
 
 from fanfold.auth.principal import Principal
+from fanfold.core.errors import NotAuthenticated
 
 MAX_CREDENTIAL_BYTES = 4096
 NO_CREDENTIAL = (
@@ -19,6 +21,25 @@ class Authenticator(Protocol):
     async def authenticate(self, credential: str) -> Principal | None:
         """Return the principal of a credential that holds, else None."""
         ...
+
+
+async def authenticate(authenticators: Sequence[Authenticator], credential: str) -> Principal | None:
+    """Return the principal of a credential that holds, whatever its kind; else None."""
+    for authenticator in authenticators:
+        if principal := await authenticator.authenticate(credential):
+            return principal
+    return None
+
+
+def refusal(credential: str | None) -> NotAuthenticated:
+    """Return the 401 for whoever sent no credential, or one that does not hold."""
+    if credential is None:
+        return NotAuthenticated(NO_CREDENTIAL)
+    return NotAuthenticated(
+        "The credential does not hold: it is unknown, expired or revoked. Check that it is whole, sign in "
+        "again, or have a key made.",
+        headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
+    )
 
 
 def read_credential(scope: AsgiScope) -> str | None:

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from fanfold.core.db import Database
 from fanfold.core.errors import NotAuthenticated
 from fanfold.idempotency.header import IdempotencyKeyHeader
 from fanfold.idempotency.route import begin_once
-from fanfold.tenants.periods import Period, period_end, period_of, utc_now
+from fanfold.tenants.periods import Period, first_day, period_end, utc_now
 
 CurrentPrincipal = Annotated[Principal, Require()]
 OperatorPrincipal = Annotated[Principal, Require(Scope.OPERATOR)]
@@ -56,14 +57,28 @@ class Quota:
     period_end: dt.datetime
 
 
+def quota_of(tenant: PrincipalTenant) -> Quota:
+    """Return the present period of a tenant: a socket may outlive one."""
+    return _quota_on(tenant.id, tenant.period, utc_now().date())
+
+
+def quota_of_principal(principal: Principal) -> Quota:
+    """Return the present period of a principal's tenant, looked up once for the second that the principal is kept."""
+    quota: Quota | None = principal.made.get(Quota)
+    if quota is None or quota.period_end <= utc_now():
+        assert principal.tenant is not None  # noqa: S101 (who asks for it has a tenant)
+        quota = principal.made[Quota] = quota_of(principal.tenant)
+    return quota
+
+
+@lru_cache(maxsize=1_024)
+def _quota_on(tenant_id: UUID, period: Period, day: dt.date) -> Quota:
+    start = first_day(day, period)
+    return Quota(tenant_id=tenant_id, period=period, period_start=start, period_end=period_end(start, period))
+
+
 async def _quota(tenant: CurrentTenant) -> Quota:
-    start = period_of(utc_now(), tenant.period)
-    return Quota(
-        tenant_id=tenant.id,
-        period=tenant.period,
-        period_start=start,
-        period_end=period_end(start, tenant.period),
-    )
+    return quota_of(tenant)
 
 
 CurrentQuota = Annotated[Quota, Depends(_quota)]

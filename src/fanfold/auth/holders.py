@@ -16,11 +16,24 @@ def holders_of(scope: AsgiScope) -> tuple[Holder, ...]:
     path = path_below_root(scope)
     if path in UNLIMITED_PATHS or path.startswith(UNLIMITED_PREFIXES):
         return ()
-    return holders_of_principal(principal)
+    holders = holders_of_principal(principal)
+    return tuple(map(_of_sockets, holders)) if scope["type"] == "websocket" else holders
+
+
+def _of_sockets(holder: Holder) -> Holder:
+    # An open socket is no request: those that it carries are. So many of them may be open as requests may run.
+    return Holder(holder.name, f"sockets:{holder.key}", holder.limit)
 
 
 def holders_of_principal(principal: Principal) -> tuple[Holder, ...]:
     """Return the holders of whoever this is: for those who say it later than in the request's headers."""
+    holders: tuple[Holder, ...] | None = principal.made.get(Holder)
+    if holders is None:
+        holders = principal.made[Holder] = _holders(principal)
+    return holders
+
+
+def _holders(principal: Principal) -> tuple[Holder, ...]:
     if principal.tenant is None:
         return ()
     tenant = Holder(

@@ -1,14 +1,11 @@
 """Who is it? Asked once, before anything else of the request is looked at."""
 
-from collections.abc import Sequence
-
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from fanfold.auth.credentials import NO_CREDENTIAL, Authenticator, read_credential
-from fanfold.auth.principal import Principal
+from fanfold.auth.credentials import authenticate, read_credential, refusal
 from fanfold.auth.routes import RouteTable
-from fanfold.core.errors import FanfoldError, NotAuthenticated
+from fanfold.core.errors import FanfoldError
 from fanfold.core.problems import problem
 
 # Open to anybody, but it shows more to an operator.
@@ -43,28 +40,11 @@ class AuthenticationMiddleware:
         credential = read_credential(scope)
         if route is None and scope["path"] not in _FOR_SOME:
             credential = None  # open to anybody: not to be kept waiting by a database that is away
-        principal = await _authenticate(application.authenticators, credential) if credential else None
+        principal = await authenticate(application.authenticators, credential) if credential else None
         state["principal"] = principal
         if route is None:
             return
         state["route"] = route.path
         if principal is None:
-            raise _refusal(credential)
+            raise refusal(credential)
         route.requirement.check(principal)
-
-
-async def _authenticate(authenticators: Sequence[Authenticator], credential: str) -> Principal | None:
-    for authenticator in authenticators:
-        if principal := await authenticator.authenticate(credential):
-            return principal
-    return None
-
-
-def _refusal(credential: str | None) -> NotAuthenticated:
-    if credential is None:
-        return NotAuthenticated(NO_CREDENTIAL)
-    return NotAuthenticated(
-        "The credential does not hold: it is unknown, expired or revoked. Check that it is whole, sign in "
-        "again, or have a key made.",
-        headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
-    )

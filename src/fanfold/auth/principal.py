@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Self
 from uuid import UUID
 
@@ -89,7 +90,7 @@ class PrincipalKind(StrEnum):
     USER = "user"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Principal:
     """A credential that holds; `id` is the key's, the OAuth client's or the person's.
 
@@ -105,6 +106,11 @@ class Principal:
     role: Role | None = None
     key_limits: KeyLimits | None = None
     max_concurrent_requests: int | None = None
+
+    @cached_property
+    def made(self) -> dict[object, Any]:
+        """What was made of it for the second that it is kept: its buckets, its holders."""
+        return {}
 
     @property
     def api_key_id(self) -> UUID | None:

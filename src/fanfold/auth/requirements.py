@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import Depends, Request
+from fastapi import Depends
+from fastapi.requests import HTTPConnection
 
 from fanfold.auth.credentials import NO_CREDENTIAL
 from fanfold.auth.principal import Principal, PrincipalKind, Scope
@@ -45,8 +46,8 @@ class Requirement:
         if not principal.tenant.is_active:
             raise TenantSuspended(_REFUSED.get(principal.tenant.status, "The tenant is suspended."))
 
-    async def __call__(self, request: Request) -> Principal:
-        """Return the request's principal; the middleware has already refused those who may not."""
+    async def __call__(self, request: HTTPConnection) -> Principal:
+        """Return the request's or the socket's principal; the middleware has already refused those who may not."""
         principal: Principal | None = request.scope["state"].get("principal")
         if principal is None:
             raise NotAuthenticated(NO_CREDENTIAL)

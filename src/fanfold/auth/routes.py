@@ -7,11 +7,13 @@ from typing import Any
 
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import Scope as AsgiScope
 
 from fanfold.auth.requirements import Requirement
 from fanfold.core.paths import path_below_root
+
+_SOCKET = "a WebSocket"  # no client can send a method with a space in it
 
 
 class UnguardedRoute(Exception):
@@ -32,13 +34,25 @@ class RouteTable:
     """The routes of an app with what each requires. `public` lists the path templates open to anybody."""
 
     def __init__(self, routes: Sequence[BaseRoute], *, public: frozenset[str]) -> None:
-        self._routes = list(_guarded(routes, public))
+        self._routes: dict[str, list[GuardedRoute]] = {}
+        for route in _guarded(routes, public):
+            for method in route.methods:
+                self._routes.setdefault(method, []).append(route)
+        # What the patterns say of each path without parameters, which most requests are for.
+        self._known = {key: self._find(*key) for key in _without_parameters(routes)}
 
     def match(self, scope: AsgiScope) -> GuardedRoute | None:
         """Return the guarded route that will answer; None for a public one, and for 404 and 405."""
         path = path_below_root(scope)
-        for route in self._routes:
-            if scope["method"] in route.methods and route.pattern.match(path):
+        method = _SOCKET if scope.get("type") == "websocket" else scope["method"]
+        try:
+            return self._known[method, path]
+        except KeyError:
+            return self._find(method, path)
+
+    def _find(self, method: str, path: str) -> GuardedRoute | None:
+        for route in self._routes.get(method, ()):
+            if route.pattern.match(path):
                 return route
         return None
 
@@ -49,9 +63,24 @@ def _guarded(routes: Sequence[BaseRoute], public: frozenset[str]) -> Iterator[Gu
         path: Any = context.path
         if requirement is None and path not in public:
             raise UnguardedRoute(f"{path} states no requirement and is not public.")
-        methods: Any = getattr(context, "methods", None)
+        methods = _methods(context)
         if methods and requirement is not None:
-            yield GuardedRoute(path, context.path_regex, frozenset(methods), requirement)
+            yield GuardedRoute(path, context.path_regex, methods, requirement)
+
+
+def _without_parameters(routes: Sequence[BaseRoute]) -> Iterator[tuple[str, str]]:
+    for context in iter_route_contexts(routes):
+        path: Any = context.path
+        if "{" not in path:
+            for method in _methods(context):
+                yield method, path
+
+
+def _methods(context: Any) -> frozenset[str]:
+    """Return what a route takes; nothing for what is mounted."""
+    if isinstance(getattr(context, "original_route", None), WebSocketRoute):
+        return frozenset({_SOCKET})
+    return frozenset(getattr(context, "methods", None) or ())
 
 
 def _requirement(dependant: Dependant | None) -> Requirement | None:

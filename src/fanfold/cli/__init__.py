@@ -1,5 +1,5 @@
 """The command line: `fanfold`, or `python -m fanfold`."""
 
-from fanfold.cli.commands import app
+from fanfold.cli.root import app
 
 __all__ = ["app"]

@@ -13,10 +13,11 @@ from fanfold.cli.serve import check_port
 from fanfold.core.config import Settings, strays
 from fanfold.core.crypto import KeyRing
 from fanfold.core.db import Database
-from fanfold.core.migrations import current_revision, head
 from fanfold.core.postgres_programs import find_programs
+from fanfold.core.revisions import current_revision, head
 from fanfold.core.secret_keys import secret_keys
 from fanfold.core.startup import explain
+from fanfold.jobs.figures import Figures, read_figures
 from fanfold.resources import open_database
 
 LISTENS_WITHIN_S = 2.0
@@ -45,6 +46,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield database
     if database.ok:
         yield _judged("sealed secrets", lambda: asyncio.run(_sealed(settings)))
+        yield _jobs(settings)
     yield _judged("port", lambda: _port(settings))
     yield _judged("speed", _loop)
 
@@ -112,6 +114,32 @@ async def _sealed(settings: Settings) -> str:
     ring = KeyRing(secret_keys(settings))
     async with open_database(settings) as database:
         return await check_sealed(database, ring)
+
+
+def _jobs(settings: Settings) -> Finding:
+    try:
+        found = asyncio.run(_figures(settings))
+    except Exception as error:  # noqa: BLE001 - a doctor reports what he finds, whatever it is
+        return Finding("jobs", ok=False, detail="not as it must be", remedy=explain(error) or UNFORESEEN)
+    detail = (
+        f"{found.queued} wait, {found.running} run, {found.dead} given up, {found.workers} workers have one"
+    )
+    remedy = None
+    if found.nobody_works:
+        remedy = (
+            f"Jobs have waited for {found.oldest_s:.0f} s and no worker has one: start `fanfold worker`, or serve "
+            "without `--no-worker`."
+        )
+    elif found.dead:
+        remedy = (
+            "`fanfold jobs list` shows those that were given up; `fanfold jobs requeue` lets them run again."
+        )
+    return Finding("jobs", ok=True, detail=detail, remedy=remedy)
+
+
+async def _figures(settings: Settings) -> Figures:
+    async with open_database(settings) as database:
+        return await read_figures(database)
 
 
 def _port(settings: Settings) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from fanfold.cli.commands import add, wanted
 from fanfold.cli.help_texts import complete
 from fanfold.cli.output import show_error, use_json
 from fanfold.core.startup import explain
@@ -22,6 +23,7 @@ class Commands(TyperGroup):
         """Run a command line and exit."""
         given, as_json = without_json(list(sys.argv[1:] if args is None else args))
         use_json(wanted=as_json)
+        add(self, wanted(given))
         complete(self)
         sys.exit(self._run(given or ["--help"], *rest, **extra | {"standalone_mode": False}))
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 JSON_HELP = "Print the result as one JSON value on standard output."
-WITHOUT_RESULT = {"serve"}
+WITHOUT_RESULT = {"serve", "worker"}
 
 
 def complete(group: TyperGroup) -> None:

@@ -3,8 +3,9 @@
 from fanfold.cli.output import show_members
 from fanfold.core.config import Settings
 from fanfold.core.database_urls import database_urls
-from fanfold.core.migrations import MigrationRefused, current, head
 from fanfold.core.migrations import migrate as run_migrations
+from fanfold.core.revisions import current, head
+from fanfold.core.roles import MigrationRefused
 
 NO_OWNER = (
     "FANFOLD_DATABASE_URL names the serving login, which may not migrate. Put the address of the schema's owner into "

@@ -42,7 +42,7 @@ def list_outcomes(
             rows, _ = await OutcomeRepository(session).list(chosen, limit=limit, cursor=None)
         return [_shown(row) for row in rows]
 
-    columns = ("tenant_id", "request_id", "kind", "units", "since", "resolution", "resolved_units")
+    columns = ("tenant_id", "request_id", "job_id", "kind", "units", "since", "resolution", "resolved_units")
     show_rows(in_database(work, Settings()), columns)
 
 

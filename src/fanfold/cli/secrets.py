@@ -35,6 +35,10 @@ KEEP_OLDER = (
     "Keep the older keys in the list: API keys and clients made under one rest on it for good, sign-ins until their "
     "next refresh, and answers kept for an Idempotency-Key for a day (25 hours)."
 )
+STAYED = (
+    "did not open with any key of FANFOLD_SECRET_KEYS and stayed as they are: `fanfold doctor` names missing keys; "
+    "where none is missing, they are damaged."
+)
 SIGNS_SOON = "Servers sign with it within a minute. Tokens of older keys hold until they expire."
 
 commands = typer.Typer(
@@ -55,8 +59,7 @@ def rotate(
     if signing:
         _rotate_signing(settings)
     elif are_kept_in_file(settings):
-        made = in_database(lambda database: _rotate_all(database, settings), settings)
-        show_members(made, note=KEEP_OLDER)
+        _show_resealed(in_database(lambda database: _rotate_all(database, settings), settings))
     else:
         ring = [new_key(), *(key.get_secret_value() for key in settings.security.secret_keys)]
         show_members({"FANFOLD_SECRET_KEYS": ",".join(ring)}, note=f"{SET_THIS} {KEEP_OLDER}")
@@ -64,14 +67,23 @@ def rotate(
 
 @commands.command()
 def reseal() -> None:
-    """Seal credentials of upstreams, keys that sign and second factors with the newest secret key."""
+    """Seal all that is kept sealed with the newest secret key; servers and workers may run."""
     settings = Settings()
     ring = KeyRing(secret_keys(settings))
 
     async def work(database: Database) -> dict[str, int]:
         return await reseal_everything(database, ring, SigningKeys(database, ring, settings.identity))
 
-    show_members(in_database(work, settings), note=KEEP_OLDER)
+    made = in_database(work, settings)
+    _show_resealed(made)
+    if made["not_opened"]:
+        raise typer.Exit(1)
+
+
+def _show_resealed(made: dict[str, int]) -> None:
+    """Show what became of all that is kept sealed."""
+    stayed = f"{made['not_opened']} {STAYED} " if made["not_opened"] else ""
+    show_members(made, note=stayed + KEEP_OLDER)
 
 
 def _rotate_signing(settings: Settings) -> None:

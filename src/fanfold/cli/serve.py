@@ -9,12 +9,16 @@ from typing import Annotated, Any
 
 import typer
 import uvicorn
+from uvicorn.importer import import_from_string
 
 from fanfold.cli.output import Refused
 from fanfold.core.config import Settings, export
 from fanfold.core.crypto import KeyRing
 from fanfold.core.database_urls import database_urls
+from fanfold.core.garbage import uncollected
+from fanfold.core.http_protocol import HttpProtocol
 from fanfold.core.secret_keys import secret_keys
+from fanfold.core.socket_protocol import SocketProtocol
 from fanfold.core.startup import explain_port
 from fanfold.core.telemetry.logging import configure_logging, get_logger
 from fanfold.resources import open_database
@@ -33,10 +37,16 @@ def serve(
     workers: Annotated[
         str | None, typer.Option(help="Number of processes, or auto: one for each core (FANFOLD_WORKERS).")
     ] = None,
+    *,
+    no_worker: Annotated[
+        bool, typer.Option("--no-worker", help="Leave jobs to `fanfold worker` (FANFOLD_JOBS_WORKER=false).")
+    ] = False,
 ) -> None:
     """Serve HTTP until SIGTERM or Ctrl-C."""
     given = {"HOST": host, "PORT": port, "WORKERS": workers}
     export(**{name: value for name, value in given.items() if value is not None})
+    if no_worker:
+        export(JOBS_WORKER=False)
     settings = Settings()
     server = settings.server
     check_port(server.host, server.port)
@@ -64,6 +74,9 @@ def _run(settings: Settings, workers: int, *, is_embedded: bool) -> None:
     try:
         if is_embedded:
             _log.warning("Postgres is the embedded one. For production set FANFOLD_DATABASE_URL.")
+        if workers == 1:
+            with uncollected():
+                import_from_string(APPLICATION)  # as uvicorn does: it finds it imported
         uvicorn.run(APPLICATION, **uvicorn_options(settings, workers))
     finally:
         logs.close()
@@ -76,12 +89,16 @@ def uvicorn_options(settings: Settings, workers: int) -> dict[str, Any]:
         "port": settings.server.port,
         "workers": workers,
         "loop": "uvloop",
-        "http": "httptools",
+        "http": HttpProtocol,
         "lifespan": "on",
         "log_config": None,
         "access_log": False,
         "proxy_headers": False,
         "server_header": False,
+        "ws": SocketProtocol,
+        "ws_max_size": settings.server.max_body_bytes,
+        # A frame of 32 KB could become one of 32 MB, before anybody has said who they are.
+        "ws_per_message_deflate": False,
         "timeout_graceful_shutdown": math.ceil(settings.server.drain_s),
         "timeout_worker_healthcheck": WORKER_ANSWERS_WITHIN_S,
     }

@@ -1,8 +1,8 @@
 """Work that has to end well even when the one who asked for it has gone."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 Result = TypeVar("Result")
@@ -38,24 +38,27 @@ class Background:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    @contextmanager
-    def attending(self) -> Iterator[None]:
-        """Keep `Background` open while the body runs, which may end in work to be seen through."""
+    def attend(self) -> None:
+        """Keep `Background` open until `leave` is called as often: there may yet be work to be seen through."""
         self._attending += 1
         self._nobody_attends.clear()
-        try:
-            yield
-        finally:
-            self._attending -= 1
-            if not self._attending:
-                self._nobody_attends.set()
+
+    def leave(self) -> None:
+        """Take back one `attend`."""
+        self._attending -= 1
+        if not self._attending:
+            self._nobody_attends.set()
 
     async def see_through(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Await `work`; when the caller is cancelled the work goes on without it."""
+        return await asyncio.shield(self.begin(work))
+
+    def begin(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+        """Begin `work`, which goes on whoever waits for it: shield it."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
-        return await asyncio.shield(task)
+        return task
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -84,6 +84,7 @@ class ServerSettings(_Group):
     workers: int | Literal["auto"] = Field(1, validation_alias=_names("WORKERS"))
     max_body_bytes: int = Field(32 * 1024 * 1024, ge=1024, validation_alias=_names("MAX_BODY_BYTES"))
     body_timeout_s: float = Field(60.0, gt=0, validation_alias=_names("BODY_TIMEOUT_S"))
+    keepalive_s: float = Field(15.0, gt=0, le=_A_DAY_S, validation_alias=_names("KEEPALIVE_S"))
     drain_s: float = Field(30.0, gt=0, le=_A_DAY_S, validation_alias=_names("DRAIN_S"))
     drain_delay_s: float = Field(0.0, ge=0, le=_A_DAY_S, validation_alias=_names("DRAIN_DELAY_S"))
     trusted_proxies: Annotated[list[IPNetwork], NoDecode] = Field(
@@ -186,7 +187,7 @@ class MailSettings(_Group):
 class FanOutSettings(_Group):
     """The engine: which transport, how wide, and which addresses it may dial."""
 
-    transport: str = Field("aiohttp", validation_alias=_names("TRANSPORT"))
+    transport: str = Field("httptools", validation_alias=_names("TRANSPORT"))
     max_connections: int = Field(1000, ge=1, validation_alias=_names("MAX_CONNECTIONS"))
     upstream_allowed_networks: Annotated[list[IPNetwork], NoDecode] = Field(
         default_factory=list, validation_alias=_names("UPSTREAM_ALLOWED_NETWORKS")
@@ -220,6 +221,16 @@ class UsageSettings(_Group):
     """How long usage events are kept; counters and daily sums stay."""
 
     retention_months: int = Field(25, ge=0, le=1200, validation_alias=_names("USAGE_RETENTION_MONTHS"))
+
+
+class JobsSettings(_Group):
+    """How jobs are taken in, and worked on: by a process that serves too, how many at once, and by which lease."""
+
+    worker: bool = Field(default=True, validation_alias=_names("JOBS_WORKER"))
+    concurrency: int = Field(8, ge=2, le=1000, validation_alias=_names("JOBS_CONCURRENCY"))
+    per_tenant: int = Field(4, ge=1, le=1000, validation_alias=_names("JOBS_PER_TENANT"))
+    lease_s: float = Field(30.0, ge=3, le=600, validation_alias=_names("JOBS_LEASE_S"))
+    max_bytes: int = Field(100 * 1024 * 1024, ge=1024, validation_alias=_names("MAX_JOB_BYTES"))
 
 
 class RateLimitSettings(_Group):
@@ -257,6 +268,7 @@ class Settings(_Group):
     fan_out: FanOutSettings = Field(default_factory=FanOutSettings)
     offload: OffloadSettings = Field(default_factory=OffloadSettings)
     usage: UsageSettings = Field(default_factory=UsageSettings)
+    jobs: JobsSettings = Field(default_factory=JobsSettings)
     rate_limit: RateLimitSettings = Field(default_factory=RateLimitSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
 

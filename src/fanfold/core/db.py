@@ -20,10 +20,13 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.orm import DeclarativeBase, Session, SessionTransaction
 
 from fanfold.core.errors import NotReady
+from fanfold.core.rested import ask_the_rested
 from fanfold.core.roles import IDENTITY, OPERATOR
+from fanfold.core.statements import AWAY_CLASSES, Statements
 
 SCHEMA = "fanfold"
 STATEMENT_TIMEOUT_S = 10.0
+_STATEMENTS = 4  # connections of a worker's own
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
@@ -80,10 +83,6 @@ _ROLE_ADVICE = (
 )
 
 
-# Connection failures, no resources left, shut down or taking too long, no such database (manual, appendix A).
-_AWAY_CLASSES = frozenset({"08", "53", "57", "3D"})
-
-
 @contextmanager
 def _away_is_not_ready() -> Iterator[None]:
     """Turn a database that is away, full or too slow into `NotReady`; other errors pass."""
@@ -98,7 +97,7 @@ def _away_is_not_ready() -> Iterator[None]:
 def _is_away(error: exc.DBAPIError) -> bool:
     state: str = getattr(error.orig, "sqlstate", None) or ""
     is_lost = isinstance(error, exc.InterfaceError) or error.connection_invalidated
-    return is_lost or state[:2] in _AWAY_CLASSES
+    return is_lost or state[:2] in AWAY_CLASSES
 
 
 class Database:
@@ -114,21 +113,23 @@ class Database:
     ) -> None:
         # asyncpg reads the address itself: it knows sslmode and all else that libpq's addresses may say.
         self._dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        connect = partial(
+            self.connect,
+            timeout=pool_timeout_s,
+            # Above the server's own time-out: for a server that has fallen silent, and ends nothing.
+            command_timeout=statement_timeout_s + 1,
+            server_settings={"statement_timeout": str(int(statement_timeout_s * 1000))},
+        )
+        self.statements = Statements(connect, most=min(_STATEMENTS, pool_size), wait_s=pool_timeout_s)
         self.engine: AsyncEngine = create_async_engine(
             "postgresql+asyncpg://",
-            async_creator=partial(
-                self.connect,
-                timeout=pool_timeout_s,
-                # Above the server's own time-out: for a server that has fallen silent, and ends nothing.
-                command_timeout=statement_timeout_s + 1,
-                server_settings={"statement_timeout": str(int(statement_timeout_s * 1000))},
-            ),
+            async_creator=connect,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=pool_timeout_s,
-            pool_pre_ping=True,
             hide_parameters=True,
         )
+        ask_the_rested(self.engine)
         self._sessions = async_sessionmaker(
             self.engine, class_=AsyncSession, sync_session_class=TenantSession, expire_on_commit=False
         )
@@ -139,6 +140,7 @@ class Database:
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
+        await self.statements.close()
         await self.engine.dispose()
 
     @asynccontextmanager
@@ -178,7 +180,7 @@ class Database:
                 yield session
 
     async def connect(self, **settings: Any) -> asyncpg.Connection:
-        """Open one connection outside the pool, for the ledger's own lane."""
+        """Open one connection outside the pool: for lanes, listeners and a worker's statements."""
         return await asyncpg.connect(self._dsn, **settings)
 
     @asynccontextmanager

@@ -8,9 +8,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fanfold.core.errors import Draining
 from fanfold.core.problems import problem
+from fanfold.core.sockets import TRY_AGAIN_LATER, closing
 
-TRY_AGAIN_LATER = 1013  # WebSocket close code, IANA registry
 _CLOSE = (b"connection", b"close")
+_RETRY = {"Retry-After": "1"}
 _TOO_LATE = "This server is stopping. Send the request again: another one, or the next, will take it."
 _CUT_OFF = (
     "This server stopped before the request was done. What was done is billed, as `GET /v1/usage` shows."
@@ -86,6 +87,7 @@ class DrainMiddleware:
             await send(message)
 
         with self._drain.attending() as task:
+            scope.setdefault("state", {})["drain"] = self._drain
             if self._drain.refuses:
                 await _refuse(_TOO_LATE, scope, receive, closing)
                 return
@@ -98,9 +100,18 @@ class DrainMiddleware:
                 await _refuse(_CUT_OFF, scope, receive, closing)
 
 
+def cut_off_error(scope: Scope) -> Draining | None:
+    """Return what to tell the client where the stop has cancelled its request, the present task; else None."""
+    drain: Drain | None = scope.get("state", {}).get("drain")
+    task = asyncio.current_task()
+    if drain is None or task is None or not drain.has_cut_off(task):
+        return None
+    return Draining(_CUT_OFF, headers=_RETRY)
+
+
 async def _refuse(detail: str, scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": TRY_AGAIN_LATER})
+        await send(closing(TRY_AGAIN_LATER, detail))
         return
-    error = Draining(detail, headers={"Retry-After": "1"})
+    error = Draining(detail, headers=_RETRY)
     await problem(error, scope)(scope, receive, send)

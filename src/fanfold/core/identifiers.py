@@ -2,11 +2,32 @@
 
 import os
 import time
+from array import array
 from uuid import UUID
+
+_PARTS = 4096  # of a millisecond, in 12 bits
+_DRAWN_AT_ONCE = (
+    512  # asking the system for one random number costs as much as making the rest of an identifier
+)
+_drawn: list[int] = []
+os.register_at_fork(after_in_child=_drawn.clear)  # of what its parent drew no child may take the same
 
 
 def uuid7() -> UUID:
-    """Return a time-ordered UUID, version 7 (RFC 9562, section 5.7); milliseconds, then 74 random bits."""
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
-    value = value & ~(0xF << 76) | 0x7 << 76
-    return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
+    """Return a time-ordered UUID, version 7 (RFC 9562, section 5.7): the time in 4096ths of a ms, 62 random bits.
+
+    Of those that one process makes one after the other the later is the greater (section 6.2, method 3), as far as
+    its clock tells them apart and is not set back.
+    """
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    parts = rest * _PARTS // 1_000_000
+    return UUID(int=milliseconds << 80 | 0x7 << 76 | parts << 64 | 0x2 << 62 | _random_bits())
+
+
+def _random_bits() -> int:
+    """Return 62 bits that nobody else has had."""
+    while True:
+        try:
+            return _drawn.pop() >> 2
+        except IndexError:  # used up, perhaps by another thread
+            _drawn.extend(array("Q", os.urandom(8 * _DRAWN_AT_ONCE)))

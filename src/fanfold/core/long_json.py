@@ -11,9 +11,10 @@ from typing import Any
 # Some 5 ms where every character is escaped; a few µs where none is.
 PIECE = 64 * 1024
 
-# What of a string's inside ends between two characters: escapes and surrogate pairs stay whole.
+# What of a string's inside ends between two characters: escapes and surrogate pairs stay whole. An atomic group, since
+# the possessive quantifiers of Python before 3.11.5 forget to go back over half an alternative (cpython issue 106052).
 _WHOLE = re.compile(
-    r'(?:[^"\\]++|\\[^u]|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[0-9a-fA-F]{4}|\\u(?![dD][89abAB])[0-9a-fA-F]{4})*+'
+    r'(?>(?:[^"\\]+|\\[^u]|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[0-9a-fA-F]{4}|\\u(?![dD][89abAB])[0-9a-fA-F]{4})*)'
 )
 
 

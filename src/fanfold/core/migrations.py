@@ -4,65 +4,26 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
-import asyncpg
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from alembic import command
 from fanfold.core.blocking import run_blocking
 from fanfold.core.passwords import ensure_password
+from fanfold.core.revisions import FOLDER, connected
 from fanfold.core.roles import Login, MigrationRefused, ensure_roles
 
-__all__ = [
-    "MigrationRefused",
-    "Status",
-    "current",
-    "current_revision",
-    "downgrade",
-    "head",
-    "migrate",
-    "status",
-]
+__all__ = ["MigrationRefused", "check", "downgrade", "migrate", "prepared"]
 
 _OLDEST_POSTGRES = 160000  # memberships WITH INHERIT FALSE, SET TRUE
 _LOCK = 0x66616E666F6C64  # "fanfold"
 _LOCK_POLL_S = 0.05
-_CONNECT_TIMEOUT_S = 15.0
-_CHECKOUT = Path(__file__).parents[3] / "alembic"
-_INSTALLED = Path(__file__).parents[1] / "migrations"
-
-# By the catalogue: to_regclass would fail for a role that may not use the schema yet.
-_HAS_REVISION = text(
-    """
-    SELECT EXISTS (
-        SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = 'fanfold' AND c.relname = 'alembic_version' AND has_schema_privilege(n.oid, 'USAGE')
-           AND has_table_privilege(c.oid, 'SELECT'))
-    """
-)
 
 # Alembic's `context` and `op` are globals of the process: one run at a time.
 _alembic = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """Which revision a database has, None before the first migration, and which this version of the code needs."""
-
-    current: str | None
-    head: str
-
-    @property
-    def is_at_head(self) -> bool:
-        """Whether the code and the database fit."""
-        return self.current == self.head
 
 
 def migrate(owner_url: str, *, app_url: str | None = None, lock_timeout_s: float = 300.0) -> None:
@@ -87,44 +48,12 @@ def check(owner_url: str) -> None:
     run_blocking(_run(owner_url, None, 300.0, command.check))
 
 
-def head() -> str:
-    """Return the newest revision of this code."""
-    with _alembic:
-        revision = ScriptDirectory.from_config(_config()).get_current_head()
-    if revision is None:
-        raise MigrationRefused("This installation has no migrations: install it anew.")
-    return revision
-
-
-def current(url: str) -> str | None:
-    """Return the revision of a database, None before the first migration. Blocks."""
-
-    async def look() -> str | None:
-        async with _connected(url) as connection:
-            return await current_revision(connection)
-
-    return run_blocking(look())
-
-
-async def current_revision(connection: AsyncConnection) -> str | None:
-    """Return the revision that the database has, None before the first migration; any role of the product may ask."""
-    if not (await connection.execute(_HAS_REVISION)).scalar_one():
-        return None
-    revisions = await connection.execute(text("SELECT version_num FROM fanfold.alembic_version"))
-    return revisions.scalar_one_or_none()
-
-
-def status(url: str) -> Status:
-    """Compare a database with this code. Blocks."""
-    return Status(current=current(url), head=head())
-
-
 @asynccontextmanager
 async def prepared(
     owner_url: str, app_url: str | None, *, lock_timeout_s: float = 300.0
 ) -> AsyncIterator[AsyncConnection]:
     """Connect as the owner, hold the lock, and have the roles ready; the lock ends with the connection."""
-    async with _connected(owner_url) as connection:
+    async with connected(owner_url) as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
         await _check_version(connection)
         await _lock(connection, lock_timeout_s)
@@ -151,27 +80,10 @@ async def _run(
 
 
 def _config() -> Config:
-    folder = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
     config = Config()
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
-
-
-@asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[AsyncConnection]:
-    # asyncpg reads the address itself: it knows `sslmode` and its like, which SQLAlchemy would hand on unread.
-    dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-
-    async def connect() -> asyncpg.Connection:
-        return await asyncpg.connect(dsn, timeout=_CONNECT_TIMEOUT_S)
-
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
-    try:
-        async with engine.connect() as connection:
-            yield connection
-    finally:
-        await engine.dispose()
 
 
 async def _check_version(connection: AsyncConnection) -> None:

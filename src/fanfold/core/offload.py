@@ -2,15 +2,32 @@
 
 import asyncio
 import contextvars
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar, TypeVarTuple
 
 from fanfold.core.errors import Overloaded
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+
+# Python's own 5 ms make every step of the loop wait that long for a thread that computes.
+SWITCH_S = 0.001
+
+
+@contextmanager
+def prompt_switches() -> Iterator[None]:
+    """Let whoever waits for the interpreter, the event loop first of all, have it within 1 ms from another thread."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 class Offload:

@@ -1,13 +1,15 @@
 """Errors become RFC 9457 problems here, and nowhere else."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from http import HTTPStatus
 from typing import Any, get_args
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Scope
@@ -23,6 +25,7 @@ from fanfold.core.errors import (
 )
 from fanfold.core.identifiers import uuid7
 from fanfold.core.paths import allowed_methods
+from fanfold.core.routing import Router
 from fanfold.core.schemas import StrictModel
 
 MEDIA_TYPE = "application/problem+json"
@@ -40,6 +43,14 @@ _PLACES = frozenset({"body", "query", "path", "header"})
 def problem(error: FanfoldError, scope: Scope) -> Response:
     """Return the answer for `error`: a problem that names the request and repeats nothing of it."""
     server_id: UUID = scope.get("state", {}).get("server_id") or uuid7()
+    headers = error.headers
+    if isinstance(error, NotAuthenticated):
+        headers = {"WWW-Authenticate": "Bearer", **headers}
+    return Response(problem_content(error, server_id), error.status, headers, MEDIA_TYPE)
+
+
+def problem_content(error: FanfoldError, server_id: UUID) -> bytes:
+    """Return the problem's JSON; `server_id` is the request's own id."""
     content = {
         "type": f"/problems/{error.code}",
         "title": error.title,
@@ -49,10 +60,7 @@ def problem(error: FanfoldError, scope: Scope) -> Response:
         "code": error.code,
         **error.members,
     }
-    headers = error.headers
-    if isinstance(error, NotAuthenticated):
-        headers = {"WWW-Authenticate": "Bearer", **headers}
-    return Response(orjson.dumps(content, option=orjson.OPT_UTC_Z), error.status, headers, MEDIA_TYPE)
+    return orjson.dumps(content, option=orjson.OPT_UTC_Z)
 
 
 def _known_names(model: type[StrictModel] = StrictModel) -> Iterable[str]:
@@ -98,6 +106,17 @@ def _validation_problem(errors: Sequence[Any], known: frozenset[str], body: Any)
         for error in errors[:MAX_LISTED_ERRORS]
     ]
     return ValidationFailed(f"{len(errors)} error(s) in the request; see `errors`.", errors=listed)
+
+
+def invalid_frame(error: ValidationError, model: type[StrictModel]) -> ValidationFailed:
+    """Return the 422 for a message that is no `model`, just as it would be for a request's body."""
+    errors = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
+    return _validation_problem(errors, _known(), model)
+
+
+@cache
+def _known() -> frozenset[str]:
+    return frozenset({*_known_names(), *_PLACES})
 
 
 def install_problem_handlers(app: FastAPI) -> None:
@@ -157,7 +176,7 @@ _LIST = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Problems<
 
 _STYLED = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
 
-router = APIRouter(tags=["Operation"], include_in_schema=False)
+router = Router(tags=["Operation"], include_in_schema=False)
 
 
 @router.get("/problems")

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from fanfold.core.errors import ValidationFailed
+from fanfold.core.schemas import INT32_MAX
 
 Row = TypeVar("Row")
 
@@ -43,6 +44,19 @@ def decode_moment_cursor(cursor: str) -> datetime:
         return _EPOCH + ticks * _TICK
     except OverflowError:
         raise _not_a_cursor() from None
+
+
+def encode_index_cursor(last: int) -> str:
+    """Return the cursor of the page that follows place `last`, from 0, of a list that has an order of its own."""
+    return encode_cursor(UUID(int=last))
+
+
+def decode_index_cursor(cursor: str) -> int:
+    """Return the place that a cursor stands for, a number of 32 bits; a 422 where it is not one of ours."""
+    index = decode_cursor(cursor).int
+    if index > INT32_MAX:
+        raise _not_a_cursor()
+    return index
 
 
 def _not_a_cursor() -> ValidationFailed:

@@ -29,7 +29,7 @@ class JsonRequest(Request):
 
     async def load(self, settings: ServerSettings) -> None:
         """Read and decode the body; raises 415, 413 or 400, in this order; 503 where a long one finds no thread."""
-        media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        media_type = self._header(b"content-type").partition(";")[0].strip().lower()
         if media_type != "application/json" and not media_type.endswith("+json"):
             raise UnsupportedMediaType("This route takes application/json.")
         try:
@@ -43,6 +43,13 @@ class JsonRequest(Request):
             raise MalformedRequest("The client left before the body was complete.") from None
         self._decoded = await self._decode()
 
+    def _header(self, name: bytes) -> str:
+        """Return the first of that name, or nothing: Starlette's look-up would make an object for each request."""
+        for given, value in self.scope["headers"]:
+            if given == name:
+                return str(value, "latin-1")
+        return ""
+
     async def _decode(self) -> Any:
         if not is_long(self._body):
             return strict_json.loads(self._body)
@@ -50,15 +57,18 @@ class JsonRequest(Request):
         return await offload.run(strict_json.loads, self._body)
 
     async def _read(self, max_bytes: int) -> bytes:
-        declared = self.headers.get("content-length", "0")
+        declared = self._header(b"content-length") or "0"
         body = bytearray()
         # A length that is no number, or of more digits than any memory has, was written by no server: it is counted.
         if not declared.isdecimal() or len(declared) > _LENGTH_DIGITS or int(declared) <= max_bytes:
-            async for part in self.stream():
-                body += part
-                if len(body) > max_bytes:
-                    break
-            else:
+            is_whole = False
+            while not is_whole and len(body) <= max_bytes:
+                message = await self.receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                body += message.get("body", b"")
+                is_whole = not message.get("more_body", False)
+            if len(body) <= max_bytes:
                 return bytes(body)
         # What was not read is not worth reading: the connection ends with the answer.
         raise TooLarge(f"The body is over {max_bytes} bytes.", headers={"Connection": "close"})

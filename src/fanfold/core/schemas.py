@@ -33,7 +33,8 @@ _INFINITE = {dt.datetime.min.replace(tzinfo=dt.UTC), dt.datetime.max.replace(tzi
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}T", re.ASCII)
 
 
-def _printable(value: str) -> str:
+def printable(value: str) -> str:
+    """Return a text as it is; a ValueError where it holds what terminals obey or what ends a line for some readers."""
     if _INVISIBLE.search(value):
         raise ValueError("must not hold control characters")
     return value
@@ -64,13 +65,13 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0
 Name = Annotated[
     str,
     StringConstraints(min_length=1, max_length=200, strip_whitespace=True),
-    AfterValidator(_printable),
+    AfterValidator(printable),
     Field(description="For people to read, in any script."),
 ]
 Reason = Annotated[
     str,
     StringConstraints(min_length=1, max_length=500, strip_whitespace=True),
-    AfterValidator(_printable),
+    AfterValidator(printable),
 ]
 Moment = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_utc)]
 
@@ -106,13 +107,19 @@ def with_example(**example: Any) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [example]})
 
 
-class ReadModel(BaseModel):
+class AnswerModel(BaseModel):
+    """An answer. It is built when it is first given: most processes give few of them."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class ReadModel(AnswerModel):
     """An answer, readable from a row's attributes."""
 
     model_config = ConfigDict(from_attributes=True)
 
 
-class Page(BaseModel, Generic[Item]):
+class Page(AnswerModel, Generic[Item]):
     """A page of a list; `next_cursor` is null on the last one."""
 
     data: list[Item]

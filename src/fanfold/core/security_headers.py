@@ -1,5 +1,7 @@
 """What every answer tells browsers and caches, in one place."""
 
+from collections.abc import Collection
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _A_YEAR_S = 31_536_000
@@ -26,6 +28,7 @@ class SecurityHeadersMiddleware:
         self._app = app
         transport = ((b"strict-transport-security", b"max-age=%d" % _A_YEAR_S),) if https else ()
         self._headers = HEADERS + transport
+        self._names = frozenset(dict(self._headers))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass everything through but the start of an answer."""
@@ -35,9 +38,13 @@ class SecurityHeadersMiddleware:
 
         async def guarded(message: Message) -> None:
             if message["type"] in _STARTS:
-                present = {name for name, _ in message.get("headers", ())}
-                missing = [header for header in self._headers if header[0] not in present]
-                message = {**message, "headers": [*message.get("headers", ()), *missing]}
+                message = {**message, "headers": self._completed(message.get("headers", ()))}
             await send(message)
 
         await self._app(scope, receive, guarded)
+
+    def _completed(self, headers: Collection[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        present = dict(headers)
+        if self._names.isdisjoint(present):  # nearly always
+            return [*headers, *self._headers]
+        return [*headers, *(header for header in self._headers if header[0] not in present)]

@@ -129,16 +129,13 @@ def explain_port(host: str, port: int, error: OSError) -> str:
 
 
 class StartupErrors:
-    """Lets a server's log show the explanation of a failed start instead of its traceback (pure ASGI)."""
+    """Lets a server's log show the explanation of a failed start instead of its traceback (ASGI, a lifespan's)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass everything through but the message of a failed start."""
-        if scope["type"] != "lifespan":
-            await self._app(scope, receive, send)
-            return
 
         async def explained(message: Message) -> None:
             error = sys.exception() if message["type"] == "lifespan.startup.failed" else None

@@ -1,16 +1,31 @@
 """One call of a run: within the slots, the request's budget, the room for its answers and its deadline."""
 
 import asyncio
-from contextlib import ExitStack
+from dataclasses import replace
 
 from fanfold.fanout.adapters.base import AdapterAnswer
 from fanfold.fanout.caller import CallOutcome
 from fanfold.fanout.engine import Engine
-from fanfold.fanout.pricing import Bill
+from fanfold.fanout.pricing import Bill, by_call
 from fanfold.fanout.purse import AnswerBytes, Purse
 from fanfold.fanout.run import ended
-from fanfold.fanout.slot_needs import needs, owner_limit
-from fanfold.fanout.types import Call, CallResult, ErrorCode, Meter, MeterReading, Plan, Prompt, Upstream
+from fanfold.fanout.slot_needs import Need, needs, owner_limit
+from fanfold.fanout.slots import NoSlot
+from fanfold.fanout.telling import Tell
+from fanfold.fanout.types import (
+    Call,
+    CallError,
+    CallResult,
+    ErrorCode,
+    Meter,
+    MeterReading,
+    Plan,
+    Prompt,
+    Upstream,
+)
+
+# Members of an enumeration cost a call each time they are named, before Python 3.12.
+_INPUT, _OUTPUT = Meter.INPUT_TOKENS, Meter.OUTPUT_TOKENS
 
 
 class Asking:
@@ -21,13 +36,15 @@ class Asking:
         self._engine, self._request = engine, request
         self._strategy = engine.kinds.strategy(request.strategy)
         self._purse = _purse(plan)
+        self._needed: dict[str, list[Need]] = {}
         self.bytes = AnswerBytes(engine.max_answers_bytes)
-        self.deadline = asyncio.get_running_loop().time() + request.deadline_s
+        self._time = asyncio.get_running_loop().time
+        self.deadline = self._time() + request.deadline_s
 
     @property
     def is_over(self) -> bool:
         """Whether the request's time is up."""
-        return asyncio.get_running_loop().time() >= self.deadline
+        return self._time() >= self.deadline
 
     def share(self, upstream: Upstream) -> float:
         """Return the calls under way to an upstream over the most at once, of all or of the owner alone."""
@@ -41,15 +58,18 @@ class Asking:
         """Tell whether an upstream's circuit would refuse a call."""
         return self._engine.breaker.is_open(self._request.owner, upstream)
 
-    async def result(self, call: Call, prompt: Prompt) -> CallResult:
-        """Return what becomes of a call for which `prompt` is sent. Raises nothing but cancellation."""
+    async def result(self, call: Call, prompt: Prompt, tell: Tell | None = None) -> CallResult:
+        """Return what becomes of a call for which `prompt` is sent. Raises nothing but cancellation.
+
+        `tell` is told the answer's text as it comes, where the upstream's kind streams it.
+        """
         if self.bytes.is_spent:
             return ended(call, ErrorCode.TOO_LARGE)
         if self._purse is None:
-            return await self._asked(call, prompt)
-        return await self._paid(call, prompt, self._purse)
+            return await self._asked(call, prompt, tell)
+        return await self._paid(call, prompt, tell, self._purse)
 
-    async def _paid(self, call: Call, prompt: Prompt, purse: Purse) -> CallResult:
+    async def _paid(self, call: Call, prompt: Prompt, tell: Tell | None, purse: Purse) -> CallResult:
         """Ask within the caller's own budget: the call's most is taken before, what it did not use comes back."""
         try:
             if not await purse.take(call.units_max, deadline=self.deadline):
@@ -58,47 +78,33 @@ class Asking:
             return ended(call, ErrorCode.DEADLINE)
         used = 0
         try:
-            result = await self._asked(call, prompt)
+            result = await self._asked(call, prompt, tell)
             used = result.units
             return result
         finally:
             purse.settle(call.units_max, used=used)
 
-    async def _asked(self, call: Call, prompt: Prompt) -> CallResult:
-        """Ask the candidates, as the strategy orders them, in turn until one answers."""
+    async def _asked(self, call: Call, prompt: Prompt, tell: Tell | None) -> CallResult:
+        """Ask the candidates, as the strategy orders them, in turn until one answers or has begun to."""
         order = self._strategy.order(call.candidates, self)
         asked: list[CallOutcome] = []
         for upstream in order:
-            asked.append(await self._called(call, upstream, prompt))
-            if asked[-1].error is None or self.bytes.is_spent or self.is_over:
+            asked.append(await self._called(call, upstream, prompt, tell))
+            if asked[-1].error is None or asked[-1].has_told or self.bytes.is_spent or self.is_over:
                 break
-        return await self._read(call, order[len(asked) - 1], prompt, asked)
-
-    async def _read(
-        self, call: Call, upstream: Upstream, prompt: Prompt, asked: list[CallOutcome]
-    ) -> CallResult:
-        answer, error = asked[-1].answer, asked[-1].error
-        billed: tuple[MeterReading, ...] = ()
-        if answer is not None:
-            try:
-                billed = await self._billed(call, upstream, prompt, answer)
-            except TimeoutError:  # what has no price yet is not accepted: neither given nor billed
-                answer, error = None, ended(call, ErrorCode.DEADLINE).error
-        return CallResult(
-            index=call.index,
-            chunk=call.chunk,
-            upstream=upstream,
-            success=answer is not None,
-            result=answer.result if answer else None,
-            error=error,
-            attempts=sum(outcome.attempts for outcome in asked),
-            latency_ms=sum(outcome.latency_ms for outcome in asked),
-            readings=billed,
-            input_tokens=_tokens(Meter.INPUT_TOKENS, billed, answer.input_tokens if answer else None),
-            output_tokens=_tokens(Meter.OUTPUT_TOKENS, billed, answer.output_tokens if answer else None),
-            finish_reason=answer.finish_reason if answer else None,
-            status=answer.status if answer else None,
-        )
+        outcome, upstream = _together(asked), order[len(asked) - 1]
+        if outcome.answer is None:
+            return _failed(call, upstream, outcome, outcome.error)
+        try:
+            price = upstream.price
+            billed = (
+                by_call(price)
+                if price.is_by_call
+                else await self._billed(call, upstream, prompt, outcome.answer)
+            )
+        except TimeoutError:  # what has no price yet is not accepted: neither given nor billed
+            return _failed(call, upstream, outcome, ended(call, ErrorCode.DEADLINE).error)
+        return _answered(call, upstream, outcome, outcome.answer, billed)
 
     async def _billed(
         self, call: Call, upstream: Upstream, prompt: Prompt, answer: AdapterAnswer
@@ -116,44 +122,95 @@ class Asking:
             deadline=self.deadline,
         )
 
-    async def _called(self, call: Call, upstream: Upstream, prompt: Prompt) -> CallOutcome:
+    async def _called(self, call: Call, upstream: Upstream, prompt: Prompt, tell: Tell | None) -> CallOutcome:
         """Make one call within the slots of its upstream, of the request's owner and of the process."""
         # Before it waits for a slot: those that hang may hold all of them.
         refusal = self._engine.breaker.refusal(self._request.owner, upstream)
         if refusal is not None:
             return CallOutcome(answer=None, error=refusal, attempts=0, latency_ms=0.0)
-        slots, owner = self._engine.slots, self._request.owner
-        with ExitStack() as held:
-            for key, limit, own in needs(upstream, owner, self._engine):
-                try:
-                    await slots.acquire(
-                        key,
-                        owner=owner,
-                        weight=self._request.weight,
-                        limit=limit,
-                        owner_limit=own,
-                        deadline=self.deadline,
-                    )
-                except TimeoutError:
-                    return _no_slot(call)
-                held.callback(slots.release, key, owner=owner)
-            return await self._called_within(upstream, prompt)
+        slots, owner, weight = self._engine.slots, self._request.owner, self._request.weight
+        held: list[str] = []
+        try:
+            for key, limit, own in self._needs(upstream):
+                ticket = slots.take(key, owner=owner, weight=weight, limit=limit, owner_limit=own)
+                if ticket is not None:
+                    await slots.wait(key, ticket, deadline=self.deadline)
+                held.append(key)
+            return await self._engine.caller.call(
+                upstream,
+                prompt,
+                adapter=self._engine.kinds.adapter(upstream.kind),
+                timeout_s=self._request.timeout_s or upstream.timeout_s,
+                max_attempts=self._request.max_attempts or upstream.max_attempts,
+                deadline=self.deadline,
+                owner=owner,
+                take=self.bytes.take,
+                tell=tell,
+            )
+        except NoSlot:
+            return _no_slot(call)
+        finally:
+            for key in reversed(held):
+                slots.release(key, owner=owner)
 
-    async def _called_within(self, upstream: Upstream, prompt: Prompt) -> CallOutcome:
-        return await self._engine.caller.call(
-            upstream,
-            prompt,
-            adapter=self._engine.kinds.adapter(upstream.kind),
-            timeout_s=self._request.timeout_s or upstream.timeout_s,
-            max_attempts=self._request.max_attempts or upstream.max_attempts,
-            deadline=self.deadline,
-            owner=self._request.owner,
-            take=self.bytes.take,
-        )
+    def _needs(self, upstream: Upstream) -> list[Need]:
+        """Return the slots that a call of it takes: the same for all calls of this run."""
+        needed = self._needed.get(upstream.key)
+        if needed is None:
+            request = self._request
+            needed = needs(upstream, request.owner, self._engine, is_background=request.is_background)
+            self._needed[upstream.key] = needed
+        return needed
+
+
+def _together(asked: list[CallOutcome]) -> CallOutcome:
+    """Return the last outcome, with the attempts of all."""
+    if len(asked) == 1:
+        return asked[0]
+    attempts, latency_ms = sum(one.attempts for one in asked), sum(one.latency_ms for one in asked)
+    return replace(asked[-1], attempts=attempts, latency_ms=latency_ms)
+
+
+def _failed(call: Call, upstream: Upstream, outcome: CallOutcome, error: CallError | None) -> CallResult:
+    return CallResult(
+        index=call.index,
+        chunk=call.chunk,
+        upstream=upstream,
+        success=False,
+        error=error,
+        attempts=outcome.attempts,
+        latency_ms=outcome.latency_ms,
+    )
+
+
+def _answered(
+    call: Call,
+    upstream: Upstream,
+    outcome: CallOutcome,
+    answer: AdapterAnswer,
+    billed: tuple[MeterReading, ...],
+) -> CallResult:
+    return CallResult(
+        index=call.index,
+        chunk=call.chunk,
+        upstream=upstream,
+        success=True,
+        result=answer.result,
+        attempts=outcome.attempts,
+        latency_ms=outcome.latency_ms,
+        readings=billed,
+        input_tokens=_tokens(_INPUT, billed, answer.input_tokens),
+        output_tokens=_tokens(_OUTPUT, billed, answer.output_tokens),
+        finish_reason=answer.finish_reason,
+        status=answer.status,
+    )
 
 
 def _tokens(meter: Meter, billed: tuple[MeterReading, ...], reported: int | None) -> int | None:
-    return next((reading.quantity for reading in billed if reading.meter is meter), reported)
+    for reading in billed:
+        if reading.meter is meter:
+            return reading.quantity
+    return reported
 
 
 def _no_slot(call: Call) -> CallOutcome:

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
+from fanfold.core.values import value
 from fanfold.fanout.circuit import Circuit, CircuitRules, Outcome
 from fanfold.fanout.types import CallError, ErrorCode, Upstream
 
 MAX_CIRCUITS = 10_000
+# Members of an enumeration cost a call each time they are named, before Python 3.12.
+_ANSWERED = Outcome.ANSWERED
 # Whose calls, which upstream, and where it is: at a new address it begins anew.
 Key = tuple[str | None, str, str]
 
@@ -36,10 +39,11 @@ class CircuitChange:
         return self.opened_at is not None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ticket:
     """What `begin` gives for an attempt, and `end` takes back."""
 
+    key: Key
     owner: str | None
     upstream: Upstream
     number: int
@@ -72,7 +76,7 @@ class Breaker:
         self.refused = 0
         self._rules = rules or CircuitRules()
         self._most, self._clock, self._random, self._on_change = max_circuits, clock, random, on_change
-        # With the end of its last attempt. (The first one of a plain dict is slow to find once others have gone.)
+        # With when its newest tenth of a window began. (A dict's first one is slow to find once others have gone.)
         self._closed: OrderedDict[Key, tuple[Circuit, float]] = OrderedDict()
         self._open: OrderedDict[Key, tuple[Circuit, float]] = OrderedDict()  # with when it is forgotten
 
@@ -94,6 +98,8 @@ class Breaker:
 
     def refusal(self, owner: str | None, upstream: Upstream) -> CallError | None:
         """Return the error of a call that is refused, which counts; None where it may go on."""
+        if not self._open:
+            return None
         now = self._clock()
         circuit = self._open_circuit(circuit_key(owner, upstream), now)
         if circuit is None or not circuit.refuses(now):
@@ -104,13 +110,16 @@ class Breaker:
     def begin(self, owner: str | None, upstream: Upstream) -> Ticket:
         """Return a ticket for one attempt that `refusal` lets go on, to be brought back on every path."""
         key = circuit_key(owner, upstream)
-        circuit = self._open_circuit(key, self._clock()) or self._closed_circuit(key)
-        return Ticket(owner, upstream, circuit.begin() if circuit else 0)
+        circuit = self._circuit(key)
+        return Ticket(key, owner, upstream, circuit.begin() if circuit else 0)
 
     def end(self, ticket: Ticket, outcome: Outcome) -> None:
         """Take a ticket back, with what its attempt tells of the upstream."""
-        now, key = self._clock(), circuit_key(ticket.owner, ticket.upstream)
-        circuit = self._open_circuit(key, now) or self._closed_circuit(key)
+        now, key = self._clock(), ticket.key
+        closed = self._closed.get(key)
+        if outcome is _ANSWERED and closed and closed[0].count_answer(ticket.number, now):
+            return
+        circuit = self._circuit(key)
         if circuit is None:
             if outcome is Outcome.NOTHING or ticket.number:
                 return  # nothing to keep; or the circuit has been forgotten meanwhile
@@ -130,7 +139,9 @@ class Breaker:
             )
             self._on_change(change)
 
-    def _closed_circuit(self, key: Key) -> Circuit | None:
+    def _circuit(self, key: Key) -> Circuit | None:
+        if self._open and (circuit := self._open_circuit(key, self._clock())):
+            return circuit
         kept = self._closed.get(key)
         return kept[0] if kept else None
 
@@ -146,12 +157,14 @@ class Breaker:
 
     def _keep(self, key: Key, circuit: Circuit, upstream: Upstream, now: float) -> None:
         """Put a circuit behind all others of its kind; those from the longest ago make room."""
-        self._closed.pop(key, None)
-        self._open.pop(key, None)
         if circuit.is_open:
+            self._closed.pop(key, None)
             self._open[key] = circuit, self._forgotten_at(circuit, upstream)
+            self._open.move_to_end(key)
         else:
+            self._open.pop(key, None)
             self._closed[key] = circuit, now
+            self._closed.move_to_end(key)
         self._forget(now, most=2)  # two for each that comes: what is over is soon gone
         for kept in (self._closed, self._open):
             if len(kept) > self._most:

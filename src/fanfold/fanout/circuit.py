@@ -102,6 +102,19 @@ class Circuit:
             self.is_probed = True
         return self._ticket
 
+    def count_answer(self, ticket: int, now: float) -> bool:
+        """Take back the ticket of an attempt that was answered, where that changes a number and nothing else.
+
+        Returns whether it does: the circuit is closed, and the attempt is not the first of its tenth of the window.
+        """
+        if ticket != self._ticket or not self._buckets:  # there are none while it is open
+            return False
+        bucket = self._buckets[-1]
+        if now - bucket.start >= self._rules.window_s / _BUCKETS:
+            return False
+        bucket.ended += 1
+        return True
+
     def end(self, ticket: int, outcome: Outcome, now: float) -> bool:
         """Take a ticket back; returns whether the circuit opened, opened again, or closed."""
         if ticket != self._ticket:

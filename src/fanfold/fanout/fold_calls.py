@@ -1,11 +1,14 @@
 """The calls that folding takes: what is sent, and what they cost at most."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from fanfold.fanout.errors import InvalidPlan
 from fanfold.fanout.folds.reduce import DEFAULT_PROMPT, MAX_CODE_POINTS
 from fanfold.fanout.kinds import Kinds
 from fanfold.fanout.pricing import units_max
 from fanfold.fanout.template import PromptTemplate
-from fanfold.fanout.types import Call, Chunk, FoldOptions, Upstream
+from fanfold.fanout.types import Call, Chunk, FanOutRequest, FoldOptions, OnError, Plan, Upstream
 
 # The most bytes that a text of that many code points can have: four each (RFC 3629).
 _LONGEST = "\U0010ffff" * MAX_CODE_POINTS
@@ -32,10 +35,38 @@ def fold_call(options: FoldOptions, kinds: Kinds, text: str, *, index: int, plac
     return Call(index, chunk, (upstream,), units_max(upstream, chunk, prompt, kinds.adapter(upstream.kind)))
 
 
+def plan_fold_calls(
+    request: FanOutRequest, kinds: Kinds, texts: Sequence[str], *, first: int, place: int, total: int
+) -> Plan:
+    """Return the plan of some of the `total` calls that a fold makes at once: from the `place`-th on.
+
+    `first` is the index of the first of all of them. One that fails ends the others.
+    """
+    options = request.fold
+    calls = tuple(
+        fold_call(options, kinds, text, index=first + where, place=where, total=total)
+        for where, text in enumerate(texts, place)
+    )
+    asked = replace(
+        request,
+        upstreams=(fold_upstream(options),),
+        strategy="fallback",  # of one
+        prompt=_fold_prompt(options, kinds),
+        fold=FoldOptions(),
+        on_error=OnError.FAIL,
+    )
+    most = sum(call.units_max for call in calls)
+    return Plan(asked, tuple(call.chunk for call in calls), calls, most, whole=total)
+
+
 def fold_prompts(options: FoldOptions, kinds: Kinds) -> PromptTemplate:
     """Return what stands around the texts that a fold sends. Raises `InvalidPlan`."""
+    return PromptTemplate(_fold_prompt(options, kinds))
+
+
+def _fold_prompt(options: FoldOptions, kinds: Kinds) -> str | None:
     is_ai = kinds.adapter(fold_upstream(options).kind).is_ai
-    return PromptTemplate(options.prompt or (DEFAULT_PROMPT if is_ai else None))
+    return options.prompt or (DEFAULT_PROMPT if is_ai else None)
 
 
 def fold_upstream(options: FoldOptions) -> Upstream:

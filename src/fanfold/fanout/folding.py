@@ -11,18 +11,16 @@ from fanfold.fanout.asking import Asking
 from fanfold.fanout.engine import Engine
 from fanfold.fanout.errors import FoldFailed
 from fanfold.fanout.fold_calls import fold_call, fold_prompts, fold_upstream
-from fanfold.fanout.run import Run
+from fanfold.fanout.run import BY_INDEX, Run
 from fanfold.fanout.types import CallError, ErrorCode
 
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_UNFOLDED = CallError(
-    code=ErrorCode.INVALID_ANSWER, status=None, detail="The answers could not be folded so."
-)
+UNFOLDED = CallError(code=ErrorCode.INVALID_ANSWER, status=None, detail="The answers could not be folded so.")
 
-_TOO_LARGE = CallError(
+TOO_LARGE = CallError(
     code=ErrorCode.TOO_LARGE, status=None, detail="The folded answer would be larger than allowed."
 )
 
@@ -41,21 +39,22 @@ class Folding:
         """Set the run's output, or the error of its fold."""
         options = self._options
         fold = self._engine.kinds.fold(options.by)
-        separators = len(options.separator.encode()) * len(self._run.results)
-        if fold.joins and not self._asking.bytes.take(separators):
-            self._run.finish(None, _TOO_LARGE)
-            return
+        if fold.joins:
+            separators = len(options.separator.encode()) * len(self._run.results)
+            if not self._asking.bytes.take(separators):
+                self._run.finish(None, TOO_LARGE)
+                return
         if fold.calls_max(2) and self._run.has_failed:
             self._run.finish(None, None)  # nobody is asked, and nothing paid, for a request that has failed
             return
-        results = tuple(sorted(self._run.results, key=lambda result: result.index))
+        results = tuple(sorted(self._run.results, key=BY_INDEX))
         try:
             output = await fold.fold(results, options, self)
         except FoldFailed as failure:
             self._run.finish(None, failure.error)
         except Exception as fault:  # noqa: BLE001 - a fold of any kind must not lose the answers, which are billed
             _log.error("Fold %s raised %s.", options.by, type(fault).__name__)
-            self._run.finish(None, _UNFOLDED)
+            self._run.finish(None, UNFOLDED)
         else:
             self._run.finish(output, None)
 

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -70,6 +71,8 @@ class AddressGuard:
 
     def __init__(self, allowed: Sequence[IPNetwork] = (), *, ports: Sequence[range] = PORTS) -> None:
         self._allowed, self._ports = tuple(allowed), tuple(ports)
+        # What it says of a URL is the same every time; what a name leads to is judged when it is dialled.
+        self._check = lru_cache(maxsize=1_024)(self._check_anew)
 
     def allows(self, ip: IPAddress | str, *, port: int = HTTPS_PORT, plain: bool = False) -> bool:
         """Tell whether `ip` may be dialled; without TLS (`plain`) only within the allowed networks.
@@ -98,6 +101,9 @@ class AddressGuard:
 
     def check_url(self, url: str) -> None:
         """Raise `InvalidAddress` (a ValueError) for a URL that cannot be registered as an upstream's."""
+        self._check(url)
+
+    def _check_anew(self, url: str) -> None:
         parts = _split(url)
         host = parts.hostname or ""
         self.check_literal(host)

@@ -19,11 +19,9 @@ def as_text(value: Any) -> str:
 
 def containers(text: str | bytes) -> int:
     """Return the lists and objects that JSON text holds at most."""
-    match text:
-        case str():
-            return text.count("[") + text.count("{")
-        case bytes():
-            return text.count(b"[") + text.count(b"{")
+    if isinstance(text, str):
+        return text.count("[") + text.count("{")
+    return text.count(b"[") + text.count(b"{")
 
 
 def memory(text: bytes) -> int:

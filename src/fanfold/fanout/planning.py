@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from fanfold.fanout.cutting import cut
 from fanfold.fanout.errors import InvalidPlan, TooManyChunks
 from fanfold.fanout.fold_calls import fold_units_max
 from fanfold.fanout.kinds import Kinds
@@ -11,38 +12,49 @@ from fanfold.fanout.types import Call, Chunk, FanOutRequest, Plan
 
 MAX_CALLS = 50_000
 MAX_UNITS = 10**15
-# Overlap repeats text: beyond eight times the text, and a million code points, memory would go to repetition.
-_MAX_REPEATED = 8
-_FREE_CODE_POINTS = 1_000_000
-# So many times the allowed chunks' own size: the prefix in which a text of ordinary letters shows too many chunks.
-_PROBE = 16
 # Beyond these, planning takes some 5 ms: several requests may be planned in one turn of the loop.
 _LONG_TEXT = 20_000
 _MANY_CALLS = 500
 _LONG_PROMPTS = 500_000
+_CHECKED = "checked"
 
 
 def make_plan(request: FanOutRequest, kinds: Kinds, *, max_chunks: int | None) -> Plan:
     """Return the plan. Raises `InvalidPlan`, `TooManyChunks` or `UnknownKind`."""
-    _check(request)
-    for upstream in request.upstreams:
-        kinds.adapter(upstream.kind).check(upstream)
-    chunks = _chunks(request, kinds, MAX_CALLS if max_chunks is None else max_chunks)
-    calls = tuple(_calls(request, kinds, chunks))
+    _check_options(request, kinds)
+    _check_text(request.text)
+    most = MAX_CALLS if max_chunks is None else max_chunks
+    chunks = cut(request.text, request.split, kinds, most=most)
+    calls = tuple(_calls(request, kinds, chunks, len(chunks)))
     fold_units = fold_units_max(request.fold, kinds, answers=len(calls))
-    units = sum(call.units_max for call in calls) + fold_units
+    units = sum([call.units_max for call in calls]) + fold_units
+    check_units(units)
+    return Plan(request, chunks, calls, units, fold_units)
+
+
+def plan_chunks(request: FanOutRequest, kinds: Kinds, chunks: tuple[Chunk, ...], *, whole: int) -> Plan:
+    """Return the plan of chunks that follow one another, out of `whole`; the request's text is not looked at.
+
+    Calls have the index, the upstream and the price that they have in the plan of the whole, whose fold is not in it.
+    Raises `TooManyChunks` and `InvalidPlan`; check the options first.
+    """
+    calls = tuple(_calls(request, kinds, chunks, whole))
+    return Plan(request, chunks, calls, sum(call.units_max for call in calls), whole=whole)
+
+
+def check_units(units: int) -> None:
+    """Raise `InvalidPlan` where a request could cost more units than are ever counted."""
     if units > MAX_UNITS:
         raise InvalidPlan(
             f"The request could cost more than {MAX_UNITS} units; send less, or lower max_tokens."
         )
-    return Plan(request, chunks, calls, units, fold_units)
 
 
-def _check(request: FanOutRequest) -> None:
+def _check_options(request: FanOutRequest, kinds: Kinds) -> None:
+    """Raise `InvalidPlan` or `UnknownKind` where the request cannot be planned whatever its text is."""
     split = request.split
     for holds, detail in (
         (request.upstreams, "Name at least one upstream."),
-        (request.text, "text must not be empty."),
         (
             split.size >= 1 and 0 <= split.overlap < split.size,
             "split needs size from 1 and overlap from 0 below size.",
@@ -52,49 +64,45 @@ def _check(request: FanOutRequest) -> None:
         (request.max_attempts is None or request.max_attempts >= 1, "max_attempts must be at least 1."),
         (request.max_units is None or request.max_units >= 0, "max_units must be at least 0."),
         (0 <= request.min_success <= 1, "min_success must be from 0 to 1."),
-        (
-            all(upstream.max_concurrency >= 1 for upstream in request.upstreams),
-            "max_concurrency must be at least 1.",
-        ),
     ):
         if not holds:
             raise InvalidPlan(detail)
+    PromptTemplate(request.prompt)
+    kinds.splitter(split.by)
+    kinds.strategy(request.strategy)
+    for upstream in request.upstreams:
+        if _CHECKED not in upstream.made:
+            if upstream.max_concurrency < 1:
+                raise InvalidPlan("max_concurrency must be at least 1.")
+            kinds.adapter(upstream.kind).check(upstream)
+            upstream.made[_CHECKED] = True
+
+
+def _check_text(text: str) -> None:
+    if not text:
+        raise InvalidPlan("text must not be empty.")
     try:
-        request.text.encode()
+        text.encode()
     except UnicodeEncodeError:
         raise InvalidPlan("text must not hold lone surrogates.") from None
 
 
-def _chunks(request: FanOutRequest, kinds: Kinds, most: int) -> tuple[Chunk, ...]:
-    text, split = request.text, request.split
-    cut = kinds.splitter(split.by)
-    probe = _PROBE * (most + 1) * (split.size - split.overlap) + split.size
-    if len(text) > probe:
-        # Spares memory for millions of spans. Half the count, since a prefix may be cut otherwise near its end.
-        _refuse_too_many(len(cut(text[:probe], split)) // 2, most)
-    spans = cut(text, split)
-    _refuse_too_many(len(spans), most)
-    if sum(end - start for start, end in spans) > max(_MAX_REPEATED * len(text), _FREE_CODE_POINTS):
-        raise TooManyChunks("The chunks repeat too much of the text; use less overlap.")
-    return tuple(Chunk(index, start, end, text[start:end]) for index, (start, end) in enumerate(spans))
-
-
-def _refuse_too_many(count: int, most: int) -> None:
-    if count > most:
-        raise TooManyChunks(f"The text gives more than {most} chunks; use a larger size or a shorter text.")
-
-
-def _calls(request: FanOutRequest, kinds: Kinds, chunks: tuple[Chunk, ...]) -> Iterator[Call]:
-    total, template = len(chunks), PromptTemplate(request.prompt)
+def _calls(request: FanOutRequest, kinds: Kinds, chunks: tuple[Chunk, ...], whole: int) -> Iterator[Call]:
+    template = PromptTemplate(request.prompt)
     adapters = {upstream.kind: kinds.adapter(upstream.kind) for upstream in request.upstreams}
-    assignments = kinds.strategy(request.strategy).assign(chunks, request.upstreams)
-    for index, (chunk, candidates) in enumerate(assignments):
+    strategy = kinds.strategy(request.strategy)
+    first = chunks[0].index if chunks else 0
+    if first:
+        first *= sum(1 for _ in strategy.assign(chunks[:1], request.upstreams))
+    for index, (chunk, candidates) in enumerate(strategy.assign(chunks, request.upstreams), first):
         if index >= MAX_CALLS:
             raise TooManyChunks(
                 f"The request gives more than {MAX_CALLS} calls; use fewer chunks or upstreams."
             )
-        prompt = template.prompt(chunk, total)
-        dearest = max(units_max(upstream, chunk, prompt, adapters[upstream.kind]) for upstream in candidates)
+        prompt = template.prompt(chunk, whole)
+        dearest = max(
+            [units_max(upstream, chunk, prompt, adapters[upstream.kind]) for upstream in candidates]
+        )
         yield Call(index, chunk, candidates, dearest)
 
 
@@ -104,3 +112,12 @@ def is_long(request: FanOutRequest) -> bool:
     calls = len(request.text) * len(request.upstreams) // step
     prompts = calls * len(request.prompt or "")
     return len(request.text) > _LONG_TEXT or calls > _MANY_CALLS or prompts > _LONG_PROMPTS
+
+
+def are_long(request: FanOutRequest, chunks: tuple[Chunk, ...]) -> bool:
+    """Tell whether planning chunks that are cut takes so long that it should be done off the event loop."""
+    calls = len(chunks) * len(request.upstreams)
+    # A weighted sequence is gone through from its beginning.
+    before = chunks[0].index if chunks else 0
+    letters = sum(len(chunk.text) for chunk in chunks) + calls * len(request.prompt or "")
+    return letters > _LONG_TEXT or calls > _MANY_CALLS or before > _MANY_CALLS

@@ -6,12 +6,13 @@ each only where they are priced. Tokens that the upstream does not report are co
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fanfold.fanout.adapters.base import Adapter, AdapterAnswer
 from fanfold.fanout.errors import InvalidPlan
 from fanfold.fanout.json_text import as_text
 from fanfold.fanout.splitters import tokens
-from fanfold.fanout.types import Chunk, Meter, MeterReading, Prompt, Upstream
+from fanfold.fanout.types import Chunk, Meter, MeterReading, Price, Prompt, Upstream
 
 # What an upstream may put around a prompt: roles, separators.
 _FRAME_TOKENS = 64
@@ -25,11 +26,23 @@ class _Tokens:
 
 def units_max(upstream: Upstream, chunk: Chunk, prompt: Prompt, adapter: Adapter) -> int:
     """Return the most units an answer to `prompt`, which is sent for `chunk`, can cost. Raises `InvalidPlan`."""
+    if upstream.price.is_by_call:
+        return upstream.price.units_per_call
     texts = _texts(upstream, prompt, adapter)
     most_input = None if texts is None else _Tokens(_input_bound(texts))
     most_output = _output_bound(upstream, adapter)
     bounds = _readings(upstream, chunk, most_input, None if most_output is None else _Tokens(most_output))
     return sum(reading.units for reading in bounds)
+
+
+def by_call(price: Price) -> tuple[MeterReading, ...]:
+    """Return the readings of an answer where nothing is priced but the call."""
+    return _calls(price.units_per_call)
+
+
+@lru_cache(maxsize=256)
+def _calls(units: int) -> tuple[MeterReading, ...]:
+    return (MeterReading(Meter.CALLS, 1, units, units),)
 
 
 class Bill:
@@ -102,7 +115,7 @@ def _readings(
     upstream: Upstream, chunk: Chunk, input_tokens: _Tokens | None, output_tokens: _Tokens | None
 ) -> Iterator[MeterReading]:
     price = upstream.price
-    yield MeterReading(Meter.CALLS, 1, price.units_per_call, price.units_per_call)
+    yield from by_call(price)
     for meter, rate, used in (
         (Meter.CHARACTERS, price.units_per_1k_chars, _Tokens(len(chunk.text))),
         (Meter.INPUT_TOKENS, price.units_per_1k_input_tokens, input_tokens),

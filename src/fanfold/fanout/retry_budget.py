@@ -50,8 +50,10 @@ class RetryBudgets:
 
     def add(self, owner: str | None, upstream: Upstream) -> None:
         """Add a call's share, when its first attempt begins."""
+        if not self._left:  # all of them are full
+            return
         key = circuit_key(owner, upstream)
-        if key in self._left:  # else it is full
+        if key in self._left:
             self._keep(key, self._tokens(key) + self._rules.per_call)
 
     def take(self, owner: str | None, upstream: Upstream) -> bool:

@@ -1,12 +1,16 @@
-"""One request under way, as its reader sees it: results as they come, and the answer made of them."""
+"""One request under way, as its reader sees it: results and deltas as they come, and the answer made of them."""
 
 import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from fanfold.fanout.types import (
     Call,
     CallError,
     CallResult,
+    Delta,
     ErrorCode,
     FanOutAnswer,
     OnError,
@@ -24,6 +28,9 @@ _DETAILS = {
 }
 
 
+BY_INDEX = attrgetter("index")
+
+
 def ended(call: Call, code: ErrorCode) -> CallResult:
     """Return the result of a call that the request's own end, and no upstream, kept from an answer."""
     error = CallError(code=code, status=None, detail=_DETAILS[code])
@@ -32,18 +39,31 @@ def ended(call: Call, code: ErrorCode) -> CallResult:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What a call has told and nobody has read yet."""
+
+    index: int
+    pieces: list[str] = field(default_factory=list)
+
+
 class Run:
-    """Results as they come: read `results` at any time, or iterate to have each as it finishes.
+    """Results as they come: read `results` at any time, or iterate to have each as it finishes, deltas before it.
 
     A result is in `results` in the very step in which its answer is accepted, so an answer that will be billed is
-    never lost, whenever the run ends. Who iterates slowly slows this fan-out and no other.
+    never lost, whenever the run ends. Who iterates slowly slows this fan-out and no other: no further call starts,
+    and what a call tells meanwhile becomes one longer delta, so that no more of them wait than calls. A run that is
+    not `told` has no such reader.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, told: bool = True) -> None:
         self.plan = plan
+        self._told = told
         self.results: list[CallResult] = []
         self.fold_results: list[CallResult] = []
-        self._read = 0
+        self._unread: deque[CallResult | _Words] = deque()
+        self._unread_results = 0
+        self._unread_words: dict[int, _Words] = {}
         self._finished = False
         self._output: Any = None
         self._fold_error: CallError | None = None
@@ -51,30 +71,48 @@ class Run:
         self._was_read = asyncio.Event()
 
     def __aiter__(self) -> "Run":
-        """Iterate over the results that were not read yet."""
+        """Iterate over the results and deltas that were not read yet."""
         return self
 
-    async def __anext__(self) -> CallResult:
-        """Return the next result, in order of arrival; after the last one the fold is done."""
-        while self._read == len(self.results):
+    async def __anext__(self) -> CallResult | Delta:
+        """Return the next result or delta, in order of arrival; after the last one the fold is done."""
+        while not self._unread:
             if self._finished:
                 raise StopAsyncIteration
             self._arrived.clear()
             await self._arrived.wait()
-        result = self.results[self._read]
-        self._read += 1
+        first = self._unread.popleft()
+        if isinstance(first, _Words):
+            del self._unread_words[first.index]
+            return Delta(first.index, "".join(first.pieces))
+        self._unread_results -= 1
         self._was_read.set()
-        return result
+        return first
 
     def record(self, result: CallResult) -> None:
         """Add the result of a call."""
         self.results.append(result)
+        if not self._told:
+            return
+        self._unread.append(result)
+        self._unread_results += 1
         self._arrived.set()
+
+    def tell(self, index: int, text: str) -> None:
+        """Add words that call `index` has told: to those that wait for the reader, where there are any."""
+        if not self._told:
+            return
+        words = self._unread_words.get(index)
+        if words is None:
+            words = self._unread_words[index] = _Words(index)
+            self._unread.append(words)
+            self._arrived.set()
+        words.pieces.append(text)
 
     @property
     def is_ahead(self) -> bool:
         """Whether as many results wait for the reader as may."""
-        return len(self.results) - self._read >= _UNREAD
+        return self._unread_results >= _UNREAD
 
     async def room(self) -> None:
         """Wait until the reader has caught up."""
@@ -84,6 +122,8 @@ class Run:
 
     def missing(self) -> list[Call]:
         """Return the calls that have no result."""
+        if len(self.results) == len(self.plan.calls):
+            return []
         known = {result.index for result in self.results}
         return [call for call in self.plan.calls if call.index not in known]
 
@@ -104,7 +144,7 @@ class Run:
         Without an output where the run was left before its end.
         """
         cancelled = [ended(call, ErrorCode.CANCELLED) for call in self.missing()]
-        results = tuple(sorted([*self.results, *cancelled], key=lambda result: result.index))
+        results = tuple(sorted([*self.results, *cancelled], key=BY_INDEX))
         return FanOutAnswer(
             status=self._status(results),
             results=results,
@@ -115,7 +155,7 @@ class Run:
 
     def _status(self, results: tuple[CallResult, ...]) -> Status:
         request = self.plan.request
-        successful = sum(result.success for result in results)
+        successful = len([result for result in results if result.success])
         some_failed = successful < len(results)
         if not successful or successful / len(results) < request.min_success:
             return Status.FAILED

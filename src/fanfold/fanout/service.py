@@ -1,28 +1,32 @@
 """The engine's face: plan a request, open it as a run, or run it whole."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from fanfold.core.offload import Offload
 from fanfold.fanout.caller import UpstreamCaller
 from fanfold.fanout.counting import Counting
 from fanfold.fanout.engine import Engine
 from fanfold.fanout.execution import Execution
+from fanfold.fanout.fold_calls import fold_units_max, plan_fold_calls
+from fanfold.fanout.folds.base import Desk, Results
 from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.kinds import Kinds
-from fanfold.fanout.planning import is_long, make_plan
+from fanfold.fanout.planning import are_long, is_long, make_plan, plan_chunks
 from fanfold.fanout.resilience import Resilience
 from fanfold.fanout.run import Run
 from fanfold.fanout.slots import Slots
 from fanfold.fanout.transports.base import Transport
 from fanfold.fanout.transports.registry import transport as make_transport
 from fanfold.fanout.turns import Turns
-from fanfold.fanout.types import FanOutAnswer, FanOutRequest, Plan
+from fanfold.fanout.types import Chunk, FanOutAnswer, FanOutRequest, FoldOptions, Plan
 from fanfold.fanout.work import Work
+
+T = TypeVar("T")
 
 MiB = 1024 * 1024
 
@@ -60,11 +64,14 @@ class FanOut:
     async def __aenter__(self) -> Self:
         if self._transport is None:
             self._transport = make_transport(
-                "aiohttp", guard=AddressGuard(), max_connections=self._max_in_flight
+                "httptools", guard=AddressGuard(), max_connections=self._max_in_flight
             )
         self._engine = Engine(
             caller=UpstreamCaller(
-                self._transport, max_answer_bytes=self._max_answer_bytes, resilience=self.resilience
+                self._transport,
+                max_answer_bytes=self._max_answer_bytes,
+                resilience=self.resilience,
+                clock=asyncio.get_running_loop().time,
             ),
             breaker=self.resilience.breaker,
             work=self._work,
@@ -103,13 +110,41 @@ class FanOut:
         plan = partial(make_plan, request, self._kinds, max_chunks=max_chunks)
         return await self._work.run(plan, is_long=is_long(request))
 
+    async def plan_chunks(self, request: FanOutRequest, chunks: tuple[Chunk, ...], *, whole: int) -> Plan:
+        """Return the plan of chunks that follow one another, out of `whole`; the request's text is not looked at.
+
+        Their calls are those of the plan of the whole text; a fold is not in it. Raises what `plan` raises.
+        """
+        plan = partial(plan_chunks, request, self._kinds, chunks, whole=whole)
+        return await self._work.run(plan, is_long=are_long(request, chunks))
+
+    def plan_fold_calls(
+        self, request: FanOutRequest, texts: Sequence[str], *, first: int, place: int, total: int
+    ) -> Plan:
+        """Return the plan of some of the calls of a fold that is made outside a run; see `fold_calls`."""
+        return plan_fold_calls(request, self._kinds, texts, first=first, place=place, total=total)
+
+    def fold_units_max(self, options: FoldOptions, *, answers: int) -> int:
+        """Return what folding so many answers can cost at most. Raises `InvalidPlan`, `UnknownKind`."""
+        return fold_units_max(options, self._kinds, answers=answers)
+
+    async def fold(self, options: FoldOptions, results: Results, desk: Desk) -> Any:
+        """Return the folded output of results that are in order of index. Raises `FoldFailed`, `UnknownKind`."""
+        return await self._kinds.fold(options.by).fold(results, options, desk)
+
+    def fold_asks(self, by: str) -> bool:
+        """Tell whether a fold of that kind calls anybody. Raises `UnknownKind`."""
+        return self._kinds.fold(by).calls_max(2) > 0
+
+    async def compute(self, function: Callable[[], T], *, is_long: bool) -> T:
+        """Return `function()`, off the event loop where it is long."""
+        return await self._work.run_anyway(function, is_long=is_long)
+
     @asynccontextmanager
     async def open(self, plan: Plan) -> AsyncIterator[Run]:
         """Start the calls of a plan; leaving the context cancels those that still run."""
-        if self._engine is None:
-            raise RuntimeError("Enter the FanOut first: async with FanOut(...) as fan.")
         run = Run(plan)
-        execution = Execution(run, self._engine)
+        execution = Execution(run, self._entered)
         failure: Exception | None = None
         async with asyncio.TaskGroup() as tasks:
             calls = tasks.create_task(execution.carry_out())
@@ -122,9 +157,18 @@ class FanOut:
         if failure is not None:
             raise failure
 
+    async def carry_out(self, run: Run) -> None:
+        """Make all calls of a run that is not told, in this very task: cancelled, it has what was done."""
+        await Execution(run, self._entered).carry_out()
+
     async def run(self, request: FanOutRequest) -> FanOutAnswer:
         """Plan, call, fold. Raises what `plan` raises; what upstreams do wrong is in the answer."""
-        async with self.open(await self.plan(request)) as run:
-            async for _ in run:
-                pass
-            return run.answer()
+        run = Run(await self.plan(request), told=False)
+        await self.carry_out(run)
+        return run.answer()
+
+    @property
+    def _entered(self) -> Engine:
+        if self._engine is None:
+            raise RuntimeError("Enter the FanOut first: async with FanOut(...) as fan.")
+        return self._engine

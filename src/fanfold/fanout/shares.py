@@ -83,7 +83,7 @@ class Shares:
             share = self._owners[owner] = OwnShare(owner)
         share.weight = weight
         is_free = self.held < limit and share.held < owner_limit
-        if is_free and not share.waiting and self._next() is None:
+        if is_free and not share.waiting and (not self._heap or self._next() is None):
             self.held += 1
             share.held += 1
             return None
@@ -98,8 +98,16 @@ class Shares:
 
     def give_back(self, owner: str | None) -> None:
         """Take one that is held back from an owner."""
-        self._given_back(self._owners[owner])
-        self.serve()
+        share = self._owners[owner]
+        if share.waiting:
+            self._given_back(share)
+        else:  # as nearly always
+            self.held -= 1
+            share.held -= 1
+            if not share.held:
+                del self._owners[owner]
+        if self._heap:
+            self.serve()
 
     def give_up(self, ticket: Ticket) -> None:
         """End somebody's waiting, also in the very turn of the loop in which a slot was handed over."""
@@ -132,11 +140,14 @@ class Shares:
 
     def _put(self, share: OwnShare) -> None:
         """Give an owner the place it has now, none while it cannot be served; forget it if it is gone."""
-        ticket = next(iter(share.waiting), None)
-        if ticket is None or share.held >= ticket.owner_limit:
+        if not share.waiting:
             share.place = None
-            if ticket is None and not share.held:
+            if not share.held:
                 del self._owners[share.owner]
+            return
+        ticket = next(iter(share.waiting))
+        if share.held >= ticket.owner_limit:
+            share.place = None
             return
         share.place = (share.held / share.weight, share.turn, ticket.number, share)
         heapq.heappush(self._heap, share.place)

@@ -11,7 +11,9 @@ Need = tuple[str, int, int]
 """A key, its slots, and the most of them for the call's owner."""
 
 
-def needs(upstream: Upstream, owner: str | None, engine: Engine) -> list[Need]:
+def needs(
+    upstream: Upstream, owner: str | None, engine: Engine, *, is_background: bool = False
+) -> list[Need]:
     """Return the keys to take a slot of, one after the other."""
     needed = [(upstream.key, upstream.max_concurrency, owner_limit(upstream, owner))]
     if owner is not None:
@@ -19,7 +21,20 @@ def needs(upstream: Upstream, owner: str | None, engine: Engine) -> list[Need]:
         # wait they hold nothing that is not their own: a common upstream's slot comes after theirs.
         own = (f"owner {owner}", engine.max_workers, engine.max_workers)
         needed.insert(0 if upstream.is_common else 1, own)
+    if is_background:
+        # First, so that what waits here stands in no other line before what the owner waits for itself.
+        for key, most in (
+            (f"background of {owner}", engine.max_workers),
+            (f"background of {owner} at {upstream.key}", owner_limit(upstream, owner)),
+        ):
+            limit = _in_background(most)
+            needed.insert(0, (key, limit, limit))
     return [*needed, (ALL, engine.max_in_flight, engine.max_in_flight)]
+
+
+def _in_background(most: int) -> int:
+    """Return how many of an owner's slots its background work may hold: three of four, or the only one."""
+    return max(1, most * 3 // 4)
 
 
 def owner_limit(upstream: Upstream, owner: str | None) -> int:

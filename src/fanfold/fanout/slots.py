@@ -2,10 +2,14 @@
 
 import asyncio
 
-from fanfold.fanout.shares import Shares
+from fanfold.fanout.shares import Shares, Ticket
 
 # The key that every call takes a slot of.
 ALL = "all upstreams"
+
+
+class NoSlot(TimeoutError):
+    """None became free in time."""
 
 
 class Slots:
@@ -58,28 +62,41 @@ class Slots:
     ) -> None:
         """Take one of `limit` slots, of which `owner` holds `owner_limit` at most; give it back by `release`.
 
-        Raises `TimeoutError` at `deadline` (loop time).
+        Raises `NoSlot` at `deadline` (loop time).
         """
+        own = limit if owner_limit is None else owner_limit
+        ticket = self.take(key, owner=owner, weight=weight, limit=limit, owner_limit=own)
+        if ticket is not None:
+            await self.wait(key, ticket, deadline=deadline)
+
+    def take(
+        self, key: str, *, owner: str | None, weight: int, limit: int, owner_limit: int
+    ) -> Ticket | None:
+        """Take a slot that is free, or else return a ticket to `wait` with."""
         shares = self._keys.get(key)
         if shares is None:
             shares = self._keys[key] = Shares()
-        own = limit if owner_limit is None else owner_limit
-        ticket = shares.take(owner, weight=weight, limit=limit, owner_limit=own)
-        if ticket is None:
-            return
+        return shares.take(owner, weight=weight, limit=limit, owner_limit=owner_limit)
+
+    async def wait(self, key: str, ticket: Ticket, *, deadline: float) -> None:
+        """Wait for the slot of a ticket. Raises `NoSlot` at `deadline` (loop time)."""
+        shares = self._keys[key]
         try:
             async with asyncio.timeout_at(deadline):
                 await ticket.future
-        except BaseException:
+        except BaseException as error:
             shares.give_up(ticket)
             self._forget(key, shares)
+            if isinstance(error, TimeoutError):
+                raise NoSlot from None
             raise
 
     def release(self, key: str, *, owner: str | None = None) -> None:
         """Give an owner's slot back; it goes to whose turn it is, in this same step."""
         shares = self._keys[key]
         shares.give_back(owner)
-        self._forget(key, shares)
+        if not shares.held:
+            self._forget(key, shares)
 
     def _forget(self, key: str, shares: Shares) -> None:
         # Who leaves late may have waited among others, who are gone: the key may be that of somebody else by now.

@@ -5,7 +5,6 @@ stands in the chunk's own text stays too.
 """
 
 import re
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -36,16 +35,29 @@ class _Text:
 class Template:
     """A JSON value to be rendered for each chunk."""
 
-    __slots__ = ("_parsed",)
+    __slots__ = ("_parsed", "_text")
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, source: bytes) -> None:
+        value = orjson.loads(source)
         self._parsed = _parse(value)
+        # What looks like a place in a member's name is none.
+        self._text = None if _names_a_place(value) else _Text(source.decode())
 
     def render(self, prompt: Prompt) -> Any:
         """Return the JSON value with the prompt's text in place of `{chunk}`."""
-        return _render(
-            self._parsed, {"chunk": prompt.text, "index": str(prompt.index), "total": str(prompt.total)}
-        )
+        return _render(self._parsed, _values(prompt))
+
+    def write(self, prompt: Prompt) -> orjson.Fragment:
+        """Return the same as JSON, without making the value first."""
+        if self._text is None:
+            return orjson.Fragment(orjson.dumps(self.render(prompt)))
+        values = _values(prompt)
+        values["chunk"] = orjson.dumps(prompt.text)[1:-1].decode()
+        return orjson.Fragment(self._text.render(values))
+
+
+def _values(prompt: Prompt) -> dict[str, str]:
+    return {"chunk": prompt.text, "index": str(prompt.index), "total": str(prompt.total)}
 
 
 class PromptTemplate:
@@ -65,7 +77,7 @@ class PromptTemplate:
     def prompt(self, chunk: Chunk, total: int) -> Prompt:
         """Return what is sent for `chunk`, the `chunk.index`-th (from 0) of `total`."""
         alone = Prompt(chunk.text, chunk.index, total)
-        return alone if self._template is None else replace(alone, text=self._template.render(alone))
+        return alone if self._template is None else Prompt(self._template.render(alone), chunk.index, total)
 
 
 def compiled(value: Any) -> Template:
@@ -87,7 +99,7 @@ def compiled(value: Any) -> Template:
 
 @lru_cache(maxsize=256)
 def _compiled(source: bytes) -> Template:
-    return Template(orjson.loads(source))
+    return Template(source)
 
 
 def _parse(value: Any) -> Any:
@@ -100,6 +112,18 @@ def _parse(value: Any) -> Any:
             return [_parse(element) for element in value]
         case _:
             return value
+
+
+def _names_a_place(value: Any) -> bool:
+    match value:
+        case dict():
+            return any(_PLACEHOLDER.search(name) for name in value) or any(
+                map(_names_a_place, value.values())
+            )
+        case list():
+            return any(map(_names_a_place, value))
+        case _:
+            return False
 
 
 def _render(parsed: Any, values: dict[str, str]) -> Any:

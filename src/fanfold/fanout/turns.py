@@ -19,21 +19,27 @@ class Turns:
         self._is_scheduled = False
 
     @property
+    def are_taken(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._waiting)
+
+    @property
     def waiting(self) -> int:
         """Starts that wait for their turn."""
         return sum(map(len, self._waiting.values()))
 
     async def take(self, owner: str | None = None) -> None:
         """Wait for the next turn that has room for this owner; always lets others run."""
-        ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(owner, deque()).append(ticket)
-        self._schedule()
-        await ticket
-
-    def _schedule(self) -> None:
-        if self._waiting and not self._is_scheduled:
+        loop = asyncio.get_running_loop()
+        ticket: asyncio.Future[None] = loop.create_future()
+        tickets = self._waiting.get(owner)
+        if tickets is None:
+            tickets = self._waiting[owner] = deque()
+        tickets.append(ticket)
+        if not self._is_scheduled:
             self._is_scheduled = True
-            asyncio.get_running_loop().call_soon(self._serve)
+            loop.call_soon(self._serve)
+        await ticket
 
     def _serve(self) -> None:
         self._is_scheduled = False
@@ -46,4 +52,6 @@ class Turns:
                 self._waiting[owner] = tickets  # behind the others
             if not ticket.done():  # else its taker was cancelled
                 ticket.set_result(None)
-        self._schedule()
+        if self._waiting:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._serve)

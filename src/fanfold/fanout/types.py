@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 from pydantic import SecretStr
+
+from fanfold.core.values import value
 
 
 class Meter(StrEnum):
@@ -70,7 +73,7 @@ class Split:
     overlap: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Chunk:
     """A piece of the text; `start` and `end` are code points of the whole text."""
 
@@ -80,7 +83,7 @@ class Chunk:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Prompt:
     """What is sent for one call: the chunk's text, or the request's own words around it; the `index`-th of `total`."""
 
@@ -98,8 +101,15 @@ class Price:
     units_per_1k_input_tokens: int = 0
     units_per_1k_output_tokens: int = 0
 
+    @property
+    def is_by_call(self) -> bool:
+        """Whether nothing is priced but the call itself."""
+        return not (
+            self.units_per_1k_chars or self.units_per_1k_input_tokens or self.units_per_1k_output_tokens
+        )
 
-@dataclass(frozen=True, slots=True)
+
+@value
 class MeterReading:
     """One meter of one accepted answer: how much was used and the units it costs.
 
@@ -114,9 +124,12 @@ class MeterReading:
     is_counted: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Upstream:
-    """An API that answers chunks. `id` and `slug` are None for an address a client named itself."""
+    """An API that answers chunks. `id` and `slug` are None for an address a client named itself.
+
+    Without slots: what every call of it would work out anew is kept in it.
+    """
 
     kind: str
     url: str
@@ -141,12 +154,17 @@ class Upstream:
     """Whether it is the operator's, so that tenants share its slots."""
     price: Price = Price()
 
+    @cached_property
+    def made(self) -> dict[object, Any]:
+        """What was made of it for all its calls: its template, its headers."""
+        return {}
+
     @property
     def is_common(self) -> bool:
         """Whether several tenants' calls take its slots: it is the operator's, or an address that anybody may name."""
         return self.is_shared or self.id is None
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What slots are counted by: the registered upstream, else its address."""
         return str(self.id) if self.id else f"{self.kind}:{self.url}"
@@ -186,9 +204,13 @@ class FanOutRequest:
     """Whose calls these are: all runs of one owner together hold at most a quarter of the process's slots."""
     weight: int = 1
     """The owner's share of the slots that it waits for together with others."""
+    is_background: bool = False
+    """Whether nobody waits for it: then it leaves some slots to what the same owner waits for."""
+    deltas: bool = False
+    """Whether text is told while it is being written, where the kind of upstream streams it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Call:
     """One chunk for one of its `candidates`: the strategy says which, and who is asked when one failed."""
 
@@ -202,7 +224,8 @@ class Call:
 class Plan:
     """What a request will do and at most cost, before anything is called. `calls` are in order of `index`.
 
-    `units_max` includes `fold_units_max`: the calls that folding takes.
+    `units_max` includes `fold_units_max`: the calls that folding takes. `whole` is set where these are some of more
+    chunks: how many there are together.
     """
 
     request: FanOutRequest
@@ -210,6 +233,12 @@ class Plan:
     calls: tuple[Call, ...]
     units_max: int
     fold_units_max: int = 0
+    whole: int | None = None
+
+    @property
+    def total(self) -> int:
+        """Chunks of the whole text: what a prompt's {total} says."""
+        return len(self.chunks) if self.whole is None else self.whole
 
     @property
     def units_reserved(self) -> int:
@@ -228,7 +257,7 @@ class CallError:
     cause: Cause | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class CallResult:
     """What became of one call. `upstream` is the one that answered, or the last one asked.
 
@@ -253,12 +282,24 @@ class CallResult:
     @property
     def tokens_counted(self) -> bool:
         """Whether tokens of this call were counted here, since the upstream did not report them."""
-        return any(reading.is_counted for reading in self.readings)
+        return True in [reading.is_counted for reading in self.readings]
 
     @property
     def units(self) -> int:
         """Units this call costs; 0 unless an answer was accepted."""
-        return sum(reading.units for reading in self.readings)
+        readings = self.readings
+        return readings[0].units if len(readings) == 1 else sum(reading.units for reading in readings)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The next words of the answer to call `index`, not empty; joined they are its result, unless that failed.
+
+    They come before the call's result, in order; those of a result that failed are void.
+    """
+
+    index: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,9 +315,9 @@ class FanOutAnswer:
     @property
     def units(self) -> int:
         """Units of all accepted answers, the fold's among them."""
-        return sum(result.units for result in self.results) + self.fold_units
+        return sum([result.units for result in self.results]) + self.fold_units
 
     @property
     def fold_units(self) -> int:
         """Units of the fold's own calls."""
-        return sum(result.units for result in self.fold_results)
+        return sum([result.units for result in self.fold_results])

@@ -1,7 +1,7 @@
 """What a body asks for, as one digest: spacing, escapes and the order of members do not count."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from functools import partial
 from typing import Any
 
@@ -39,15 +39,20 @@ def _feed(update: Callable[[bytes], None], value: Any) -> None:
             update(f"{value!r};".encode())
 
 
-async def fingerprint(request: Request) -> str:
+async def fingerprint(request: Request, ignored: Set[str] = frozenset()) -> str:
     """Return the digest of a request's JSON body, made off the loop where it is long; without a body of nothing.
 
-    Raises 503 where a long one finds no thread.
+    Members of the body that are `ignored` do not count. Raises 503 where a long one finds no thread.
     """
     if not isinstance(request, JsonRequest):
         return digest(None)
-    value = await request.json()
-    if not is_long(await request.body()):
-        return digest(value)
     offload: Offload = request.app.state.offload
-    return await offload.run(partial(digest, value))
+    body = await request.body()
+    return await fingerprint_of(await request.json(), ignored, offload if is_long(body) else None)
+
+
+async def fingerprint_of(value: Any, ignored: Set[str], offload: Offload | None) -> str:
+    """Return the digest of decoded JSON, made by `offload` where one is given; as a body it is the same."""
+    if isinstance(value, dict):
+        value = {name: value[name] for name in value.keys() - ignored}
+    return digest(value) if offload is None else await offload.run(partial(digest, value))

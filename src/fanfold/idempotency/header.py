@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Set
 from typing import Annotated
 from uuid import UUID
 
@@ -33,14 +34,28 @@ _PLAIN = re.compile(r"[A-Za-z0-9/_.-]{1,200}")
 
 
 async def keyed_request(
-    request: Request, *, tenant_id: UUID, key: str, asker: UUID | None = None
+    request: Request,
+    *,
+    tenant_id: UUID,
+    key: str,
+    asker: UUID | None = None,
+    ignored: Set[str] = frozenset(),
 ) -> KeyedRequest:
-    """Return what the request is known by. With an `asker`, a credential's id, nobody else is replayed its answer."""
+    """Return what the request is known by. With an `asker`, a credential's id, nobody else is replayed its answer.
+
+    Members of the body that are `ignored` do not count.
+    """
+    asked = await fingerprint(request, ignored)
     key_ring: KeyRing = request.app.state.key_ring
-    asked = f"{await fingerprint(request)} {asker or ''}"
-    return KeyedRequest(
-        tenant_id=tenant_id, route=_route(request), key=key, body_hashes=key_ring.digests(asked)
-    )
+    return known_by(key_ring, tenant_id=tenant_id, route=_route(request), key=key, asked=asked, asker=asker)
+
+
+def known_by(
+    key_ring: KeyRing, *, tenant_id: UUID, route: str, key: str, asked: str, asker: UUID | None = None
+) -> KeyedRequest:
+    """Return what a request is known by whose fingerprint is `asked`, whichever way it came."""
+    hashes = key_ring.digests(f"{asked} {asker or ''}")
+    return KeyedRequest(tenant_id=tenant_id, route=route, key=key, body_hashes=hashes)
 
 
 def _route(request: Request) -> str:

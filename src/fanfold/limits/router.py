@@ -2,16 +2,17 @@
 
 from dataclasses import asdict
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from fanfold.auth.buckets import tenant_bucket
 from fanfold.auth.dependencies import CurrentTenant
 from fanfold.core.requests import StrictRoute
+from fanfold.core.routing import Router
 from fanfold.core.schemas import problem_responses
 from fanfold.limits.schemas import RateLimitRead, TenantLimitsRead
 from fanfold.ratelimit.base import RateLimitStore
 
-router = APIRouter(
+router = Router(
     prefix="/v1/tenant",
     tags=["Tenant"],
     route_class=StrictRoute,

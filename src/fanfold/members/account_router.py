@@ -1,17 +1,17 @@
 """`DELETE /v1/me`: the end of an account, which asks every tenant of the person first."""
 
-from fastapi import APIRouter
 from pydantic import Field, SecretStr
 
 from fanfold.auth.dependencies import CurrentActor, IdentityDbSession
 from fanfold.core.requests import StrictRoute
+from fanfold.core.routing import Router
 from fanfold.core.schemas import StrictModel, problem_responses, with_example
 from fanfold.members.account_end import end_account
 from fanfold.users.dependencies import OwnAccountServiceDep
 
 _EXAMPLE = "correct horse battery staple"
 
-router = APIRouter(
+router = Router(
     prefix="/v1/me",
     tags=["People"],
     route_class=StrictRoute,

@@ -70,6 +70,13 @@ FILES = (
         ),
     ),
     ExportFile(
+        "webhooks",
+        _columns(
+            "webhooks",
+            "id url events description enabled disabled_reason failing_since previous_until created_at updated_at",
+        ),
+    ),
+    ExportFile(
         "usage_events",
         _columns(
             "usage_events",
@@ -87,13 +94,23 @@ FILES = (
         ),
         key=("dimension", "day", "period_start", "member"),
     ),
+    # Without texts and answers, which live by `retention_days`: `GET /v1/jobs/{id}/results` streams those.
+    ExportFile(
+        "jobs",
+        _columns(
+            "jobs",
+            "id status source metadata api_key_id total successful failed characters units units_max"
+            " period_start retention_days stored_bytes error fold_error created_at started_at"
+            " ended_at expires_at cancel_requested_at",
+        ),
+    ),
     ExportFile("grants", _columns("grants", "id kind period_start units reason granted_by created_at")),
     ExportFile(
         "outcomes",
         _columns(
             "outcomes",
             "request_id kind period_start api_key_id units since resolved_at resolution resolved_units reason"
-            " resolved_by",
+            " resolved_by job_id calls",
         ),
         key=("request_id",),
     ),
@@ -111,9 +128,15 @@ LEFT_OUT: Mapping[str, str] = {
     "idempotency_keys": "kept for a day, to answer a repeated request",
     "idempotency_answers": "kept for a day, to answer a repeated request",
     "outbox": "messages under way",
+    "webhook_deliveries": "a log of 30 days, which `GET /v1/webhooks/{id}/deliveries` shows",
+    "webhook_attempts": "a log of 30 days, which `GET /v1/webhook-deliveries/{id}` shows",
     "upstream_circuits": "how upstreams were within the last minutes",
     "reservations": "units of running requests",
     "sessions": "sign-ins belong to people",
+    "job_parts": "sealed texts, as they were sent, until `retention_days` are over",
+    "job_results": "sealed answers, which `GET /v1/jobs/{id}/results` streams",
+    "job_changes": "what a job went through, which `GET /v1/jobs/{id}/events` streams",
+    "tenant_storage": "sums of what jobs take",
     "quota_periods": "sums of usage_events and grants",
     "key_periods": "sums of usage_events",
     "prepaid_balances": "sums of usage_events and grants",

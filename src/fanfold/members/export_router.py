@@ -3,18 +3,19 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
 from fanfold.audit.repository import AuditFilter, AuditRepository
 from fanfold.audit.schemas import AuditEventRead
 from fanfold.auth.dependencies import CurrentTenant, DatabaseDep, DbSession
 from fanfold.core.requests import StrictRoute
+from fanfold.core.routing import Router
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Moment, Page, problem_responses
 from fanfold.members.export import TenantExport
 from fanfold.members.tenant_router import TenantWriter
 from fanfold.usage.export import ExportResponse
 
-router = APIRouter(
+router = Router(
     prefix="/v1",
     tags=["Tenant"],
     route_class=StrictRoute,

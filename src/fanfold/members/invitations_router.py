@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 
 from fanfold.auth.dependencies import (
     CurrentActor,
@@ -14,6 +14,7 @@ from fanfold.auth.dependencies import (
     IdentityDbSession,
     Once,
 )
+from fanfold.core.routing import Router
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
 from fanfold.idempotency.route import IdempotentRoute
 from fanfold.members.acceptance import accept
@@ -24,7 +25,7 @@ from fanfold.members.models import Invitation
 from fanfold.members.router import MembersWriter
 from fanfold.users.schemas import TenantOfPerson
 
-router = APIRouter(
+router = Router(
     tags=["Tenant"],
     route_class=IdempotentRoute,
     responses=problem_responses(401, 403, 422, 429, 503),

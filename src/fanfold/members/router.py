@@ -3,12 +3,13 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
 from fanfold.auth.dependencies import CurrentActor, CurrentTenant, DbSession
 from fanfold.auth.principal import Principal, Scope
 from fanfold.auth.requirements import Require
 from fanfold.core.requests import StrictRoute
+from fanfold.core.routing import Router
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
 from fanfold.members.membership_repository import MembershipRepository
 from fanfold.members.membership_service import MemberService
@@ -16,7 +17,7 @@ from fanfold.members.schemas import MemberRead, MemberUpdate
 
 MembersWriter = Annotated[Principal, Require(Scope.MEMBERS_WRITE)]
 
-router = APIRouter(
+router = Router(
     prefix="/v1/tenant/members",
     tags=["Tenant"],
     route_class=StrictRoute,

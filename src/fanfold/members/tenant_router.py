@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Depends, Query, Request
 
 from fanfold.auth.dependencies import CurrentActor, CurrentPerson, CurrentTenant, DatabaseDep, DbSession
 from fanfold.auth.principal import Principal, Scope
 from fanfold.auth.requirements import Require
 from fanfold.core.requests import StrictRoute
+from fanfold.core.routing import Router
 from fanfold.core.schemas import problem_responses
 from fanfold.members.schemas import OwnTenantRead, OwnTenantUpdate
 from fanfold.members.tenant_service import OwnTenantService, owned_by
@@ -17,7 +18,7 @@ from fanfold.tenants.repository import TenantRepository
 
 TenantWriter = Annotated[Principal, Require(Scope.TENANT_WRITE)]
 
-router = APIRouter(
+router = Router(
     prefix="/v1/tenant",
     tags=["Tenant"],
     route_class=StrictRoute,

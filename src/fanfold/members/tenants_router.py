@@ -3,10 +3,11 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 
 from fanfold.auth.dependencies import CurrentActor, CurrentPerson, IdentityDbSession, PersonOnce
 from fanfold.core.errors import InsufficientScope
+from fanfold.core.routing import Router
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
 from fanfold.idempotency.route import IdempotentRoute
 from fanfold.members.membership_repository import PersonsTenants
@@ -15,7 +16,7 @@ from fanfold.members.schemas import OwnTenantRead, TenantFound
 from fanfold.users.founding import found_tenant
 from fanfold.users.schemas import TenantOfPerson
 
-router = APIRouter(
+router = Router(
     tags=["People"],
     route_class=IdempotentRoute,
     responses=problem_responses(401, 403, 422, 429, 503),

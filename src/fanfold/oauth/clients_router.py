@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from pydantic import SecretStr
 
 from fanfold.api_keys.repository import ApiKeyRepository
@@ -11,6 +11,7 @@ from fanfold.api_keys.service import ApiKeyService
 from fanfold.auth.dependencies import CurrentActor, CurrentTenant, DbSession, Once
 from fanfold.auth.principal import Principal, Scope
 from fanfold.auth.requirements import Require
+from fanfold.core.routing import Router
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
 from fanfold.idempotency.route import IdempotentRoute
 from fanfold.oauth.client_schemas import ClientCreate, ClientIssued, ClientRead, ClientUpdate
@@ -19,7 +20,7 @@ from fanfold.oauth.models import OAuthClient
 
 KeysWriter = Annotated[Principal, Require(Scope.KEYS_WRITE)]
 
-router = APIRouter(
+router = Router(
     prefix="/v1/clients",
     tags=["API keys"],
     route_class=IdempotentRoute,

@@ -2,18 +2,19 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel
 
 from fanfold.auth.principal import Scope
 from fanfold.core.requests import StrictRoute
+from fanfold.core.routing import Router
 from fanfold.core.schemas import problem_responses
 
 PATHS = frozenset({"/.well-known/jwks.json", "/.well-known/oauth-authorization-server"})
 # Shorter than the life of a key that is replaced.
 _KEPT = {"Cache-Control": "public, max-age=60"}
 
-router = APIRouter(
+router = Router(
     prefix="/.well-known",
     tags=["Sign-in"],
     route_class=StrictRoute,

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import Form, Request, Response
 
 from fanfold.auth.dependencies import AnyPrincipal
+from fanfold.core.routing import Router
 from fanfold.core.schemas import problem_responses
 from fanfold.oauth.client_grant import client_credentials
 from fanfold.oauth.dependencies import (
@@ -30,7 +31,7 @@ TOKEN_ROUTE: dict[str, Any] = {
     "responses": REFUSALS,
 }
 
-router = APIRouter(prefix="/v1/auth", tags=["Sign-in"], route_class=OAuthRoute)
+router = Router(prefix="/v1/auth", tags=["Sign-in"], route_class=OAuthRoute)
 
 
 async def token(  # noqa: PLR0913, PLR0917 (a grant of each kind)
@@ -66,9 +67,9 @@ async def token(  # noqa: PLR0913, PLR0917 (a grant of each kind)
             raise UnsupportedGrantType("Known: password, refresh_token, client_credentials.")
 
 
-def token_router(endpoint: Any) -> APIRouter:
+def token_router(endpoint: Any) -> Router:
     """Return the route of the token endpoint, which is limited by client address for each application."""
-    found = APIRouter(prefix="/v1/auth", tags=["Sign-in"], route_class=OAuthRoute)
+    found = Router(prefix="/v1/auth", tags=["Sign-in"], route_class=OAuthRoute)
     found.add_api_route("/token", endpoint, methods=["POST"], **TOKEN_ROUTE)
     return found
 

@@ -5,6 +5,8 @@ Unknown parameters of a form are ignored, and FastAPI takes one without a value 
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fanfold.core.schemas import AnswerModel
+
 MAX_PASSWORD = 1024
 
 
@@ -58,7 +60,7 @@ class TokenOnlyForm(BaseModel):
     token_type_hint: str | None = Field(default=None, max_length=50, description="Not needed here.")
 
 
-class IntrospectionAnswer(BaseModel):
+class IntrospectionAnswer(AnswerModel):
     """What a token is (RFC 7662, section 2.2); of one that is not active nothing else is said."""
 
     active: bool
@@ -74,7 +76,7 @@ class IntrospectionAnswer(BaseModel):
     tid: str | None = Field(default=None, description="Id of the tenant.")
 
 
-class TokenAnswer(BaseModel):
+class TokenAnswer(AnswerModel):
     """Tokens, shown once (RFC 6749, section 5.1)."""
 
     access_token: str = Field(repr=False)
@@ -86,7 +88,7 @@ class TokenAnswer(BaseModel):
     scope: str
 
 
-class ErrorAnswer(BaseModel):
+class ErrorAnswer(AnswerModel):
     """A refusal (RFC 6749, section 5.2)."""
 
     error: str

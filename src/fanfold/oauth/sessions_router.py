@@ -3,17 +3,18 @@
 import datetime as dt
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import Field
 
 from fanfold.auth.credentials import read_credential
 from fanfold.auth.dependencies import CurrentPerson, IdentityDbSession
 from fanfold.core.errors import NotFound
 from fanfold.core.requests import StrictRoute
+from fanfold.core.routing import Router
 from fanfold.core.schemas import Page, ReadModel, problem_responses
 from fanfold.oauth.repository import SignInRepository
 
-router = APIRouter(
+router = Router(
     tags=["People"], route_class=StrictRoute, responses=problem_responses(401, 403, 422, 429, 503)
 )
 

@@ -16,6 +16,7 @@ from fanfold.core.crypto import KeyRing, SealBroken
 from fanfold.core.db import Database
 from fanfold.core.errors import NotReady
 from fanfold.core.jwt import Algorithm, SigningKey, UnfitKey, new_private, signing_key
+from fanfold.core.resealing import Resealing
 from fanfold.core.secret_keys import new_key
 from fanfold.core.telemetry.logging import get_logger
 from fanfold.oauth.models import SigningKeyRecord
@@ -74,15 +75,14 @@ class SigningKeys:
             await self._retire(session)
             return await self._add(session, made)
 
-    async def reseal(self) -> int:
-        """Seal every key with the newest secret key, those that are over too; returns how many."""
+    async def reseal(self, resealing: Resealing) -> int:
+        """Seal every key with the newest secret key, those that are over too; returns how many opened."""
         async with self._database.identity_session() as session, session.begin():
             await session.execute(_LOCK)
             records = list(await session.scalars(select(SigningKeyRecord)))
-            for record in records:
-                private = self._key_ring.unseal(record.private_sealed, bound_to=_bound_to(record.kid))
-                record.private_sealed = self._key_ring.seal(private, bound_to=_bound_to(record.kid))
-            return len(records)
+            return sum(
+                [resealing.record(each, "private_sealed", bound_to=_bound_to(each.kid)) for each in records]
+            )
 
     async def signing(self) -> SigningKey:
         """Return the key that signs now; raises `NotReady` where there is none."""

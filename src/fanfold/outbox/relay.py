@@ -139,7 +139,9 @@ class Relay:
             self.delivered += await self._outbox.done(delivered)
             for message in delivered:
                 del self._ended[message]
-        for message, end in list(self._ended.items()):
+        # Those that were delivered while the others were being written go with the next round.
+        others = [(message, end) for message, end in self._ended.items() if end is not _End.DELIVERED]
+        for message, end in others:
             await self._give_back(message, end)
             del self._ended[message]
 

@@ -23,6 +23,16 @@ class Message:
 Handler = Callable[[Message], Awaitable[None]]
 
 
+def in_turn(*handlers: Handler) -> Handler:
+    """Return a handler that is several: each after the one before it has done; where one fails, all are asked again."""
+
+    async def handle(message: Message) -> None:
+        for handler in handlers:
+            await handler(message)
+
+    return handle
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
     """When a failed message comes again: pauses in seconds, doubling; dead after `most_attempts`, about half a day."""

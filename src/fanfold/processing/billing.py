@@ -8,13 +8,12 @@ from fanfold.core.errors import FanfoldError
 from fanfold.fanout.types import CallResult, FanOutAnswer
 from fanfold.idempotency.service import KeptAnswers
 from fanfold.idempotency.types import KeyedRequest
-from fanfold.processing.encoding import encode_beginning
+from fanfold.processing.encoding import RESULTS_A_TURN, encode_beginning
 from fanfold.processing.types import Admission, Billed
 from fanfold.usage.ledger import Ledger
 from fanfold.usage.types import Mark, Outcome, Settled, UsageEvent
 
 ANSWERED = 200
-_RESULTS_A_TURN = 500
 _UNPAID = frozenset({Outcome.UNBILLED, Outcome.GONE})
 
 
@@ -68,13 +67,14 @@ async def _all_events(answer: FanOutAnswer) -> list[UsageEvent]:
     # 50,000 calls would take the loop half a second at once.
     events: list[UsageEvent] = []
     for place, result in enumerate(chain(answer.results, answer.fold_results), 1):
-        events.extend(_events(result))
-        if place % _RESULTS_A_TURN == 0:
+        events += usage_events(result)
+        if not place % RESULTS_A_TURN:
             await asyncio.sleep(0)
     return events
 
 
-def _events(result: CallResult) -> list[UsageEvent]:
+def usage_events(result: CallResult) -> list[UsageEvent]:
+    """Return what is billed for one call: an event for each meter of an accepted answer."""
     return [
         UsageEvent(
             call_index=result.index,

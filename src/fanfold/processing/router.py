@@ -1,31 +1,20 @@
 """`/v1/process`."""
 
-from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Annotated
-
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from fanfold.auth.dependencies import CurrentQuota, CurrentTenant, DatabaseDep
-from fanfold.auth.principal import Principal, Scope
-from fanfold.auth.requirements import Require
-from fanfold.core.disconnect import ClientLeft, cancelled_when_client_leaves
-from fanfold.core.piecewise import PiecewiseResponse
+from fanfold.core.direct import Direct
 from fanfold.core.requests import StrictRoute
+from fanfold.core.routing import Router
 from fanfold.core.schemas import problem_responses
-from fanfold.idempotency.header import IdempotencyKeyHeader
-from fanfold.processing.dependencies import KeptAnswersDep, ProcessingServiceDep
-from fanfold.processing.encoding import encode_answer, encode_quote
-from fanfold.processing.replay import keyed_process, replayed
-from fanfold.processing.schemas import OnDisconnect, ProcessAnswer, ProcessRequest, QuoteAnswer
+from fanfold.processing.answering import JSON, AnsweringDep, ProcessPrincipal, answering_directly
+from fanfold.processing.dependencies import ProcessingServiceDep
+from fanfold.processing.encoding import encode_quote
+from fanfold.processing.event_schemas import ANSWER_OR_STREAM
+from fanfold.processing.schemas import ProcessRequest, QuoteAnswer
 from fanfold.usage.quota_repository import QuotaRepository
-from fanfold.usage.types import Warnings
 
-ProcessPrincipal = Annotated[Principal, Require(Scope.PROCESS)]
-
-CLIENT_LEFT_STATUS = 499
-MEDIA_TYPE = "application/json"
-
-router = APIRouter(
+router = Router(
     prefix="/v1/process",
     tags=["Processing"],
     route_class=StrictRoute,
@@ -33,48 +22,21 @@ router = APIRouter(
 )
 
 
-@router.post("", responses={200: {"model": ProcessAnswer}, **problem_responses(402, 409)})
-async def process(  # noqa: PLR0913, PLR0917 (what it depends on)
-    body: ProcessRequest,
-    request: Request,
-    principal: ProcessPrincipal,
-    tenant: CurrentTenant,
-    quota: CurrentQuota,
-    processing: ProcessingServiceDep,
-    answers: KeptAnswersDep,
-    key: IdempotencyKeyHeader = None,
-) -> Response:
-    """Split the text, ask the upstreams at once, fold their answers into one. Failed chunks are data, not errors."""
-    try:
-        async with _attended(request, body):
-            keyed = await keyed_process(request, tenant, body, key)
-            if keyed and (kept := await answers.look_up(keyed)):
-                return await replayed(answers, keyed, kept, body, media_type=MEDIA_TYPE)
-            admission = await processing.admit(principal, tenant, quota, body, keyed)
-            processed = await processing.execute(admission)
-            return PiecewiseResponse(
-                await encode_answer(processed),
-                media_type=MEDIA_TYPE,
-                headers=warning_headers(processed.billed.settled.warnings),
-            )
-    except ClientLeft:
-        return Response(status_code=CLIENT_LEFT_STATUS)
+@router.post("", responses={**ANSWER_OR_STREAM, **problem_responses(402, 409)})
+async def process(body: ProcessRequest, answering: AnsweringDep) -> Response:
+    """Split the text, ask the upstreams at once, fold their answers into one. Failed chunks are data, not errors.
+
+    With `"stream": true` or `Accept: text/event-stream` each result comes as soon as it is there.
+    """
+    return await answering.answer(body)
 
 
-def warning_headers(warnings: Warnings) -> dict[str, str]:
-    """Return `Quota-Warning` where 80 or 100 percent are used: a List of Strings with `p` in percent (RFC 9651)."""
-    levels = {"quota": warnings.quota, "budget": warnings.budget}
-    items = [f'"{name}";p={level}' for name, level in levels.items() if level]
-    return {"Quota-Warning": ", ".join(items)} if items else {}
+async def _process_directly(request: Request, body: ProcessRequest) -> Response:
+    return await answering_directly(request).answer(body)
 
 
-def _attended(request: Request, body: ProcessRequest) -> AbstractAsyncContextManager[None]:
-    # What goes on is still this very request, so that limits of concurrent requests count it to its end.
-    return (
-        nullcontext()
-        if body.on_disconnect is OnDisconnect.CONTINUE
-        else cancelled_when_client_leaves(request)
-    )
+DIRECT = Direct(ProcessRequest, _process_directly)
+"""Answers as `process` does, without the framework."""
 
 
 @router.post("/quote", responses={200: {"model": QuoteAnswer}})
@@ -90,4 +52,4 @@ async def quote(
     plan, _ = await processing.plan(tenant, body)
     async with database.session(tenant.id) as session:
         remaining = await QuotaRepository(session, tenant.id).free(principal.api_key_id, quota.period_start)
-    return Response(await encode_quote(plan, remaining), media_type=MEDIA_TYPE)
+    return Response(await encode_quote(plan, remaining), media_type=JSON)

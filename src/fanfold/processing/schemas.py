@@ -4,9 +4,19 @@ from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from fanfold.core.schemas import AtLeast, Number, OneOf, Slug, StrictModel, Whole, with_example
+from fanfold.core.schemas import (
+    AnswerModel,
+    AtLeast,
+    Flag,
+    Number,
+    OneOf,
+    Slug,
+    StrictModel,
+    Whole,
+    with_example,
+)
 from fanfold.fanout.errors import InvalidPlan
 from fanfold.fanout.folds.registry import FOLDS
 from fanfold.fanout.splitters.registry import SPLITTERS
@@ -21,6 +31,9 @@ class OnDisconnect(StrEnum):
     CANCEL = "cancel"
     CONTINUE = "continue"
 
+
+# So the default of a request is this very value; of what may change pydantic makes a deep copy for each request.
+UNCHANGED = ConfigDict(frozen=True)
 
 MAX_CHUNK_SIZE = 100_000
 MAX_UPSTREAMS = 50
@@ -50,6 +63,8 @@ RequestPrompt = Annotated[
 class SplitOptions(StrictModel):
     """How the text is cut. `size` and `overlap` count graphemes, words or tokens, as `by` says."""
 
+    model_config = UNCHANGED
+
     by: Annotated[str, OneOf(SPLITTERS)] = Field(
         default="characters", description="What is counted, and what is kept whole."
     )
@@ -67,6 +82,8 @@ class SplitOptions(StrictModel):
 
 class FoldRequest(StrictModel):
     """How the answers become one."""
+
+    model_config = UNCHANGED
 
     by: Annotated[str, OneOf(FOLDS)] = Field(
         default="list",
@@ -92,22 +109,12 @@ class FoldRequest(StrictModel):
         return self
 
 
-class ProcessRequest(StrictModel):
-    """A text and what is to be done with it. Only `text` is required.
+RequestText = Annotated[str, AtLeast(1)]
 
-    The short form `{"text", "chunk_size", "api_urls"}` is taken too; it cannot be mixed with `split` and `upstreams`.
-    """
 
-    model_config = with_example(
-        text="Fan out, then fold. 先展开，再折叠。 Each sentence here is a chunk.",
-        split={"by": "sentences", "size": 30},
-        fold={"by": "list"},
-    )
+class ProcessOptions(StrictModel):
+    """What is to be done with a text, however it comes."""
 
-    text: Annotated[str, AtLeast(1)] = Field(
-        examples=["A long text. And more of it."],
-        description="The text, in any script; the plan limits its length.",
-    )
     split: SplitOptions = SplitOptions()
     upstreams: list[Slug] | None = Field(
         default=None,
@@ -144,11 +151,6 @@ class ProcessRequest(StrictModel):
     max_units: Annotated[Whole, Field(ge=0, le=MAX_UNITS)] | None = Field(
         default=None, description="The most that the request may cost; chunks beyond it fail with `budget`."
     )
-    on_disconnect: OnDisconnect = Field(
-        default=OnDisconnect.CANCEL,
-        description="When the client leaves: end, and bill what was done; or go on to the end, for which an "
-        "`Idempotency-Key` is needed: repeat the request, and the answer is there.",
-    )
     chunk_size: ChunkSize | None = Field(default=None, description="Short form of `split.size`.")
     api_urls: list[Url] | None = Field(
         default=None,
@@ -158,11 +160,38 @@ class ProcessRequest(StrictModel):
     )
 
     @model_validator(mode="after")
-    def _one_form(self) -> "ProcessRequest":
+    def _one_form(self) -> "ProcessOptions":
         is_mixed_split = self.chunk_size is not None and "split" in self.model_fields_set
         if is_mixed_split or (self.api_urls is not None and self.upstreams is not None):
             raise ValueError("send chunk_size or split, and api_urls or upstreams, not both")
         return self
+
+
+class ProcessRequest(ProcessOptions):
+    """A text and what is to be done with it. Only `text` is required.
+
+    The short form `{"text", "chunk_size", "api_urls"}` is taken too; it cannot be mixed with `split` and `upstreams`.
+    """
+
+    model_config = with_example(
+        text="Fan out, then fold. 先展开，再折叠。 Each sentence here is a chunk.",
+        split={"by": "sentences", "size": 30},
+        fold={"by": "list"},
+    )
+
+    text: RequestText = Field(
+        examples=["A long text. And more of it."],
+        description="The text, in any script; the plan limits its length.",
+    )
+    on_disconnect: OnDisconnect = Field(
+        default=OnDisconnect.CANCEL,
+        description="When the client leaves: end, and bill what was done; or go on to the end, for which an "
+        "`Idempotency-Key` is needed: repeat the request, and the answer is there.",
+    )
+    stream: Flag = Field(
+        default=False,
+        description="Answer as an event stream: each result as soon as it is there. Without it `Accept` decides.",
+    )
 
 
 class TutorialRequest(ProcessRequest):
@@ -176,7 +205,7 @@ class TutorialRequest(ProcessRequest):
     )
 
 
-class CallErrorRead(BaseModel):
+class CallErrorRead(AnswerModel):
     """Why a call failed; `status` is the upstream's, where it answered one."""
 
     code: ErrorCode
@@ -184,7 +213,7 @@ class CallErrorRead(BaseModel):
     detail: str
 
 
-class ResultRead(BaseModel):
+class ResultRead(AnswerModel):
     """What became of one chunk at one upstream; `start` and `end` are code points of the text.
 
     Tokens are those billed where they are priced, else those reported; `tokens_counted`: the upstream did not report
@@ -208,7 +237,7 @@ class ResultRead(BaseModel):
     finish_reason: str | None
 
 
-class FoldRead(BaseModel):
+class FoldRead(AnswerModel):
     """The calls that folding took, what they cost, and why there is no output where it failed."""
 
     calls: int
@@ -216,7 +245,7 @@ class FoldRead(BaseModel):
     error: CallErrorRead | None
 
 
-class UsageRead(BaseModel):
+class UsageRead(AnswerModel):
     """Units billed for this request, code points of the text, and units left in the period (null: no ceiling)."""
 
     units: int
@@ -224,7 +253,7 @@ class UsageRead(BaseModel):
     quota_remaining: int | None
 
 
-class ProcessAnswer(BaseModel):
+class ProcessAnswer(AnswerModel):
     """The folded whole. Failed chunks are data, not an HTTP error."""
 
     id: UUID
@@ -238,7 +267,7 @@ class ProcessAnswer(BaseModel):
     usage: UsageRead
 
 
-class QuotedChunk(BaseModel):
+class QuotedChunk(AnswerModel):
     """A chunk as it would be cut, and who would be asked for it first.
 
     `upstream` is null for an address, and for least_busy, where nobody knows before the call begins.
@@ -250,7 +279,7 @@ class QuotedChunk(BaseModel):
     upstream: str | None
 
 
-class QuoteAnswer(BaseModel):
+class QuoteAnswer(AnswerModel):
     """What a request would cost at most, `fold_units_max` of it for folding; nothing was called or billed.
 
     `quota_remaining`: units that a request with this key may still take, of the quota and of the key's budget; null

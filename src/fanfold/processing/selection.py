@@ -1,15 +1,17 @@
 """Which upstreams a request means."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fanfold.core.errors import UnknownUpstream, UpstreamNotAllowed
+from fanfold.core.values import value
 from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.types import Upstream
-from fanfold.processing.schemas import ProcessRequest
+from fanfold.processing.schemas import ProcessOptions
 from fanfold.upstreams.directory import TenantUpstreams
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Selection:
     """The upstreams in the order asked, the one that folds, and whether they were named by address (the short form)."""
 
@@ -26,7 +28,7 @@ class AddressPolicy:
     adhoc_allowed: bool
 
 
-def select_upstreams(request: ProcessRequest, own: TenantUpstreams, policy: AddressPolicy) -> Selection:
+def select_upstreams(request: ProcessOptions, own: TenantUpstreams, policy: AddressPolicy) -> Selection:
     """Return the upstreams `request` names, else the tenant's default; a 422 where there is none.
 
     A 503 for one whose credential does not open.
@@ -37,7 +39,7 @@ def select_upstreams(request: ProcessRequest, own: TenantUpstreams, policy: Addr
     return Selection(upstreams, folder, by_address=request.api_urls is not None)
 
 
-def _asked(request: ProcessRequest, own: TenantUpstreams, policy: AddressPolicy) -> tuple[Upstream, ...]:
+def _asked(request: ProcessOptions, own: TenantUpstreams, policy: AddressPolicy) -> tuple[Upstream, ...]:
     if request.api_urls is not None:
         return tuple(
             _by_address(url, own, policy, f"api_urls[{place}]") for place, url in enumerate(request.api_urls)
@@ -71,4 +73,9 @@ def _by_address(url: str, own: TenantUpstreams, policy: AddressPolicy, which: st
         return upstream
     if not policy.adhoc_allowed:
         raise UpstreamNotAllowed(f"{which} is not the address of an enabled upstream of the tenant.")
+    return _named_by_client(url)
+
+
+@lru_cache(maxsize=1_024)
+def _named_by_client(url: str) -> Upstream:
     return Upstream(kind="http_json", url=url)

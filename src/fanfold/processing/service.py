@@ -1,32 +1,36 @@
 """The story of a request: plan, reserve, fan out, settle."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from itertools import chain
 
 from fanfold.auth.dependencies import Quota
 from fanfold.auth.principal import Principal, PrincipalTenant
 from fanfold.core.background import Background
-from fanfold.core.errors import NotReady, QuotaExhausted, TooLarge, ValidationFailed
+from fanfold.core.errors import NotReady
 from fanfold.core.identifiers import uuid7
-from fanfold.fanout.errors import InvalidPlan, TooManyChunks
 from fanfold.fanout.run import Run
 from fanfold.fanout.service import FanOut
-from fanfold.fanout.types import FanOutAnswer, FanOutRequest, FoldOptions, Plan, Split
-from fanfold.idempotency.errors import in_progress
+from fanfold.fanout.types import FanOutAnswer, Plan
 from fanfold.idempotency.service import KeptAnswers
 from fanfold.idempotency.types import KeyedRequest
 from fanfold.processing.billing import Billing
+from fanfold.processing.engine_request import engine_request
+from fanfold.processing.events import Event
+from fanfold.processing.refusals import check_length, planning, reserving
 from fanfold.processing.schemas import ProcessRequest
 from fanfold.processing.selection import AddressPolicy, Selection, select_upstreams
-from fanfold.processing.types import Admission, Billed, Processed
+from fanfold.processing.streaming import READ_MARGIN_S, read_by, stream_of
+from fanfold.processing.types import Admission, Processed
+from fanfold.processing.under_way import Settle, UnderWay
 from fanfold.upstreams.directory import UpstreamDirectory
-from fanfold.usage.errors import Insufficient, KeyClaimed, OverBudget
 from fanfold.usage.ledger import Ledger
 from fanfold.usage.types import Claim
 
 LEASE_MARGIN_S = 60.0
-SETTLE_MARGIN_S = 10.0
 
 
 class ProcessingService:
@@ -41,27 +45,21 @@ class ProcessingService:
         upstreams: UpstreamDirectory,
         addresses: AddressPolicy,
         background: Background,
-        count_call: Callable[[str], None],
+        count_calls: Callable[[str, int], None],
     ) -> None:
         self._fan_out, self._ledger, self._upstreams = fan_out, ledger, upstreams
+        self.answers = answers
         self._billing = Billing(ledger, answers)
-        self._addresses, self._background, self._count_call = addresses, background, count_call
+        self._read_margin_s = READ_MARGIN_S
+        self._addresses, self._background, self._count_calls = addresses, background, count_calls
 
     async def plan(self, tenant: PrincipalTenant, request: ProcessRequest) -> tuple[Plan, Selection]:
         """Split and price; calls nothing and reserves nothing. Raises 413 and 422."""
-        limits = tenant.limits
-        if len(request.text) > limits.max_text_chars:
-            raise TooLarge(f"The text is over the plan's {limits.max_text_chars} characters.")
+        check_length(len(request.text), tenant.limits.max_text_chars)
         selection = select_upstreams(request, await self._upstreams.of(tenant.id), self._addresses)
-        try:
-            plan = await self._fan_out.plan(
-                _fan_out_request(request, selection, tenant), max_chunks=limits.max_chunks
-            )
-        except TooManyChunks as error:
-            raise TooLarge(str(error)) from None
-        except InvalidPlan as error:
-            errors = [{"loc": ["body"], "msg": str(error), "type": "plan"}]
-            raise ValidationFailed(str(error), errors=errors) from None
+        asked = engine_request(request, selection, tenant, text=request.text)
+        with planning():
+            plan = await self._fan_out.plan(asked, max_chunks=tenant.limits.max_chunks)
         return plan, selection
 
     async def admit(
@@ -81,28 +79,19 @@ class ProcessingService:
         try:
             # A cancelled reserve holds nothing.
             async with asyncio.timeout(request.deadline_s):
-                reserved = await self._ledger.reserve(
-                    tenant_id=tenant.id,
-                    request_id=request_id,
-                    units=plan.units_reserved,
-                    lease_s=request.deadline_s + LEASE_MARGIN_S,
-                    api_key_id=principal.api_key_id,
-                    period=quota.period,
-                    claim=_claim(keyed) if keyed else None,
-                )
+                with reserving():
+                    reserved = await self._ledger.reserve(
+                        tenant_id=tenant.id,
+                        request_id=request_id,
+                        units=plan.units_reserved,
+                        lease_s=request.deadline_s + LEASE_MARGIN_S,
+                        api_key_id=principal.api_key_id,
+                        period=quota.period,
+                        claim=claim_of(keyed) if keyed else None,
+                    )
         except TimeoutError:
             raise NotReady(
                 "The units could not be reserved in time. Try again.", headers={"Retry-After": "1"}
-            ) from None
-        except KeyClaimed:
-            raise in_progress() from None
-        except Insufficient as short:
-            whose = "of the API key's budget for" if isinstance(short, OverBudget) else "in"
-            raise QuotaExhausted(
-                f"The request may need {short.needed} units, and {short.remaining} are left {whose} this period.",
-                needed=short.needed,
-                remaining=short.remaining,
-                period_ends_at=short.period_end,
             ) from None
         return Admission(
             id=request_id,
@@ -114,62 +103,58 @@ class ProcessingService:
 
     async def execute(self, admission: Admission) -> Processed:
         """Fan out, then settle: also when it fails, is cancelled, or the client has left."""
-        run: Run | None = None
-        is_whole = False
-        settle_by = asyncio.get_running_loop().time() + admission.plan.request.deadline_s + SETTLE_MARGIN_S
-        with self._background.attending():
-            try:
-                async with self._fan_out.open(admission.plan) as run:
-                    async for _ in run:
-                        pass
-                    is_whole = True
-            finally:
-                # What the run has by now: of one that was left early, calls without a result are cancelled.
-                answer = None if run is None else run.answer()
-                billed = await self._bill(admission, answer, settle_by, is_whole=is_whole)
-        assert answer is not None  # noqa: S101 (a run that could not be opened has raised)
-        return Processed(admission, answer, billed)
+        async with self._attended(admission) as under_way:
+            under_way.opened = Run(admission.plan, told=False)
+            await self._fan_out.carry_out(under_way.opened)
+            return await under_way.end()
 
-    async def _bill(
-        self, admission: Admission, answer: FanOutAnswer | None, settle_by: float, *, is_whole: bool
-    ) -> Billed:
-        for result in chain(answer.results, answer.fold_results) if answer else ():
-            self._count_call(result.error.code if result.error else "ok")
-        try:
-            async with asyncio.timeout_at(settle_by):
-                return await self._background.see_through(
-                    self._billing.bill(admission, answer, is_whole=is_whole, store_by=settle_by)
-                )
-        except TimeoutError:
-            raise NotReady(
-                "The answer is there, but could not be billed.", headers={"Retry-After": "5"}
-            ) from None
+    @asynccontextmanager
+    async def streamed(self, admission: Admission) -> AsyncIterator[AsyncIterator[Event]]:
+        """Execute, told as events: `accepted`, `chunk`, `delta`, `progress`, then `done` or `error` when it is billed.
+
+        Leaving the context before the last event cancels what still runs and bills what was done. Who has not read the
+        last event 30 s after the request's deadline gets `Unread`: the units cannot be held longer.
+        """
+        async with (
+            self._under_way(_telling_deltas(admission)) as under_way,
+            read_by(under_way.deadline + self._read_margin_s),
+            aclosing(stream_of(under_way)) as events,
+        ):
+            yield events
+
+    @asynccontextmanager
+    async def _under_way(self, admission: Admission) -> AsyncIterator[UnderWay]:
+        async with (
+            self._attended(admission) as under_way,
+            self._fan_out.open(admission.plan) as under_way.opened,
+        ):
+            yield under_way
+
+    def _attended(self, admission: Admission) -> UnderWay:
+        """Return what, entered, sees to it that the request is billed, whichever way it is left."""
+        return UnderWay(admission, partial(self._bill, admission), self._background)
+
+    def _bill(
+        self, admission: Admission, answer: FanOutAnswer | None, *, is_whole: bool, store_by: float
+    ) -> Settle:
+        for code, calls in _codes(answer).items():
+            self._count_calls(code, calls)
+        return partial(self._billing.bill, admission, answer, is_whole=is_whole, store_by=store_by)
 
 
-def _claim(keyed: KeyedRequest) -> Claim:
+def _codes(answer: FanOutAnswer | None) -> dict[str, int]:
+    codes: dict[str, int] = {}  # what counts by itself first asks whether it was given a mapping
+    for result in chain(answer.results, answer.fold_results) if answer else ():
+        code = result.error.code if result.error else "ok"
+        codes[code] = codes.get(code, 0) + 1
+    return codes
+
+
+def claim_of(keyed: KeyedRequest) -> Claim:
+    """Return the claim of a key, to be written with the reservation."""
     return Claim(route=keyed.route, key=keyed.key, body_hash=keyed.body_hashes[0])
 
 
-def _fan_out_request(request: ProcessRequest, selection: Selection, tenant: PrincipalTenant) -> FanOutRequest:
-    split = Split(by=request.split.by, size=request.split.size, overlap=request.split.overlap)
-    return FanOutRequest(
-        text=request.text,
-        upstreams=selection.upstreams,
-        split=Split(size=request.chunk_size) if request.chunk_size else split,
-        strategy=request.strategy,
-        prompt=request.prompt,
-        fold=FoldOptions(
-            by=request.fold.by,
-            separator=request.fold.separator,
-            upstream=selection.folder,
-            prompt=request.fold.prompt,
-        ),
-        on_error=request.on_error,
-        min_success=request.min_success,
-        timeout_s=request.timeout_s,
-        deadline_s=request.deadline_s,
-        max_attempts=request.max_attempts,
-        max_units=request.max_units,
-        owner=str(tenant.id),
-        weight=tenant.limits.weight,
-    )
+def _telling_deltas(admission: Admission) -> Admission:
+    plan = replace(admission.plan, request=replace(admission.plan.request, deltas=True))
+    return replace(admission, plan=plan)

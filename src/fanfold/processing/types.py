@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from fanfold.core.values import value
 from fanfold.fanout.types import FanOutAnswer, Plan
 from fanfold.idempotency.types import KeyedRequest
 from fanfold.usage.types import Reservation, Settled
@@ -20,7 +21,7 @@ class Admission:
     keyed: KeyedRequest | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Billed:
     """What an ended request cost, and what is left: None where overage is allowed.
 
@@ -33,7 +34,7 @@ class Billed:
     beginning: Sequence[bytes] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Processed:
     """A request that has run and is billed."""
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from fanfold.core.values import value
+
 # Far above any use; every figure made of it still fits a structured Integer of 15 digits (RFC 9651, 3.3.1).
 MAX_LIMIT = 1_000_000_000_000
 
@@ -26,7 +28,7 @@ class Bucket:
             raise ValueError(f"requests_per_minute and burst must be 1..{MAX_LIMIT}")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BucketState:
     """What is left: `remaining` requests (never negative) and the seconds until there is one more.
 
@@ -38,7 +40,7 @@ class BucketState:
     reset_s: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decision:
     """Whether one request passes, and the state of each of its buckets afterwards, in the order asked.
 

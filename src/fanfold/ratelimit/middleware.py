@@ -6,6 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fanfold.core.errors import RateLimited
 from fanfold.core.problems import problem
+from fanfold.core.sockets import closing, code_of
 from fanfold.ratelimit import headers
 from fanfold.ratelimit.base import Bucket, Decision, RateLimitStore
 from fanfold.ratelimit.errors import StoreUnavailable
@@ -14,7 +15,9 @@ BucketsOf = Callable[[Scope], tuple[Bucket, ...]]
 
 
 class RateLimitMiddleware:
-    """Takes a token of every bucket of an HTTP request, or answers 429 `rate-limited` and calls nothing further.
+    """Takes a token of every bucket of a request, or answers 429 `rate-limited` and calls nothing further.
+
+    The handshake of a WebSocket is a request too: refused it is closed with 4429.
 
     `store_of` finds the store, `buckets_of` names the buckets; none means that the request is not limited. An admitted
     answer gets the RateLimit fields, unless it has them already. When the store is unavailable, requests pass without
@@ -38,7 +41,7 @@ class RateLimitMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit or refuse one request; any other scope passes."""
-        if scope["type"] != "http" or not (buckets := self._buckets_of(scope)):
+        if scope["type"] not in {"http", "websocket"} or not (buckets := self._buckets_of(scope)):
             await self._app(scope, receive, send)
             return
         try:
@@ -49,9 +52,18 @@ class RateLimitMiddleware:
             return
         if decision.admitted:
             await self._app(scope, receive, _with_fields(send, decision))
+            return
+        self._on_refusal(waited_for(decision))
+        error = refusal(decision)
+        if scope["type"] == "websocket":
+            await send(closing(code_of(error), error.detail))
         else:
-            self._on_refusal(max(decision.states, key=lambda state: state.reset_s).bucket.name)
-            await problem(_refusal(decision), scope)(scope, receive, send)
+            await problem(error, scope)(scope, receive, send)
+
+
+def waited_for(decision: Decision) -> str:
+    """Return the name of the bucket that keeps a refused client waiting the longest."""
+    return max(decision.states, key=lambda state: state.reset_s).bucket.name
 
 
 def _fields(decision: Decision) -> list[tuple[bytes, bytes]]:
@@ -65,14 +77,15 @@ def _with_fields(send: Send, decision: Decision) -> Send:
     async def send_with_fields(message: Message) -> None:
         if message["type"] == "http.response.start":
             own = list(message.get("headers", ()))
-            if not any(name.lower() == headers.STATE for name, _ in own):
+            if headers.STATE not in [name.lower() for name, _ in own]:
                 message = {**message, "headers": own + _fields(decision)}
         await send(message)
 
     return send_with_fields
 
 
-def _refusal(decision: Decision) -> RateLimited:
+def refusal(decision: Decision) -> RateLimited:
+    """Return the 429 of a refused decision, with `Retry-After` and the RateLimit fields."""
     wait = decision.retry_after_s
     fields = {name.decode("ascii"): value.decode("ascii") for name, value in _fields(decision)}
     return RateLimited(

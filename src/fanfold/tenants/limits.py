@@ -9,7 +9,8 @@ from typing import Any, Self
 class Limits:
     """What a tenant may use: units a calendar month (UTC), requests a minute, and the sizes of single requests.
 
-    `weight` is its share of what tenants use together, beside the others'.
+    `weight` is its share of what tenants use together, beside the others'; `max_stored_bytes` is for the texts and
+    answers of its jobs together.
     """
 
     monthly_units: int
@@ -23,6 +24,7 @@ class Limits:
     overage_allowed: bool
     retention_days: int
     weight: int
+    max_stored_bytes: int
 
     @classmethod
     def of(cls, plan: Mapping[str, Any] | object, overrides: Mapping[str, Any]) -> Self:

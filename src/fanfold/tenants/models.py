@@ -18,6 +18,7 @@ class Plan(Base):
     __table_args__ = (
         CheckConstraint("period in ('day', 'week', 'month')", name="period"),
         CheckConstraint("weight between 1 and 1000", name="weight"),
+        CheckConstraint("max_stored_bytes >= 0", name="max_stored_bytes"),
     )
 
     code: Mapped[str] = mapped_column(Text, primary_key=True)
@@ -33,6 +34,7 @@ class Plan(Base):
     retention_days: Mapped[int]
     period: Mapped[str] = mapped_column(Text, server_default="month")
     weight: Mapped[int] = mapped_column(server_default="1")
+    max_stored_bytes: Mapped[int] = mapped_column(BigInteger, server_default="100000000")
 
 
 class Tenant(Base):

@@ -15,6 +15,7 @@ Units = Annotated[Whole, Field(ge=0, le=UNITS_MAX)]
 Count = Annotated[Whole, Field(ge=0, le=INT32_MAX)]
 Positive = Annotated[Whole, Field(ge=1, le=INT32_MAX)]
 Weight = Annotated[Whole, Field(ge=1, le=1000)]
+StoredBytes = Annotated[Whole, Field(ge=0, le=10**15)]
 _LIMITS = {
     "monthly_units": "Units of a period of the plan, which is a day, a week or a month whatever this name says.",
     "requests_per_minute": "Requests a minute, of all keys together.",
@@ -26,7 +27,8 @@ _LIMITS = {
     "max_api_keys": "API keys that may hold.",
     "overage_allowed": "Whether requests go on, and are billed, beyond the units.",
     "weight": "Share of the upstreams' slots that tenants wait for together, beside the weights of the others.",
-    "retention_days": "For what is to come: nothing reads it yet. Usage events have their own retention.",
+    "retention_days": "Days for which jobs keep their texts and answers. Usage events have their own retention.",
+    "max_stored_bytes": "Bytes that the texts and answers of jobs may take together.",
 }
 
 
@@ -65,6 +67,7 @@ class PlanCreate(StrictModel):
     overage_allowed: Flag = _limit("overage_allowed", default=False)
     retention_days: Positive = _limit("retention_days")
     weight: Weight = _limit("weight", default=1)
+    max_stored_bytes: StoredBytes = _limit("max_stored_bytes", default=100_000_000)
     period: Period = Field(default=Period.MONTH, description=_PERIOD)
 
 
@@ -84,6 +87,7 @@ class PlanUpdate(StrictModel):
     overage_allowed: Flag = _limit("overage_allowed", default=False)
     retention_days: Positive = _limit("retention_days", default=1)
     weight: Weight = _limit("weight", default=1)
+    max_stored_bytes: StoredBytes = _limit("max_stored_bytes", default=0)
     period: Period = Field(default=Period.MONTH, description=_PERIOD)
 
 
@@ -104,6 +108,7 @@ class LimitsRead(ReadModel):
     overage_allowed: bool = _limit("overage_allowed")
     retention_days: int = _limit("retention_days")
     weight: int = _limit("weight")
+    max_stored_bytes: int = _limit("max_stored_bytes")
 
 
 class LimitsUpdate(StrictModel):
@@ -122,6 +127,7 @@ class LimitsUpdate(StrictModel):
     overage_allowed: Flag | None = _limit("overage_allowed", default=None)
     retention_days: Positive | None = _limit("retention_days", default=None)
     weight: Weight | None = _limit("weight", default=None)
+    max_stored_bytes: StoredBytes | None = _limit("max_stored_bytes", default=None)
 
 
 class PlanRead(LimitsRead):

@@ -1,5 +1,6 @@
 """When two addresses are the same."""
 
+from functools import lru_cache
 from urllib.parse import urlsplit, urlunsplit
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -13,6 +14,7 @@ def origin(url: str) -> Origin:
     return parts.scheme, (parts.hostname or "").rstrip("."), parts.port or _DEFAULT_PORTS.get(parts.scheme)
 
 
+@lru_cache(maxsize=1_024)
 def normalise(url: str) -> str:
     """Return the address with scheme, host, default port and empty path in one form (RFC 3986, section 6.2)."""
     parts = urlsplit(url)

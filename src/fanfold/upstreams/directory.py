@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
+from sqlalchemy import exists, or_, select
+
 from fanfold.core.cache import FreshCache
 from fanfold.core.crypto import KeyRing, SealBroken
 from fanfold.core.db import Database
@@ -142,7 +144,7 @@ class UpstreamDirectory:
         (self._shared if tenant_id == SHARED else self._tenants).forget(tenant_id)
 
     async def _present(self, cache: FreshCache[UUID, _Loaded], owner: UUID) -> TenantUpstreams:
-        loaded = await cache.get(owner, partial(self._load, owner))
+        loaded = cache.fresh(owner) or await cache.get(owner, partial(self._load, owner))
         return loaded.at(self._clock()) if loaded else TenantUpstreams((), None)
 
     async def _load(self, owner: UUID) -> _Loaded:
@@ -200,3 +202,12 @@ def _schedules(
         for row in rows
         if row.id in to_come
     }
+
+
+async def prices_tokens(database: Database) -> bool:
+    """Tell whether any upstream, of whomever, has or had or will have a price for tokens."""
+    priced = or_(
+        UpstreamPriceRecord.units_per_1k_input_tokens > 0, UpstreamPriceRecord.units_per_1k_output_tokens > 0
+    )
+    async with database.operator_session() as session:
+        return bool(await session.scalar(select(exists().where(priced))))

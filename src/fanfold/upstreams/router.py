@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 
 from fanfold.auth.dependencies import CurrentActor, CurrentTenant, DatabaseDep, DbSession, Once
 from fanfold.auth.principal import Principal, Scope
 from fanfold.auth.requirements import Require
+from fanfold.core.routing import Router
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
 from fanfold.idempotency.route import IdempotentRoute
 from fanfold.upstreams.circuits import CLOSED
@@ -28,7 +29,7 @@ from fanfold.upstreams.trial import try_upstream, upstream_to_try
 
 UpstreamsWriter = Annotated[Principal, Require(Scope.UPSTREAMS_WRITE)]
 
-router = APIRouter(
+router = Router(
     prefix="/v1/upstreams",
     tags=["Upstreams"],
     route_class=IdempotentRoute,

@@ -5,9 +5,10 @@ import re
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
 from fanfold.core.schemas import (
+    AnswerModel,
     Flag,
     Moment,
     Number,
@@ -305,7 +306,7 @@ class PriceCreate(StrictModel):
     units_per_1k_output_tokens: PerOutput | None = None
 
 
-class PriceRead(BaseModel):
+class PriceRead(AnswerModel):
     """A price of an upstream, from `effective_from` until `effective_until` (null: no later price is known)."""
 
     id: UUID

@@ -4,10 +4,10 @@ import datetime as dt
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel
+from fanfold.core.schemas import AnswerModel
 
 
-class UsageEventRead(BaseModel):
+class UsageEventRead(AnswerModel):
     """One meter of one accepted answer.
 
     `id` is the event's own and never changes. `quantity` is in the meter's measure; `rate` is units per call, or per
@@ -31,7 +31,7 @@ class UsageEventRead(BaseModel):
     due_units: int
 
 
-class CloudEventData(BaseModel):
+class CloudEventData(AnswerModel):
     """What a usage event says, as its CloudEvent carries it."""
 
     request_id: UUID
@@ -48,7 +48,7 @@ class CloudEventData(BaseModel):
     due_units: int
 
 
-class CloudEvent(BaseModel):
+class CloudEvent(AnswerModel):
     """A usage event in the form of CloudEvents 1.0; `subject` is the tenant's id, `time` when the event occurred."""
 
     specversion: Literal["1.0"]

@@ -4,10 +4,11 @@ import datetime as dt
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from fanfold.auth.dependencies import CurrentQuota, CurrentTenant, DatabaseDep, DbSession
 from fanfold.core.requests import StrictRoute
+from fanfold.core.routing import Router
 from fanfold.core.schemas import Page, problem_responses
 from fanfold.tenants.periods import utc_now
 from fanfold.usage.event_schemas import CloudEvent, UsageEventRead
@@ -17,7 +18,7 @@ from fanfold.usage.formats import BATCH_MEDIA_TYPE, FORMS, EventsFormat, ExportF
 from fanfold.usage.parameters import ChosenEvents, DaysOrPeriod, UsageReader, WantedPage
 from fanfold.usage.period_names import NamedPeriod, named
 
-router = APIRouter(
+router = Router(
     prefix="/v1/usage",
     tags=["Usage"],
     route_class=StrictRoute,

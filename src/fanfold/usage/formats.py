@@ -54,9 +54,10 @@ class Form:
 
 def members(row: EventRow) -> dict[str, Any]:
     """Return the event as JSON shows it."""
+    request_id = str(row.request_id)  # the driver's own kind of UUID, which orjson does not know
     return {
-        "id": row.id,
-        "request_id": str(row.request_id),  # the driver's own kind of UUID, which orjson does not know
+        "id": f"{request_id}-{row.call_index}-{row.meter}",  # the same in every answer, and of no other event
+        "request_id": request_id,
         "call_index": row.call_index,
         "meter": row.meter,
         "quantity": row.quantity,
@@ -87,18 +88,27 @@ def cloud_event(row: EventRow, tenant_id: UUID) -> dict[str, Any]:
     }
 
 
-def _json(value: Any) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_UTC_Z)
+def _joined(objects: Sequence[dict[str, Any]], between: bytes) -> bytes:
+    """Return many objects as JSON, with `between` between them; each begins with the same member.
+
+    Written in one go as a list, which takes a fifth of the time of each by itself, and parted at its seams. Nothing but
+    a seam reads like one: within a string a quote follows a backslash, and behind a string's own end comes no name.
+    """
+    if not objects:
+        return b""
+    first = orjson.dumps(next(iter(objects[0])))
+    written = orjson.dumps(objects, option=orjson.OPT_UTC_Z)[1:-1]
+    return written.replace(b"},{%b:" % first, b"}%b{%b:" % (between, first))
 
 
 def cloud_events(rows: Sequence[EventRow], tenant_id: UUID) -> bytes:
     """Return events of a batch, with commas between them."""
-    return b",\n".join(_json(cloud_event(row, tenant_id)) for row in rows)
+    return _joined([cloud_event(row, tenant_id) for row in rows], b",\n")
 
 
 def ndjson(rows: Sequence[EventRow], _tenant_id: UUID) -> bytes:
     """Return one event a line."""
-    return b"".join(_json(members(row)) + b"\n" for row in rows)
+    return _joined([members(row) for row in rows], b"\n") + b"\n"
 
 
 def csv_rows(rows: Sequence[EventRow], _tenant_id: UUID) -> bytes:

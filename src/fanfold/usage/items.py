@@ -10,16 +10,32 @@ from uuid import UUID
 
 from fanfold.usage.types import NO_WARNINGS, Claim, Mark, UsageEvent, Warnings
 
+# So many take the database some 2 ms, as long as a flush without any.
+LARGE_EVENTS = 100
+
 
 class Operation(IntEnum):
-    """What an item asks for. A settle without events is a release."""
+    """What an item asks for. A settle without events is a release; a part bills from a reservation that lives on."""
 
     RESERVE = 1
     SETTLE = 2
+    PART = 5
+
+
+class Size(IntEnum):
+    """Which lane takes an item."""
+
+    SMALL = 0
+    LARGE = 1
+
+    @property
+    def other(self) -> "Size":
+        """The lane that takes the others."""
+        return Size.SMALL if self else Size.LARGE
 
 
 class Status(IntEnum):
-    """What `ledger_commit` answers for an item."""
+    """What `ledger_commit` answers for an item; the last is of `jobs_commit` alone."""
 
     OK = 0
     INSUFFICIENT = 1
@@ -29,6 +45,7 @@ class Status(IntEnum):
     GONE = 5
     CLAIMED = 6
     OVER_BUDGET = 7
+    STORAGE_FULL = 8
 
 
 class Answer(NamedTuple):
@@ -42,16 +59,13 @@ class Answer(NamedTuple):
     warnings: Warnings = NO_WARNINGS
 
 
-def _new_answer() -> asyncio.Future[Answer]:
-    return asyncio.get_running_loop().create_future()
-
-
 @dataclass(slots=True, eq=False, kw_only=True)
 class Item:
     """One operation in the queue. A caller that leaves cancels `answer`, never the item. Units, seconds.
 
     `give_up_at` is the loop's time after which a failed attempt is the last. `is_uncertain` means that the item was
-    sent once without an answer: what is there already may be its own work.
+    sent once without an answer: what is there already may be its own work. `rider` is what goes with it in a lane of
+    others, and weighs as much as `extra` events.
     """
 
     operation: Operation
@@ -64,15 +78,24 @@ class Item:
     events: Sequence[UsageEvent] = ()
     claim: Claim | None = None
     mark: Mark | None = None
+    rider: object = None
+    extra: int = 0
     give_up_at: float = 0.0
     is_uncertain: bool = False
-    answer: asyncio.Future[Answer] = field(default_factory=_new_answer)
+    answer: asyncio.Future[Answer] = field(default_factory=asyncio.Future)
+    names: tuple[object, ...] = field(init=False)
+    """What may stand in a batch once: the request, and the idempotency key that it claims or answers."""
+    load: int = field(init=False)
+    """How much of a flush it takes, in events."""
+    size: Size = field(init=False)
+    """Which lane it belongs to."""
 
-    @property
-    def names(self) -> tuple[object, ...]:
-        """What may stand in a batch once: the request, and the idempotency key that it claims or answers."""
+    def __post_init__(self) -> None:
         keyed = self.claim or self.mark
-        return (self.request_id, (self.tenant_id, keyed.route, keyed.key)) if keyed else (self.request_id,)
+        own = (self.request_id.int,)  # a UUID is hashed by Python
+        self.names = (*own, (self.tenant_id, keyed.route, keyed.key)) if keyed else own
+        self.load = len(self.events) + self.extra
+        self.size = Size.LARGE if self.load > LARGE_EVENTS else Size.SMALL
 
     @property
     def is_dropped(self) -> bool:
@@ -88,5 +111,6 @@ class Item:
 
     def outcome(self, status: Status) -> Status:
         """Return `status`, or OK where it says that this very item was already written by an attempt before."""
-        repeated = status is Status.DUPLICATE or (status is Status.GONE and not self.events)
+        is_ended = status is Status.GONE and not self.events and self.operation is not Operation.PART
+        repeated = status is Status.DUPLICATE or is_ended
         return Status.OK if self.is_uncertain and repeated else status

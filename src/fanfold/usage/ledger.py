@@ -8,8 +8,9 @@ from uuid import UUID
 from fanfold.core.db import Connect
 from fanfold.tenants.periods import Clock, Period, period_end, period_of, utc_now
 from fanfold.usage.errors import AlreadyReserved, Insufficient, KeyClaimed, OverBudget
-from fanfold.usage.group_commit import Figures, GroupCommit
+from fanfold.usage.group_commit import GroupCommit
 from fanfold.usage.items import Answer, Item, Operation, Status
+from fanfold.usage.lane import Figures
 from fanfold.usage.types import Claim, Mark, Outcome, Reservation, Reserved, Settled, UsageEvent
 
 _OUTCOMES = {
@@ -44,7 +45,7 @@ class Ledger:
 
     @property
     def figures(self) -> Figures:
-        """What the lane did so far: flushes, items, retries, late, unbilled."""
+        """What the lanes did so far: flushes, items, retries, late, unbilled."""
         return self._commit.figures
 
     @property
@@ -96,7 +97,7 @@ class Ledger:
         )
         answer = await self._commit.reserve(item)
         if answer.status is not Status.OK:
-            _refuse(answer, reservation, period)
+            refuse(answer, reservation, period)
         return Reserved(reservation, answer.remaining)
 
     async def settle(
@@ -123,7 +124,8 @@ class Ledger:
         return Settled(outcome, answer.remaining, answer.warnings)
 
 
-def _refuse(answer: Answer, reservation: Reservation, period: Period) -> None:
+def refuse(answer: Answer, reservation: Reservation, period: Period) -> None:
+    """Raise what a reserve's answer means, unless it is one of success."""
     if answer.status in _SHORT:
         raise _SHORT[answer.status](
             needed=reservation.units,

@@ -118,6 +118,8 @@ class OpenOutcome(Base):
     resolved_units: Mapped[int | None] = mapped_column(BigInteger)
     reason: Mapped[str | None] = mapped_column(Text)
     resolved_by: Mapped[UUID | None]
+    job_id: Mapped[UUID | None]
+    calls: Mapped[int | None]
 
 
 class HeldReservation(Base):

@@ -61,6 +61,7 @@ class OutcomeRead(ReadModel):
 
     unknown: its process ended without a word, and `units` were held for it. unbilled: it was served when nothing was
     free any more, and `units` are what it would have cost. `resolution` settled: its own late bill came after all.
+    Of a job: `job_id`, and `calls`, which a lost worker had under way or which could not be billed.
     """
 
     request_id: UUID
@@ -72,6 +73,8 @@ class OutcomeRead(ReadModel):
     resolved_at: dt.datetime | None
     resolution: Literal["billed", "waived", "settled"] | None
     resolved_units: int | None
+    job_id: UUID | None
+    calls: int | None
 
 
 class OperatorOutcomeRead(OutcomeRead):

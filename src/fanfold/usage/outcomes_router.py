@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from fanfold.auth.dependencies import CurrentTenant, DbSession
 from fanfold.auth.principal import Principal, Scope
 from fanfold.auth.requirements import Require
 from fanfold.core.requests import StrictRoute
+from fanfold.core.routing import Router
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Page, problem_responses
 from fanfold.usage.outcome_repository import OutcomeFilter, OutcomeRepository
 from fanfold.usage.outcome_schemas import OutcomeKind, OutcomeRead, OutcomeState
@@ -18,7 +19,7 @@ Kind = Annotated[
     OutcomeKind | None, Query(description="unknown: no word of it; unbilled: served for nothing.")
 ]
 
-router = APIRouter(
+router = Router(
     prefix="/v1/usage/outcomes",
     tags=["Usage"],
     route_class=StrictRoute,

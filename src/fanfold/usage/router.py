@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from fanfold.auth.dependencies import CurrentQuota, CurrentTenant, DbSession
 from fanfold.core.requests import StrictRoute
+from fanfold.core.routing import Router
 from fanfold.core.schemas import problem_responses
 from fanfold.usage.parameters import FirstDay, LastDay, UsageReader, span_of
 from fanfold.usage.quota_repository import QuotaRepository
@@ -16,7 +15,7 @@ from fanfold.usage.schemas import Budget, Prepaid, UsageAnswer, UsageGroup
 from fanfold.usage.sums import GroupBy, midnight
 from fanfold.usage.types import UsageLine
 
-router = APIRouter(
+router = Router(
     prefix="/v1/usage",
     tags=["Usage"],
     route_class=StrictRoute,

@@ -3,9 +3,7 @@
 import datetime as dt
 from uuid import UUID
 
-from pydantic import BaseModel
-
-from fanfold.core.schemas import ReadModel
+from fanfold.core.schemas import AnswerModel, ReadModel
 
 
 class Budget(ReadModel):
@@ -26,7 +24,7 @@ class Prepaid(ReadModel):
     remaining: int
 
 
-class UsageGroup(BaseModel):
+class UsageGroup(AnswerModel):
     """Sums of one group; only the member grouped by is filled. `unbilled` events were served, but not billed.
 
     `budget` is that of an API key that holds and has one, for the present period whatever the days.
@@ -41,7 +39,7 @@ class UsageGroup(BaseModel):
     unbilled: int
 
 
-class UsageAnswer(BaseModel):
+class UsageAnswer(AnswerModel):
     """The present period's units, and what was used by group.
 
     `granted` is the limit and the period's grants; `remaining` is what may still be used, prepaid units among it, null

@@ -3,16 +3,17 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
 from fanfold.auth.dependencies import CurrentTenant, DatabaseDep
 from fanfold.core.requests import StrictRoute
+from fanfold.core.routing import Router
 from fanfold.core.schemas import problem_responses
 from fanfold.usage.parameters import StatementPeriod, UsageReader
 from fanfold.usage.statement import Statement, StatementRepository
 from fanfold.usage.statement_schemas import StatementRead, statement_read
 
-router = APIRouter(
+router = Router(
     prefix="/v1/usage",
     tags=["Usage"],
     route_class=StrictRoute,

@@ -3,14 +3,12 @@
 import datetime as dt
 from typing import Literal
 
-from pydantic import BaseModel
-
-from fanfold.core.schemas import ReadModel
+from fanfold.core.schemas import AnswerModel, ReadModel
 from fanfold.usage.statement import BILLED, Difference, LineKey, Source, Statement, Sums
 from fanfold.usage.sums import midnight
 
 
-class StatementLine(BaseModel):
+class StatementLine(AnswerModel):
     """What one upstream's meter cost at one rate. `counted` of the `events` are of tokens that were counted here."""
 
     upstream: str | None
@@ -22,7 +20,7 @@ class StatementLine(BaseModel):
     counted: int
 
 
-class UnbilledLine(BaseModel):
+class UnbilledLine(AnswerModel):
     """What was served but not billed, since nothing was free; it would have cost `due_units`."""
 
     upstream: str | None
@@ -42,7 +40,7 @@ class StatementGrant(ReadModel):
     created_at: dt.datetime
 
 
-class StatementDifference(BaseModel):
+class StatementDifference(AnswerModel):
     """Where the books do not agree: `units` and `events` by the events, `units_found` and `events_found` by `place`.
 
     `counter` is the quota's own counter of the period that begins at `period_start`; `daily_sums` are those of a day,
@@ -61,7 +59,7 @@ class StatementDifference(BaseModel):
     events_found: int | None
 
 
-class StatementRead(BaseModel):
+class StatementRead(AnswerModel):
     """A period's bill: `units` of all lines add up to `used`, the counter, or `balanced` is false.
 
     `source` says what the lines were added up from: after retention the single events are gone, their daily sums stay.

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -74,6 +75,7 @@ _DAYS: dict[str, tuple[ColumnElement[Any], str]] = {
 }
 
 
+@lru_cache(maxsize=64)  # an export asks once for each of its rows, which share a few days
 def midnight(day: dt.date) -> dt.datetime:
     """Return the moment at which a day begins, UTC."""
     return dt.datetime.combine(day, dt.time(), dt.UTC)

@@ -1,9 +1,10 @@
 """`/v1/auth`: accounts of people who have not signed in. No answer tells whether an address has one."""
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from fanfold.core.config import IdentitySettings
 from fanfold.core.requests import StrictRoute
+from fanfold.core.routing import Router
 from fanfold.core.schemas import problem_responses
 from fanfold.users.account_mails import FORGOTTEN, VERIFICATION
 from fanfold.users.addresses import address_key
@@ -65,9 +66,9 @@ async def reset_password(
     await accounts.reset(wanted)
 
 
-def accounts_router(limiter: AddressLimiter, settings: IdentitySettings) -> APIRouter:
+def accounts_router(limiter: AddressLimiter, settings: IdentitySettings) -> Router:
     """Return the routes; registering and asking for a new password are limited by client address."""
-    router = APIRouter(
+    router = Router(
         prefix="/v1/auth",
         tags=["Sign-in"],
         route_class=StrictRoute,

@@ -1,14 +1,13 @@
 """`/v1/me`: what people see and change of themselves."""
 
-from fastapi import APIRouter
-
 from fanfold.auth.dependencies import CurrentPerson
+from fanfold.core.routing import Router
 from fanfold.core.schemas import problem_responses
 from fanfold.idempotency.route import IdempotentRoute
 from fanfold.users.dependencies import OwnAccountServiceDep
 from fanfold.users.schemas import PasswordChange, PersonRead, PersonUpdate
 
-router = APIRouter(
+router = Router(
     prefix="/v1/me",
     tags=["People"],
     route_class=IdempotentRoute,

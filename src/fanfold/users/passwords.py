@@ -38,11 +38,8 @@ class Passwords:
         self._offload.close()
 
     async def prepare(self) -> None:
-        """Do once what the first of each kind would wait for: a hash that is nobody's, the lists of common words."""
-        await self._offload.run(self._prepare)
-
-    def _prepare(self) -> str | None:
-        return weakness(self.nobodys)
+        """Make the hash that is nobody's, or who asks first for no account would wait for longer than for one."""
+        await self._offload.run(lambda: self.nobodys)
 
     @cached_property
     def nobodys(self) -> str:

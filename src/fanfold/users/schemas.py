@@ -4,9 +4,9 @@ import datetime as dt
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import Field, SecretStr
 
-from fanfold.core.schemas import Name, ReadModel, StrictModel, with_example
+from fanfold.core.schemas import AnswerModel, Name, ReadModel, StrictModel, with_example
 from fanfold.users.addresses import Address
 from fanfold.users.passwords import FEWEST_CHARACTERS, MOST_CHARACTERS
 
@@ -121,7 +121,7 @@ class PasswordChange(StrictModel):
     new_password: NewPassword
 
 
-class Accepted(BaseModel):
+class Accepted(AnswerModel):
     """The same for every address: whether there is an account, only its mailbox learns."""
 
     detail: str = "If there is something to do for this address, a mail says what."

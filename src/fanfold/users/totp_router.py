@@ -2,17 +2,18 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 
 from fanfold.auth.dependencies import CurrentPerson
 from fanfold.core.requests import StrictRoute
+from fanfold.core.routing import Router
 from fanfold.core.schemas import problem_responses
 from fanfold.users.dependencies import OwnAccountServiceDep
 from fanfold.users.own_totp import OwnSecondFactor
 from fanfold.users.totp import SecondFactor
 from fanfold.users.totp_schemas import TotpConfirm, TotpEnrol, TotpEnrolled, TotpRemove
 
-router = APIRouter(
+router = Router(
     prefix="/v1/me/totp",
     tags=["People"],
     route_class=StrictRoute,

@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field, SecretStr, StringConstraints
+from pydantic import Field, SecretStr, StringConstraints
 
-from fanfold.core.schemas import StrictModel, with_example
+from fanfold.core.schemas import AnswerModel, StrictModel, with_example
 
 _EXAMPLE = "correct horse battery staple"
 _PASSWORD = Field(max_length=1024, description="Your present password.", examples=[_EXAMPLE])
@@ -23,7 +23,7 @@ class TotpEnrol(StrictModel):
     current_password: SecretStr = _PASSWORD
 
 
-class TotpEnrolled(BaseModel):
+class TotpEnrolled(AnswerModel):
     """A new secret, shown once. It counts after `POST /v1/me/totp/confirm` with a code of it."""
 
     secret: str = Field(repr=False, description="In base32, to be typed into an authenticator.")

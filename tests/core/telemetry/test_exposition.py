@@ -30,9 +30,8 @@ async def exposition() -> AsyncIterator[Exposition]:
 
 def client_from(exposition: Exposition, address: str, *, operator: bool = False) -> httpx.AsyncClient:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(
-        metrics_router(exposition, is_operator=lambda scope: scope["state"]["principal"].operator)
-    )
+    router = metrics_router(exposition, is_operator=lambda scope: scope["state"]["principal"].operator)
+    router.put_into(app)
     install_problem_handlers(app)
 
     async def authenticated(scope: Scope, receive: Any, send: Any) -> None:

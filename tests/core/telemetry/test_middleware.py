@@ -204,6 +204,7 @@ class TestLastResort:
         failed, access = out.lines()
         assert failed["event"] == "A request failed."
         assert (access["method"], access["route"], access["status"]) == ("WEBSOCKET", "/ws/{_thing_id}", 101)
+        assert access["code"] == 1011
         assert SECRET not in out.raw()
 
     async def test_a_websocket_that_fails_before_it_is_accepted_is_refused(self, metrics: Metrics) -> None:
@@ -216,6 +217,17 @@ class TestLastResort:
 
 
 class TestAccessLine:
+    @pytest.mark.parametrize(
+        "secret", ["ff_live_0AbCdEf12345_Zk3vQ9wXyT7uRsPq_1a2B3c", "sk-proj-abcdefghijkl"]
+    )
+    async def test_an_id_that_is_a_secret_is_masked(
+        self, client: httpx.AsyncClient, written: Any, secret: str
+    ) -> None:
+        out = written()
+        await client.get("/v1/things/1", headers={"X-Request-ID": secret})
+        (line,) = out.lines()
+        assert line["request_id"] == "***"
+
     async def test_tells_template_status_duration_ids_and_tenant(
         self, client: httpx.AsyncClient, written: Any
     ) -> None:

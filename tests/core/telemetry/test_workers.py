@@ -12,6 +12,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from fanfold.core.telemetry.metrics import _Files
 from fanfold.core.telemetry.workers import WorkerGroup, is_worker
 
 HERE = Path(__file__).parent
@@ -171,3 +172,8 @@ def test_a_worker_that_comes_while_another_is_there_empties_nothing(tmp_path: Pa
     third = WorkerGroup.join(tmp_path)
     assert not (third.path / "counter_1.db").exists()
     third.leave()
+
+
+def test_a_file_that_is_just_being_made_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "counter_4711.db").touch()
+    assert list(_Files(tmp_path).collect()) == []

@@ -27,7 +27,7 @@ async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
 
 app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
 app.add_middleware(TelemetryMiddleware, metrics=metrics)
-app.include_router(metrics_router(exposition, is_operator=lambda _: False))
+metrics_router(exposition, is_operator=lambda _: False).put_into(app)
 
 
 @app.get("/pid/{_turn}")

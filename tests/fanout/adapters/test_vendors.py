@@ -40,7 +40,7 @@ async def server(kind):
         yield server
 
 
-@pytest.fixture(params=["aiohttp"])
+@pytest.fixture(params=["httptools"])
 async def wire(request):
     made = transport(request.param, guard=LOOPBACK, max_connections=10)
     yield made

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
 
+from tests.token_streams import STREAMS, Spoken, in_pieces
 from tests.zoo_http import Answer, Request, read_request
 
 KEY = "sk-secret"
@@ -63,7 +64,7 @@ class Vendor(Protocol):
 
     def error(self, word: str, message: str) -> Any: ...
 
-    def stream(self, text: str) -> tuple[str, bytes]:
+    def stream(self, said: Said) -> tuple[str, bytes]:
         """Return the content type and the body of an answer in pieces."""
         ...
 
@@ -89,6 +90,17 @@ def read_chat(request: Request, path: str, fields: str, roles: str) -> Any:
     return body
 
 
+def streamed(kind: str, said: Said, reason: str | None) -> tuple[str, bytes]:
+    spoken = Spoken(
+        pieces=None if said.text is None else in_pieces(said.text),
+        reason=reason,
+        tokens=(INPUT_TOKENS, OUTPUT_TOKENS) if said.has_usage else None,
+        has_tool_call=said.reason == "tool",
+        refusal="I can't help with that." if said.reason == "refused" else None,
+    )
+    return STREAMS[kind].media_type, b"".join(STREAMS[kind].events(spoken))
+
+
 def is_count(value: Any) -> bool:
     return type(value) is int and value > 0
 
@@ -106,9 +118,11 @@ class OpenAIVendor:
         want(
             holds=request.headers.get("authorization") == f"Bearer {KEY}", status=401, word="invalid_api_key"
         )
-        fields = "model messages max_tokens max_completion_tokens temperature top_p stop seed response_format"
+        fields = "model messages max_tokens max_completion_tokens temperature top_p stop seed stream stream_options"
         body = read_chat(request, "/v1/chat/completions", fields, "developer system user assistant")
         want(holds=is_count(body.get("max_tokens", 1)))
+        want(holds=isinstance(body.get("stream", False), bool))
+        want(holds="stream_options" not in body or body.get("stream"), word="only allowed when streaming")
         return str(body["messages"][-1]["content"])
 
     def answer(self, said: Said) -> Any:
@@ -127,10 +141,8 @@ class OpenAIVendor:
     def error(self, word: str, message: str) -> Any:
         return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": word}}
 
-    def stream(self, text: str) -> tuple[str, bytes]:
-        choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
-        piece = json.dumps({"object": "chat.completion.chunk", "choices": [choice]})
-        return "text/event-stream; charset=utf-8", f"data: {piece}\n\ndata: [DONE]\n\n".encode()
+    def stream(self, said: Said) -> tuple[str, bytes]:
+        return streamed("openai", said, self.reasons.get(said.reason))
 
 
 class AnthropicVendor:
@@ -147,7 +159,7 @@ class AnthropicVendor:
         known = headers.get("x-api-key") == KEY and "authorization" not in headers
         want(holds=known, status=401, word="authentication_error")
         want(holds=headers.get("anthropic-version") == "2023-06-01")
-        fields = "model messages max_tokens system temperature top_k top_p stop_sequences thinking"
+        fields = "model messages max_tokens system temperature top_k top_p stop_sequences thinking stream"
         body = read_chat(request, "/v1/messages", fields, "user assistant")
         want(holds=is_count(body.get("max_tokens")))
         want(holds=isinstance(body.get("system", ""), str))
@@ -169,9 +181,8 @@ class AnthropicVendor:
     def error(self, word: str, message: str) -> Any:
         return {"type": "error", "error": {"type": word, "message": message}, "request_id": "req_1"}
 
-    def stream(self, text: str) -> tuple[str, bytes]:
-        delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
-        return "text/event-stream", f"event: content_block_delta\ndata: {json.dumps(delta)}\n\n".encode()
+    def stream(self, said: Said) -> tuple[str, bytes]:
+        return streamed("anthropic", said, self.reasons.get(said.reason, "pause_turn"))
 
 
 class OllamaVendor:
@@ -187,7 +198,7 @@ class OllamaVendor:
         want(holds=request.headers.get("authorization") == f"Bearer {KEY}", status=401, word="unauthorized")
         fields = "model messages stream options format keep_alive think"
         body = read_chat(request, "/api/chat", fields, "system user assistant tool")
-        want(holds=body.get("stream") is False, word="a stream would follow")
+        want(holds=isinstance(body.get("stream"), bool), word="a stream would follow")
         parameters = body.get("options", {})
         want(holds=isinstance(parameters, dict) and set(parameters) <= {"num_predict", "temperature", "seed"})
         want(holds=is_count(parameters.get("num_predict", 1)))
@@ -205,10 +216,8 @@ class OllamaVendor:
     def error(self, word: str, message: str) -> Any:
         return {"error": f"{word}: {message}"}
 
-    def stream(self, text: str) -> tuple[str, bytes]:
-        pieces = [{"model": MODEL, "message": {"role": "assistant", "content": text}, "done": False}]
-        pieces.append({"model": MODEL, "message": {"role": "assistant", "content": ""}, "done": True})
-        return "application/x-ndjson", "\n".join(map(json.dumps, pieces)).encode()
+    def stream(self, said: Said) -> tuple[str, bytes]:
+        return streamed("ollama", said, self.reasons.get(said.reason, "load"))
 
 
 class PlainVendor:
@@ -230,8 +239,8 @@ class PlainVendor:
     def error(self, word: str, message: str) -> Any:
         return {"error": {"code": word, "message": message}}
 
-    def stream(self, text: str) -> tuple[str, bytes]:
-        return "text/event-stream", f"data: {json.dumps(text)}\n\n".encode()
+    def stream(self, said: Said) -> tuple[str, bytes]:
+        return "text/event-stream", f"data: {json.dumps(said.text)}\n\n".encode()
 
 
 VENDORS: dict[str, Vendor] = {
@@ -243,12 +252,16 @@ VENDORS: dict[str, Vendor] = {
 
 
 class VendorServer:
-    """One vendor on loopback. `asked` counts requests, `prompts` are those that were as published."""
+    """One vendor on loopback. `asked` counts requests, `prompts` are those that were as published.
+
+    `on_request` is told each request.
+    """
 
     def __init__(self, vendor: Vendor) -> None:
         self.vendor = vendor
         self.asked: Counter[str] = Counter()
         self.prompts: list[str] = []
+        self.on_request: Callable[[Request], object] = lambda _request: None
         self.port = 0
         self._server: asyncio.Server | None = None
 
@@ -277,6 +290,7 @@ class VendorServer:
 
     def _answer(self, request: Request) -> Answer:
         situation = request.query["as"]
+        self.on_request(request)
         self.asked[situation] += 1
         try:
             prompt = self.vendor.read(request)
@@ -285,7 +299,7 @@ class VendorServer:
         self.prompts.append(prompt)
         if said := SITUATIONS.get(situation):
             text = None if said.text is None else said.text.replace("{}", prompt)
-            return as_json(self.vendor.answer(Said(text, said.reason, said.has_usage)))
+            return self._said(Said(text, said.reason, said.has_usage), request)
         return self._fault(situation, prompt, request)
 
     def _fault(self, situation: str, prompt: str, request: Request) -> Answer:
@@ -294,8 +308,15 @@ class VendorServer:
         if situation != "busy-once":
             return self._refused(int(situation), "api_error", request)
         if self.asked[situation] > 1:
-            return as_json(self.vendor.answer(Said(prompt)))
+            return self._said(Said(prompt), request)
         return self._refused(429, "rate_limit_error", request)
+
+    def _said(self, said: Said, request: Request) -> Answer:
+        return (
+            in_stream(self.vendor, said)
+            if request.document.get("stream")
+            else as_json(self.vendor.answer(said))
+        )
 
     def _refused(self, status: int, word: str, request: Request) -> Answer:
         message = f"{word}: {request.body.decode()} {dict(request.headers)}"
@@ -307,14 +328,15 @@ def as_json(value: Any) -> Answer:
     return Answer(json.dumps(value, ensure_ascii=False).encode())
 
 
-def in_pieces(vendor: Vendor, prompt: str) -> Answer:
-    content_type, body = vendor.stream(prompt)
+def in_stream(vendor: Vendor, said: Said) -> Answer:
+    content_type, body = vendor.stream(said)
     return Answer(body, content_type=content_type)
 
 
 FAULTS: dict[str, Callable[[Vendor, str], Answer]] = {
-    "stream": in_pieces,
-    "stream-called-json": lambda vendor, prompt: Answer(vendor.stream(prompt)[1]),
+    "stream": lambda vendor, prompt: in_stream(vendor, Said(prompt)),
+    "stream-called-json": lambda vendor, prompt: Answer(vendor.stream(Said(prompt))[1]),
+    "whole": lambda vendor, prompt: as_json(vendor.answer(Said(prompt))),
     "half": lambda vendor, prompt: Answer(as_json(vendor.answer(Said(prompt))).body[:-9]),
     "page": lambda _vendor, _prompt: Answer(b"<html>Sign in</html>", content_type="text/html"),
     "other": lambda _vendor, _prompt: as_json({"object": "list", "data": [{"embedding": [0.1]}]}),

@@ -220,3 +220,34 @@ async def test_the_answers_are_put_together_off_the_loop_in_each_round():
     values = ["x" * 20_000, "y" * 10_000, {"z": "字" * 20_000}, "w" * 9_000]
     assert await Reduce().fold(results(*values), options(), desk) == {"n": [27]}
     assert [list(map(len, texts)) for texts in desk.asked] == [[30_001, 29_009], [27]]
+
+
+class AskingAtOnce(Reduce):
+    """A fold that asks as many texts as the separator has letters, once all runs have come so far."""
+
+    def __init__(self, all_have_come: asyncio.Barrier) -> None:
+        self._all_have_come = all_have_come
+
+    async def fold(self, _results, options, desk):
+        await self._all_have_come.wait()
+        return await desk.ask(list(options.separator))
+
+
+async def test_the_calls_of_few_do_not_wait_for_those_of_many():
+    order: list[str] = []
+
+    async def noting(sent):
+        order.append(text_of(sent))
+        return await bracketing(sent)
+
+    fold = AskingAtOnce(asyncio.Barrier(2))
+    transport = ScriptedTransport(folder=noting)
+    async with fan_out(transport, kinds=Kinds(splitter=lambda _: by_code_points, fold=lambda _: fold)) as fan:
+        folder = replace(FOLDER, max_concurrency=1_000)
+        await asyncio.gather(
+            *(
+                fan.run(request(1, owner=letters[0], fold=options(upstream=folder, separator=letters)))
+                for letters in ("小" * 3, "大" * 200)  # who comes last goes on first
+            )
+        )
+    assert order[:6] == ["大", "小"] * 3

@@ -4,7 +4,7 @@ import asyncio
 
 from fanfold.fanout.strategies.least_busy import LeastBusy
 from fanfold.fanout.types import Price, Status
-from tests.fanout.engine import ScriptedTransport, echoing, fan_out, hanging, request, upstream
+from tests.fanout.engine import ScriptedTransport, echoing, fan_out, hanging, next_result, request, upstream
 
 
 class Busy:
@@ -84,7 +84,7 @@ async def test_one_that_is_slow_keeps_its_few_and_the_others_take_the_rest():
     async with fan_out(transport) as fan:
         plan = await fan.plan(request(200, *upstreams, strategy="least_busy"))
         async with asyncio.timeout(20), fan.open(plan) as run:
-            seen = [await anext(run) for _ in range(196)]
+            seen = [await next_result(run) for _ in range(196)]
             assert {one.upstream.slug for one in seen} == {"b", "c"}
             released.set()
             async for _ in run:

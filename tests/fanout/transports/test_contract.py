@@ -275,5 +275,5 @@ class TestUnusual:
         assert (await call(made, zoo.url("ok"))).error is None
 
     def test_an_unknown_kind_lists_the_known(self):
-        with pytest.raises(UnknownKind, match="aiohttp, httpx"):
+        with pytest.raises(UnknownKind, match="aiohttp, httptools, httpx"):
             transport("carrier-pigeon", guard=LOOPBACK, max_connections=1)

@@ -88,12 +88,13 @@ async def test_tls_spoken_to_a_plain_server_fails_like_any_call(make):
 
 async def test_a_handshake_cut_off_leaves_nothing_open(make, zoo, contexts):
     made = make(max_connections=1, resolver=FixedResolver(["127.0.0.1"]), ssl_context=contexts[1])
-    for turns in range(0, 40, 2):
+    for turns in range(40):
         task = asyncio.create_task(send(made, zoo.url("close", host=NAME)))
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
-    assert (await send(made, zoo.url("close", host=NAME))).status == 200
+        # It may get the number of the socket that was closed: the loop must hold that for free.
+        assert (await send(made, zoo.url("close", host=NAME))).status == 200
     assert made.connections == 0
     await eventually(lambda: zoo.open == 0)

@@ -4,9 +4,16 @@ import asyncio
 
 import pytest
 
-from fanfold.fanout.errors import CallFailed
-from fanfold.fanout.transports.wire import read_answer
+from fanfold.fanout.errors import CallFailed, Phase
+from fanfold.fanout.transports import wire
 from fanfold.fanout.types import ErrorCode
+
+
+async def read_answer(status, headers, pieces, *, max_bytes):
+    answer = await wire.begun(
+        status, headers, pieces, max_bytes=max_bytes, failed=lambda _: wire.broken_off(Phase.ANSWERED)
+    )
+    return await wire.whole(answer)
 
 
 async def unread():
@@ -50,3 +57,21 @@ async def test_the_body_of_another_status_is_neither_kept_nor_waited_for(status,
     async with asyncio.timeout(10):
         response = await read_answer(status, {"content-encoding": "gzip"}, pieces(), max_bytes=100)
     assert (response.status, response.body) == (status, b"")
+
+
+@pytest.mark.parametrize("pieces", [endless, stuck, broken])
+@pytest.mark.parametrize("status", [200, 302, 503])
+async def test_who_peeks_gets_the_beginning_of_any_body_and_no_error(status, pieces):
+    headers = {"content-encoding": "gzip", "content-length": "9" * 50}
+    async with asyncio.timeout(10):
+        answer = await wire.begun(
+            status,
+            headers,
+            pieces(),
+            max_bytes=1,
+            failed=lambda _: wire.broken_off(Phase.ANSWERED),
+            peek_bytes=150,
+        )
+        body = b"".join([piece async for piece in answer.pieces])
+    assert answer.status == status
+    assert body == (b"x" * 150 if pieces is endless else b"x")

@@ -135,16 +135,13 @@ class TestRefusal:
         assert exchange.refused == ["key"]
         assert exchange.limiter.running == 1
 
-    async def test_of_a_handshake_is_the_same_where_the_server_can_send_it(self):
+    async def test_of_a_handshake_is_a_close_that_says_whose_limit(self):
         exchange = Exchange(_never, TENANT, KEY)
         exchange.limiter.running = 1
-        start, _ = await exchange.call("websocket", extensions={"websocket.http.response": {}})
-        assert (start["type"], start["status"]) == ("websocket.http.response.start", 429)
-
-    async def test_of_a_handshake_is_else_a_close(self):
-        exchange = Exchange(_never, TENANT, KEY)
-        exchange.limiter.running = 1
-        assert await exchange.call("websocket") == [{"type": "websocket.close", "code": 4429}]
+        (closed,) = await exchange.call("websocket", extensions={"websocket.http.response": {}})
+        assert (closed["type"], closed["code"]) == ("websocket.close", 4429)
+        assert "At most 1 WebSockets of this key" in closed["reason"]
+        assert exchange.refused == ["key"]
 
 
 @pytest.mark.parametrize(("kind", "holders"), [("http", ()), ("lifespan", (TENANT, KEY))])

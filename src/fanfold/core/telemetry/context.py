@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
+from uuid import UUID
+
+from fanfold.core.identifiers import uuid7
 
 request_state: ContextVar[Mapping[str, Any] | None] = ContextVar("request_state", default=None)
 
@@ -13,10 +16,16 @@ def request_fields() -> dict[str, object]:
     if not state:
         return {}
     fields: dict[str, object] = {"request_id": state["request_id"]}
-    server_id = str(state["server_id"])
-    if server_id != fields["request_id"]:
-        fields["server_id"] = server_id
+    if state["request_id"] != state["server_id_text"]:
+        fields["server_id"] = state["server_id_text"]
     tenant_id = getattr(state.get("principal"), "tenant_id", None)
     if tenant_id is not None:
-        fields["tenant_id"] = str(tenant_id)
+        fields["tenant_id"] = tenant_id
     return fields
+
+
+def request_server_id() -> UUID:
+    """Return our own id of the request, a new one outside any."""
+    state = request_state.get()
+    server_id: UUID | None = state.get("server_id") if state else None
+    return server_id or uuid7()

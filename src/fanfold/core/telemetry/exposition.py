@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from ipaddress import ip_address
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from fanfold.core.errors import Overloaded
 from fanfold.core.offload import Offload
+from fanfold.core.routing import Router
 from fanfold.core.telemetry.metrics import Metrics
 
 READ_TIMEOUT_S = 5.0
@@ -41,9 +42,9 @@ class Exposition:
         self._thread = Offload(threads=1, queue=MAX_WAITING)
 
 
-def metrics_router(exposition: Exposition, *, is_operator: Callable[[Scope], bool]) -> APIRouter:
+def metrics_router(exposition: Exposition, *, is_operator: Callable[[Scope], bool]) -> Router:
     """Return the route `GET /metrics`: for operators, and for this machine; nobody else learns that it exists."""
-    router = APIRouter(tags=["Operation"])
+    router = Router(tags=["Operation"])
 
     @router.get("/metrics", include_in_schema=False)
     async def metrics(request: Request) -> Response:

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from fanfold.core.telemetry.log_fields import mask_lines
+from fanfold.core.telemetry.log_fields import mask
 
 GATHER_S = 0.02
 BATCH = 256
@@ -20,13 +20,16 @@ Entry = Mapping[str, Any]
 
 
 class LogWriter:
-    """Writes entries as JSON lines to a file descriptor; at most `size` wait, what is more is dropped and counted."""
+    """Writes entries as JSON lines to a file descriptor; at most `size` wait, what is more is dropped and counted.
+
+    What is put as bytes is a line already, with nothing in it that would have to be masked.
+    """
 
     def __init__(self, descriptor: int, *, size: int) -> None:
         self.dropped = 0
         self._descriptor = descriptor
         self._size = size
-        self._entries: deque[Entry] = deque()
+        self._entries: deque[Entry | bytes] = deque()
         self._abandoned = False
         self._counting = threading.Lock()
         self._filled = threading.Event()
@@ -34,7 +37,7 @@ class LogWriter:
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: Entry | bytes) -> None:
         """Hand an entry over; never waits."""
         if len(self._entries) >= self._size or self._stopping.is_set():
             self._drop(1)
@@ -64,7 +67,8 @@ class LogWriter:
                 self._write(min(len(self._entries), BATCH))
 
     def _write(self, count: int) -> None:
-        lines = mask_lines([line_of(self._entries.popleft()) for _ in range(count)])
+        taken = [self._entries.popleft() for _ in range(count)]
+        lines = b"".join([each if isinstance(each, bytes) else mask(line_of(each)) for each in taken])
         try:
             while lines:
                 lines = lines[self._write_some(lines) :]

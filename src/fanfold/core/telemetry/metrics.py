@@ -3,28 +3,30 @@
 import asyncio
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
     values,
 )
+from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from fanfold.core.telemetry.catalogue import CATALOGUE, Kind, Metric
 from fanfold.core.telemetry.logging import get_logger
+from fanfold.core.telemetry.request_counts import OwnRequestCounts, RequestCounts, SharedRequestCounts
 from fanfold.core.telemetry.workers import WorkerGroup, is_worker
 
 MAX_LABEL_VALUES = 100
-DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WEBSOCKET"})
 
 _log = get_logger("fanfold.metrics")
@@ -47,10 +49,9 @@ class Metrics:
         self._seen: dict[tuple[str, str | None], float] = {}
         self._process = ProcessCollector(registry=None)
 
-    def observe(self, *, method: str, route: str, status: int, seconds: float) -> None:
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one HTTP request; `route` is a template of the app's, never a client's path."""
-        self._instruments.request(known_method(method), route, status).inc()
-        self._instruments.duration(route).observe(seconds)
+        self._instruments.requests.observe(known_method(method), route, status, seconds)
 
     def count(self, name: str, value: str | None = None, *, amount: float = 1) -> None:
         """Raise a counter of the catalogue; `value` is that of its label, if it has one."""
@@ -82,7 +83,7 @@ class Metrics:
         if group is None:
             return generate_latest(self._instruments.registry)
         with group.reading():
-            return generate_latest(MultiProcessCollector(None, str(group.path)))
+            return generate_latest(_Files(group.path))
 
     async def publish(self, interval_s: float = 1.0) -> None:
         """Show the watched numbers to the other workers, for ever; returns at once where there are none."""
@@ -118,34 +119,12 @@ class _Instruments:
         disable_created_metrics()
         self.group = group
         self.registry = registry = CollectorRegistry()
-        self._requests = Counter(
-            "http_requests_total", "HTTP requests", ("method", "route", "status"), registry=registry
-        )
-        self._durations = Histogram(
-            "http_request_duration_seconds",
-            "Seconds from a request to the end of its answer",
-            ("route",),
-            registry=registry,
-            buckets=DURATION_BUCKETS,
+        self.requests: RequestCounts = (
+            OwnRequestCounts(registry) if group is None else SharedRequestCounts(registry)
         )
         self._gauges = {m.name: _gauge(m, registry) for m in CATALOGUE.values() if m.kind is not Kind.COUNTER}
         self._counters = {m.name: _counter(m, registry) for m in CATALOGUE.values() if m.kind is Kind.COUNTER}
-        self._children: dict[tuple[str, ...], Counter] = {}
-        self._routes: dict[str, Histogram] = {}
-        self._label_values: dict[str, set[str]] = {}
-
-    def request(self, method: str, route: str, status: int) -> Counter:
-        key = (method, route, str(status))
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = self._requests.labels(*key)
-        return child
-
-    def duration(self, route: str) -> Histogram:
-        child = self._routes.get(route)
-        if child is None:
-            child = self._routes[route] = self._durations.labels(route)
-        return child
+        self._labelled: dict[str, dict[str, Counter]] = {}
 
     def gauge(self, name: str) -> Gauge:
         return self._gauges[name]
@@ -153,12 +132,14 @@ class _Instruments:
     def counter(self, name: str, value: str | None) -> Counter:
         if value is None:
             return self._counters[name]
-        known = self._label_values.setdefault(name, set())
-        if value not in known:
-            if len(known) >= MAX_LABEL_VALUES:
-                return self._counters[name].labels("other")
-            known.add(value)
-        return self._counters[name].labels(value)
+        # What `labels` returns is looked up by it each time, under a lock.
+        known = self._labelled.setdefault(name, {})
+        counter = known.get(value)
+        if counter is None:
+            counter = self._counters[name].labels(value if len(known) < MAX_LABEL_VALUES else "other")
+            if len(known) < MAX_LABEL_VALUES:
+                known[value] = counter
+        return counter
 
 
 def _gauge(metric: Metric, registry: CollectorRegistry) -> Gauge:
@@ -182,3 +163,16 @@ def _read(name: str, read: Callable[[], float]) -> float:
     except Exception as error:  # noqa: BLE001 - a number nobody can read must not stop the server that it is about
         _log.error("A metric could not be read.", kind=name, exc_info=error)
         return math.nan
+
+
+class _Files(Collector):
+    """The sums over workers' files, but for one that is just being made: it is empty until its first count."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterable[Family]:
+        """Return the sums."""
+        begun = [str(file) for file in self._folder.glob("*.db") if file.stat().st_size]
+        families: Iterable[Family] = MultiProcessCollector.merge(begun, accumulate=True)
+        return families

@@ -1,4 +1,4 @@
-"""The outermost layer: gives each request its ids, times it, logs it, and catches what nobody else caught."""
+"""Nearly the outermost layer: gives each request its ids, times it, logs it, and catches what nobody else caught."""
 
 import re
 import time
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fanfold.core.errors import InternalError
 from fanfold.core.identifiers import uuid7
 from fanfold.core.problems import problem
-from fanfold.core.telemetry.context import request_fields, request_state
+from fanfold.core.telemetry.context import request_state
 from fanfold.core.telemetry.logging import get_logger, log_request
 from fanfold.core.telemetry.metrics import Metrics, known_method
 
@@ -26,7 +26,7 @@ _log = get_logger("fanfold.telemetry")
 
 
 class TelemetryMiddleware:
-    """Pure ASGI; add it with `add_middleware`, last, so that it is outermost but for Starlette's own error page.
+    """Pure ASGI; only what adds headers to every answer stands before it: what it raises itself is uvicorn's to answer.
 
     Sets `request_id`, `server_id` (UUIDv7) and `started` in the scope's state.
 
@@ -36,7 +36,7 @@ class TelemetryMiddleware:
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
         self._app = app
-        self._metrics = metrics
+        self._observe = metrics.observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or WebSocket; anything else passes through."""
@@ -47,7 +47,8 @@ class TelemetryMiddleware:
         token = request_state.set(exchange.state)
         try:
             await self._app(scope, exchange.receive, exchange.send)
-            await exchange.end()
+            if exchange.status is None:
+                await exchange.end()
         except Exception as error:  # noqa: BLE001 - the last resort: no traceback may reach the client
             await exchange.fail(error)
         finally:
@@ -60,15 +61,21 @@ class TelemetryMiddleware:
         route = route_template(scope)
         method = known_method(scope.get("method", "WEBSOCKET"))
         if scope["type"] == "http":
-            self._metrics.observe(method=method, route=route, status=status, seconds=seconds)
-        fields = {"method": method, "route": route, "status": status, "duration_ms": round(seconds * 1000, 2)}
-        log_request(request_fields() | fields, level="error" if status == _SERVER_ERROR else "info")
+            self._observe(method, route, status, seconds)
+        log_request(
+            "error" if status == _SERVER_ERROR else "info",
+            method=method,
+            route=route,
+            status=status,
+            duration_ms=round(seconds * 1000, 2),
+            code=exchange.close_code,
+        )
 
 
 class _Exchange:
     """One request and its answer, as they pass by."""
 
-    __slots__ = ("_gone", "_receive", "_send", "scope", "started", "state", "status")
+    __slots__ = ("_gone", "_receive", "_send", "close_code", "scope", "started", "state", "status")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
@@ -76,33 +83,44 @@ class _Exchange:
         self._send = send
         self.started = time.perf_counter()
         self.status: int | None = None
+        self.close_code: int | None = None
         self._gone = False
         server_id = uuid7()
+        text = str(server_id)
         self.state: MutableMapping[str, Any] = scope.setdefault("state", {})
-        self.state["server_id"] = server_id
-        self.state["request_id"] = _clients_id(scope) or str(server_id)
+        self.state["server_id"], self.state["server_id_text"] = server_id, text
+        self.state["request_id"] = _clients_id(scope) or text
         self.state["started"] = self.started
 
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] in {"http.disconnect", "websocket.disconnect"}:
             self._gone = True
+            self.close_code = self.close_code or message.get("code")
         return message
 
     async def send(self, message: Message) -> None:
+        if message["type"] != "http.response.body":
+            message = self._noted(message)
+        await self._send(message)
+
+    def _noted(self, message: Message) -> Message:
         kind = message["type"]
         if kind in _STARTS:
             self.status = message["status"]
-            message = {**message, "headers": [*message.get("headers", ()), *self._headers()]}
         elif kind == "websocket.accept":
             self.status = _SWITCHING
-        elif kind == "websocket.close" and self.status is None:
-            self.status = 403  # what a server answers to a handshake that is closed
-        await self._send(message)
+        elif kind == "websocket.close":
+            self.status = self.status or 403  # what a server answers to a handshake that is closed
+            self.close_code = self.close_code or message.get("code", 1000)
+            return message
+        else:
+            return message
+        return {**message, "headers": [*message.get("headers", ()), *self._headers()]}
 
     async def end(self) -> None:
-        """See to it that a client that still waits gets an answer."""
-        if self.status is None and not self._gone:
+        """See to it that a client that still waits gets an answer: there was none."""
+        if not self._gone:
             await self._refuse()
 
     async def fail(self, error: Exception) -> None:
@@ -113,25 +131,25 @@ class _Exchange:
         if self.status is None:
             await self._refuse()
         elif self.scope["type"] == "websocket" and not self._gone:
-            await self._send({"type": "websocket.close", "code": 1011})
+            await self.send({"type": "websocket.close", "code": 1011})
 
     async def _refuse(self) -> None:
         if self.scope["type"] == "websocket":
             self.status = _SERVER_ERROR
-            await self._send({"type": "websocket.close", "code": 1011})
+            await self.send({"type": "websocket.close", "code": 1011})
             return
         error = InternalError("Something went wrong on our side. Tell us the request id if it stays.")
         await problem(error, self.scope)(self.scope, self._receive, self.send)
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
         elapsed = time.perf_counter() - self.started
-        timing = f"app;dur={elapsed * 1000:.2f}"
-        for name, seconds in self.state.get("timings", {}).items():
-            timing += f", {name};dur={seconds * 1000:.2f}"
+        timing = b"app;dur=%.2f" % (elapsed * 1000)
+        if timings := self.state.get("timings"):
+            timing += b"".join(b", %b;dur=%.2f" % (name.encode(), s * 1000) for name, s in timings.items())
         return [
             (b"x-request-id", self.state["request_id"].encode()),
             (b"x-process-time", b"%.4f" % elapsed),
-            (b"server-timing", timing.encode()),
+            (b"server-timing", timing),
         ]
 
 

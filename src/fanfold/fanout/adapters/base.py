@@ -1,16 +1,20 @@
 """The adapter port: what one kind of upstream is sent and how its answer is read."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse
+from fanfold.core.values import value
+from fanfold.fanout.telling import Tell
+from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse, UpstreamStream
 from fanfold.fanout.types import Prompt, Upstream
 
 Send = Callable[[UpstreamRequest], Awaitable[UpstreamResponse]]
+Listen = Callable[[UpstreamRequest], AbstractAsyncContextManager[UpstreamStream]]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AdapterAnswer:
     """An accepted answer: its JSON or text, and the tokens and the reason it ended where the upstream reported them.
 
@@ -24,6 +28,14 @@ class AdapterAnswer:
     size: int = 0
     finish_reason: str | None = None
     status: int | None = field(default=None, compare=False)
+
+    def of_status(self, status: int | None) -> "AdapterAnswer":
+        """Return the same, with the status it came with."""
+        if self.status == status:
+            return self
+        return AdapterAnswer(
+            self.result, self.input_tokens, self.output_tokens, self.size, self.finish_reason, status
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,4 +85,17 @@ class Adapter(Protocol):
 
     def output_tokens_bound(self, upstream: Upstream) -> int | None:
         """Most output tokens one call can take, or None where nothing bounds them."""
+        ...
+
+
+@runtime_checkable
+class StreamingAdapter(Adapter, Protocol):
+    """A kind whose upstreams can answer token by token."""
+
+    async def stream(self, upstream: Upstream, prompt: Prompt, listen: Listen, tell: Tell) -> AdapterAnswer:
+        """Answer one prompt as `call` does, and tell its text as it comes: joined it is the result.
+
+        `listen` has already checked that the status is 2xx. Raises `CallFailed`, as `call` and for a stream that ends
+        before the answer does. `tell` raises it for more text than is taken.
+        """
         ...

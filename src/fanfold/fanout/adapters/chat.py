@@ -1,12 +1,15 @@
 """What the kinds that chat with a model share: where it is asked, what it is told, and what of its answer is text."""
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import orjson
+
 from fanfold.fanout.adapters import json_exchange
 from fanfold.fanout.errors import CallFailed, InvalidPlan
-from fanfold.fanout.template import compiled
+from fanfold.fanout.template import Template, compiled
 from fanfold.fanout.types import Prompt, Upstream
 
 _DEFAULT_MESSAGES = [{"role": "user", "content": "{chunk}"}]
@@ -17,6 +20,7 @@ _CUT_OFF = frozenset({"length", "max_tokens", "model_context_window_exceeded"})
 _WITHHELD = frozenset({"content_filter", "refusal"})
 
 
+@lru_cache(maxsize=1_024)
 def endpoint(base: str, folder: str, name: str) -> str:
     """Return the address to ask: `folder` and `name` are appended in so far as `base` does not end with them."""
     parts = urlsplit(base)
@@ -28,9 +32,21 @@ def endpoint(base: str, folder: str, name: str) -> str:
 
 def messages(upstream: Upstream, prompt: Prompt) -> list[dict[str, Any]]:
     """Return the messages of `request_template`, or the prompt as the user's message."""
-    template = _DEFAULT_MESSAGES if upstream.request_template is None else upstream.request_template
-    rendered: list[dict[str, Any]] = compiled(template).render(prompt)
+    rendered: list[dict[str, Any]] = _template(upstream).render(prompt)
     return rendered
+
+
+def written_messages(upstream: Upstream, prompt: Prompt) -> orjson.Fragment:
+    """Return the same as JSON."""
+    return _template(upstream).write(prompt)
+
+
+def _template(upstream: Upstream) -> Template:
+    template: Template | None = upstream.made.get(Template)
+    if template is None:
+        own = upstream.request_template
+        template = upstream.made[Template] = compiled(_DEFAULT_MESSAGES if own is None else own)
+    return template
 
 
 def texts(upstream: Upstream, prompt: Prompt) -> list[str]:

@@ -27,13 +27,13 @@ class HttpJson:
 
     async def call(self, upstream: Upstream, prompt: Prompt, send: Send) -> AdapterAnswer:
         """Return the answer's JSON, or what `response_path` picks of it."""
-        response = await send(_request(upstream, _template(upstream).render(prompt), self.defaults))
+        response = await send(_request(upstream, prompt, self.defaults))
         value = json_exchange.read_json(response)
         input_tokens, output_tokens = json_exchange.reported_tokens(value)
         result = _result(upstream, response, value)
         # A response_path can pick the same thing many times over.
         written = response.body if upstream.response_path is None else orjson.dumps(result)
-        return AdapterAnswer(result, input_tokens, output_tokens, memory(written))
+        return AdapterAnswer(result, input_tokens, output_tokens, memory(written), None, response.status)
 
     def check(self, upstream: Upstream) -> None:
         """Refuse an address, headers, method, template or path that cannot be used. Raises `InvalidPlan`."""
@@ -60,7 +60,10 @@ def _template_value(upstream: Upstream) -> Any:
 
 
 def _template(upstream: Upstream) -> Template:
-    return compiled_template(_template_value(upstream))
+    template: Template | None = upstream.made.get(Template)
+    if template is None:
+        template = upstream.made[Template] = compiled_template(_template_value(upstream))
+    return template
 
 
 def _is_query(template: Any) -> bool:
@@ -69,10 +72,11 @@ def _is_query(template: Any) -> bool:
     )
 
 
-def _request(upstream: Upstream, rendered: Any, defaults: Defaults) -> UpstreamRequest:
+def _request(upstream: Upstream, prompt: Prompt, defaults: Defaults) -> UpstreamRequest:
+    template = _template(upstream)
     if upstream.method != "GET":
-        return json_exchange.post(upstream, upstream.url, rendered, defaults=defaults)
-    members = {name: _query_text(value) for name, value in rendered.items()}
+        return json_exchange.post(upstream, upstream.url, template.write(prompt), defaults=defaults)
+    members = {name: _query_text(value) for name, value in template.render(prompt).items()}
     parts = urlsplit(upstream.url)
     query = "&".join(filter(None, (parts.query, urlencode(members, quote_via=quote, safe=""))))
     return json_exchange.get(

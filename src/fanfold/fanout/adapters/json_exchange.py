@@ -1,6 +1,7 @@
 """What the kinds that speak JSON over HTTP share: the request they send and the checks of the answer they read."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,15 +38,26 @@ def check_http(upstream: Upstream, defaults: Defaults) -> None:
             raise InvalidPlan("headers, auth and credential must be printable ASCII, names without spaces.")
 
 
-def post(upstream: Upstream, url: str, body: Any, *, defaults: Defaults) -> UpstreamRequest:
+def post(
+    upstream: Upstream, url: str, body: Any, *, defaults: Defaults, accept: str = "application/json"
+) -> UpstreamRequest:
     """Return a POST of `body` as JSON."""
-    headers = {"accept": "application/json", "content-type": "application/json"}
-    return UpstreamRequest("POST", url, headers | _headers(upstream, defaults), orjson.dumps(body))
+    headers = _head(upstream, defaults, (("accept", accept), ("content-type", "application/json")))
+    content = bytes(memoryview(orjson.dumps(body)))  # a copy: what orjson makes holds 4 KB, however short
+    return UpstreamRequest("POST", url, headers, content)
 
 
 def get(upstream: Upstream, url: str, *, defaults: Defaults) -> UpstreamRequest:
     """Return a GET."""
-    return UpstreamRequest("GET", url, {"accept": "application/json"} | _headers(upstream, defaults), None)
+    return UpstreamRequest("GET", url, _head(upstream, defaults, (("accept", "application/json"),)), None)
+
+
+def _head(upstream: Upstream, defaults: Defaults, first: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    """Return `first` and the upstream's own headers, which are the same for all its calls."""
+    made: Mapping[str, str] | None = upstream.made.get(first)
+    if made is None:
+        made = upstream.made[first] = {**dict(first), **_headers(upstream, defaults)}
+    return made
 
 
 def _headers(upstream: Upstream, defaults: Defaults) -> dict[str, str]:
@@ -61,23 +73,31 @@ def _headers(upstream: Upstream, defaults: Defaults) -> dict[str, str]:
 
 def read_json(response: UpstreamResponse) -> Any:
     """Return the answer's JSON. Raises `CallFailed`: not JSON, deeper than 64, or over 50,000 lists and objects."""
-    content_type = response.headers.get("content-type", "application/json").strip()
-    if _STREAM_TYPE.match(content_type):
-        raise invalid_answer("The upstream answered a stream, which it was not asked for.", response.status)
-    if not _JSON_TYPE.match(content_type):
-        raise invalid_answer(
-            "The upstream's answer must be application/json.", response.status, Cause.NOT_JSON
-        )
-    held = containers(response.body)
-    if held > MAX_CONTAINERS:
-        raise too_large("The upstream's answer holds too many lists and objects.")
-    try:
-        value = orjson.loads(response.body)
-    except orjson.JSONDecodeError:
-        raise invalid_answer("The upstream's answer is not JSON.", response.status, Cause.NOT_JSON) from None
-    if held > MAX_DEPTH and not is_writable(value):
+    content_type = response.headers.get("content-type", "application/json")
+    if content_type != "application/json":
+        _check_type(content_type.strip(), response.status)
+    value = loads(response.body, response.status, what="answer")
+    body = response.body
+    if len(body) > MAX_DEPTH and containers(body) > MAX_DEPTH and not is_writable(value):
         raise invalid_answer(f"The upstream's answer is nested deeper than {MAX_DEPTH}.", response.status)
     return value
+
+
+def _check_type(content_type: str, status: int) -> None:
+    if _STREAM_TYPE.match(content_type):
+        raise invalid_answer("The upstream answered a stream, which it was not asked for.", status)
+    if not _JSON_TYPE.match(content_type):
+        raise invalid_answer("The upstream's answer must be application/json.", status, Cause.NOT_JSON)
+
+
+def loads(text: bytes, status: int, *, what: str) -> Any:
+    """Return the JSON of `what` an upstream sent. Raises `CallFailed`: not JSON, or over 50,000 lists and objects."""
+    if len(text) > MAX_CONTAINERS and containers(text) > MAX_CONTAINERS:
+        raise too_large(f"The upstream's {what} holds too many lists and objects.")
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise invalid_answer(f"The upstream's {what} is not JSON.", status, Cause.NOT_JSON) from None
 
 
 def reported_tokens(value: Any) -> tuple[int | None, int | None]:

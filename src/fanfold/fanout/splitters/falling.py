@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from fanfold.fanout.splitters.graphemes import boundaries
 from fanfold.fanout.splitters.packing import Span, pack
+from fanfold.fanout.splitters.units import Units
 from fanfold.fanout.types import Split
 
 # `level(text, start, stop)` yields in batches where the units within end, strictly rising; that one ends at `stop`
@@ -18,19 +19,27 @@ Level: TypeAlias = Callable[[str, int, int], Iterator[list[int]]]
 
 def spans_of_levels(text: str, split: Split, levels: Sequence[Level]) -> list[Span]:
     """Return spans of whole units of the highest level that fits, at most `split.size` graphemes each."""
-    units = Units(text, split.size, levels)
-    return pack(units.bounds, units.measure, split.size, split.overlap)
+    return pack(units_of_levels(text, split, levels), split.size, split.overlap)
 
 
-class Units:
+def units_of_levels(text: str, split: Split, levels: Sequence[Level]) -> Units:
+    """Return the units that `spans_of_levels` packs: they can be made anew where one of the highest level begins."""
+    units = FallingUnits(text, split.size, levels)
+    return Units(units.bounds, units.measure, anchors=units.tops)
+
+
+class FallingUnits:
     """A text as units of at most `size` graphemes: `bounds` in code points, `measure` the graphemes before each.
 
-    A boundary of a level that would cut a grapheme is none. Below the last level there are graphemes.
+    A boundary of a level that would cut a grapheme is none. Below the last level there are graphemes. `tops` are the
+    boundaries of the highest level, those that would cut a grapheme too.
     """
 
     def __init__(self, text: str, size: int, levels: Sequence[Level]) -> None:
         self._text = text
         self._size = size
+        self._highest = levels
+        self.tops = array("I")
         self._graphemes = boundaries(text)
         self._is_plain = isinstance(self._graphemes, range)
         self.bounds = array("I", [0])
@@ -44,6 +53,8 @@ class Units:
             self._add_graphemes(stop)
             return
         for ends in levels[0](self._text, self.bounds[-1], stop):
+            if levels is self._highest:
+                self.tops.extend(ends)
             if ends and self._all_fit(ends):
                 self.bounds.extend(ends)
             else:

@@ -6,9 +6,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from fanfold.fanout.splitters.falling import Level, Units
+from fanfold.fanout.splitters.falling import FallingUnits, Level
 from fanfold.fanout.splitters.packing import pack
 from fanfold.fanout.splitters.paragraphs import PARAGRAPH_LEVELS
+from fanfold.fanout.splitters.units import Units
 from fanfold.fanout.types import Split
 
 # Lines after https://spec.commonmark.org/0.31.2/: fences of code, headings (`#`, or underlined), blank lines, others;
@@ -33,11 +34,31 @@ def markdown(text: str, split: Split) -> list[tuple[int, int]]:
 
     A section that does not fit into a chunk begins a new one, so that no heading ends the chunk before its section.
     """
+    return pack(markdown_units(text, split), split.size, split.overlap)
+
+
+def markdown_units(text: str, split: Split) -> Units:
+    """Return whole sections, and what longer ones fall into; they can be made anew from where a section begins.
+
+    Where none does, a block will do, which is never within code. The line before the last may be a heading by what the
+    last one turns out to be.
+    """
     outline = _Outline(text)
     levels = (_between(outline.sections), _between(outline.blocks), *PARAGRAPH_LEVELS)
-    units = Units(text, split.size, levels)
+    units = FallingUnits(text, split.size, levels)
     breaks = _starts_of_large(outline.sections, units, split.size)
-    return pack(units.bounds, units.measure, split.size, split.overlap, breaks=breaks)
+    anchors, blocks = outline.sections, outline.blocks
+    return Units(
+        units.bounds, units.measure, breaks, anchors=anchors, rough=blocks, settled=_known_lines_end(text)
+    )
+
+
+def _known_lines_end(text: str) -> int:
+    """Where the last line begins that is complete, and the one behind it too."""
+    end = len(text)
+    for _ in range(3):
+        end = text.rfind("\n", 0, max(end, 0))
+    return end + 1
 
 
 class _Outline:
@@ -89,7 +110,7 @@ def _between(ends: Sequence[int]) -> Level:
     return level
 
 
-def _starts_of_large(sections: Sequence[int], units: Units, size: int) -> list[int]:
+def _starts_of_large(sections: Sequence[int], units: FallingUnits, size: int) -> list[int]:
     """Indexes of the units with which a section begins that is over the size."""
     indexes = [bisect_left(units.bounds, position) for position in (*sections, units.bounds[-1])]
     return [start for start, end in pairwise(indexes) if units.measure[end] - units.measure[start] > size]

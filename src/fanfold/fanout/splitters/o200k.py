@@ -63,7 +63,7 @@ _UNSAFE = 1_000_000  # code points after which there is a cut without one
 
 
 def load() -> None:
-    """Load the vocabulary, 63 MiB. It holds the interpreter for 0.4 s: call it before serving begins."""
+    """Load the vocabulary, 63 MiB. It holds the interpreter for 0.4 s: call it before serving, if it is needed."""
     _tokenizer()
 
 
@@ -89,15 +89,18 @@ def token_spans(text: str) -> list[tuple[int, int]]:
 
 
 class Pieces:
-    """The pieces of a text, whose tokens are together those of the text."""
+    """The pieces of a text, whose tokens are together those of the text. `batches`: the ends of full batches."""
 
     def __init__(self, text: str) -> None:
         self._classes = _CLASSES.of(text)
+        self.batches: list[int] = []
 
     def ends(self) -> Iterator[list[int]]:
         """Yield in batches where the pieces end; long pieces come alone."""
         pieces = _PIECE.finditer(self._classes)
         while batch := list(islice(pieces, _BATCH)):
+            if len(batch) == _BATCH:
+                self.batches.append(batch[-1].end())
             if batch[-1].end() - batch[0].start() <= _COUNTED:
                 yield [match.end() for match in batch]
             else:

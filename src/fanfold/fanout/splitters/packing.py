@@ -3,6 +3,8 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
+from fanfold.fanout.splitters.units import Units
+
 Span = tuple[int, int]
 
 
@@ -13,24 +15,17 @@ def pack_equal(bounds: Sequence[int], size: int, overlap: int) -> list[Span]:
     return [(bounds[first], bounds[min(first + size, units)]) for first in starts]
 
 
-def pack(
-    bounds: Sequence[int],
-    measure: Sequence[int],
-    size: int,
-    overlap: int,
-    *,
-    breaks: Sequence[int] = (),
-) -> list[Span]:
+def pack(units: Units, size: int, overlap: int, *, first: int = 0, most: int | None = None) -> list[Span]:
     """Return the spans of chunks that hold as many whole units as measure at most `size`, and at least one.
 
-    `measure[i]` is what all before boundary i measures together, strictly rising. A chunk repeats at most `overlap`
-    of the end of the one before, and always holds a unit that it did not. No chunk crosses a boundary whose index is
-    in `breaks`, nor repeats what stands before it.
+    A chunk repeats at most `overlap` of the end of the one before, and always holds a unit that it did not. None
+    crosses one of the units' breaks, nor repeats what stands before it. `first` is a unit's index; at most `most` come.
     """
+    bounds, measure, breaks = units.bounds, units.measure, units.breaks
     last = len(bounds) - 1
     spans: list[Span] = []
-    first = at = 0
-    while first < last:
+    at = 0
+    while first < last and len(spans) != most:
         while at < len(breaks) and breaks[at] <= first:
             at += 1
         stop = breaks[at] if at < len(breaks) else last

@@ -5,8 +5,9 @@ from itertools import islice
 
 import regex
 
-from fanfold.fanout.splitters.falling import spans_of_levels
+from fanfold.fanout.splitters.falling import spans_of_levels, units_of_levels
 from fanfold.fanout.splitters.sentences import SENTENCE_LEVELS
+from fanfold.fanout.splitters.units import Units
 from fanfold.fanout.types import Split
 
 # A line end and at least one blank line, or U+2029. The indentation of the next line is the next paragraph's.
@@ -20,6 +21,11 @@ _BATCH = 512
 def paragraphs(text: str, split: Split) -> list[tuple[int, int]]:
     """Return spans of whole paragraphs, at most `split.size` graphemes; a longer one falls into sentences."""
     return spans_of_levels(text, split, PARAGRAPH_LEVELS)
+
+
+def paragraph_units(text: str, split: Split) -> Units:
+    """Return whole paragraphs, and what longer ones fall into."""
+    return units_of_levels(text, split, PARAGRAPH_LEVELS)
 
 
 def paragraph_ends(text: str, start: int, stop: int) -> Iterator[list[int]]:

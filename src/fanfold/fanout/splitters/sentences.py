@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from itertools import islice
 
 from fanfold.fanout.splitters.classes import Classes
-from fanfold.fanout.splitters.falling import spans_of_levels
+from fanfold.fanout.splitters.falling import spans_of_levels, units_of_levels
+from fanfold.fanout.splitters.units import Units
 from fanfold.fanout.splitters.words import word_ends
 from fanfold.fanout.types import Split
 
@@ -46,6 +47,11 @@ _BATCH = 512
 def sentences(text: str, split: Split) -> list[tuple[int, int]]:
     """Return spans of whole sentences, at most `split.size` graphemes; a longer sentence falls into words."""
     return spans_of_levels(text, split, SENTENCE_LEVELS)
+
+
+def sentence_units(text: str, split: Split) -> Units:
+    """Return whole sentences, and what longer ones fall into."""
+    return units_of_levels(text, split, SENTENCE_LEVELS)
 
 
 def sentence_ends(text: str, start: int, stop: int) -> Iterator[list[int]]:

@@ -19,7 +19,8 @@ class TokenUnits:
 
     A unit is a piece of the tokeniser. One that is too large falls into its tokens; where these cut graphemes, into
     graphemes. What then no longer adds up with its neighbours stands between `breaks`, indexes of bounds. Unless
-    `is_fine`, as overlap needs it, a piece of over 16,384 code points falls into parts of `size` at once.
+    `is_fine`, as overlap needs it, a piece of over 16,384 code points falls into parts of `size` at once. `batches` are
+    where those of the tokeniser's pieces end that are joined together.
     """
 
     def __init__(self, text: str, size: int, *, is_fine: bool) -> None:
@@ -31,6 +32,7 @@ class TokenUnits:
         self.measure = array("I", [0])
         self.breaks: list[int] = []
         self._pieces = Pieces(text)
+        self.batches = self._pieces.batches
         for ends in self._pieces.ends():
             self._add(self._joined(self._whole(ends)))
 

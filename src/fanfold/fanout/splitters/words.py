@@ -2,10 +2,11 @@
 
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from fanfold.fanout.splitters.classes import Classes
 from fanfold.fanout.splitters.packing import pack_equal
+from fanfold.fanout.splitters.units import Units
 from fanfold.fanout.types import Split
 
 # Classes are those of https://www.unicode.org/reports/tr29/#Word_Boundary_Rules. Differing are I: a letter that is an
@@ -57,12 +58,22 @@ _WINDOW = 65_536
 
 def words(text: str, split: Split) -> list[tuple[int, int]]:
     """Return spans of `split.size` words each; what is no word belongs to the one before, or else to the first."""
+    return pack_equal(_bounds(text), split.size, split.overlap)
+
+
+def word_units(text: str, _split: Split) -> Units:
+    """Return the words of the text, one each."""
+    bounds = _bounds(text)
+    return Units(bounds, range(len(bounds)))
+
+
+def _bounds(text: str) -> Sequence[int]:
     bounds = array("I", [0])
     for ends in word_ends(text, 0, len(text)):
         bounds.extend(ends)
     if text:
         bounds.append(len(text))
-    return pack_equal(bounds, split.size, split.overlap)
+    return bounds
 
 
 def word_ends(text: str, start: int, stop: int) -> Iterator[list[int]]:

@@ -25,7 +25,11 @@ class Strategy(Protocol):
     """Says before a request runs who may answer which chunk, and when a call begins who is asked."""
 
     def assign(self, chunks: tuple[Chunk, ...], upstreams: Candidates) -> Iterator[Assignment]:
-        """Yield `(chunk, candidates)` in order of the call index. Never an empty candidate list."""
+        """Yield `(chunk, candidates)` in order of the call index. Never an empty candidate list.
+
+        The chunks follow one another, but need not be the text's first: who answers one hangs on its index alone. Each
+        is yielded as often as any other.
+        """
         ...
 
     def preferred(self, candidates: Candidates) -> Upstream | None:

@@ -12,5 +12,5 @@ class RoundRobin(Fixed):
     def assign(self, chunks: tuple[Chunk, ...], upstreams: Candidates) -> Iterator[Assignment]:
         """Yield each chunk with its one upstream."""
         alone = [(upstream,) for upstream in upstreams]  # shared by all calls: there may be ten thousand
-        for position, chunk in enumerate(chunks):
-            yield chunk, alone[position % len(alone)]
+        for chunk in chunks:
+            yield chunk, alone[chunk.index % len(alone)]

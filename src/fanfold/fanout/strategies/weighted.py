@@ -1,6 +1,7 @@
 """Every chunk to one upstream, each in turn as often as its weight says."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from operator import add
 
 from fanfold.fanout.strategies.base import Assignment, Candidates, Load
@@ -17,7 +18,8 @@ class Weighted:
         """Yield each chunk with the one preferred, and the others after it, in turn."""
         # Shared by all calls: there may be ten thousand.
         rotated = [upstreams[place:] + upstreams[:place] for place in range(len(upstreams))]
-        sequence = _smooth([upstream.weight for upstream in upstreams])
+        first = chunks[0].index if chunks else 0
+        sequence = islice(_smooth([upstream.weight for upstream in upstreams]), first, None)
         for chunk, place in zip(chunks, sequence, strict=False):
             yield chunk, rotated[place]
 

@@ -1,9 +1,11 @@
-"""The default transport: aiohttp, whose cost per call stays flat from one call to a thousand at once."""
+"""The transport on aiohttp, whose cost per call stays flat from one call to a thousand at once."""
 
 import io
 import logging
 import socket
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -14,7 +16,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from fanfold.fanout.errors import CallFailed, Phase
 from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.transports import wire
-from fanfold.fanout.transports.base import Progress, UpstreamRequest, UpstreamResponse
+from fanfold.fanout.transports.base import Progress, UpstreamRequest, UpstreamResponse, UpstreamStream
 from fanfold.fanout.transports.names import Resolver, SystemResolver
 from fanfold.fanout.types import Cause
 
@@ -80,38 +82,52 @@ class AiohttpTransport:
 
     async def send(self, request: UpstreamRequest, *, max_bytes: int, progress: Progress) -> UpstreamResponse:
         """Exchange one request for one answer of at most `max_bytes`. Raises `CallFailed` and nothing else."""
+        async with self.stream(request, max_bytes=max_bytes, progress=progress) as answer:
+            return await wire.whole(answer)
+
+    @asynccontextmanager
+    async def stream(
+        self, request: UpstreamRequest, *, max_bytes: int, progress: Progress
+    ) -> AsyncIterator[UpstreamStream]:
+        """Send one request, and give its answer once the head is there. Raises `CallFailed` and nothing else."""
         exchange = _Exchange(progress, plain=not request.url[:8].lower().startswith("https://"))
+        response = await self._request(request, exchange)
+        try:
+            progress.phase = Phase.ANSWERED
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            yield await wire.begun(
+                response.status,
+                headers,
+                response.content.iter_any(),
+                max_bytes=max_bytes,
+                failed=lambda error: _failure(error, exchange),
+                peek_bytes=request.peek_bytes,
+            )
+        finally:
+            # A whole answer has given its connection back already; anything else costs the connection.
+            response.close()
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._session.close()
+
+    async def _request(self, request: UpstreamRequest, exchange: _Exchange) -> aiohttp.ClientResponse:
         token = _exchange.set(exchange)
         try:
-            return await self._send(request, max_bytes, exchange)
+            return await self._session.request(
+                request.method,
+                request.url,
+                data=_payload(request.body),
+                headers=wire.outgoing_headers(request.headers),
+                allow_redirects=False,
+                trace_request_ctx=exchange,
+            )
         except CallFailed:
             raise
         except Exception as error:  # the edge: aiohttp, yarl, ssl and idna raise a dozen kinds
             raise _failure(error, exchange) from error
         finally:
             _exchange.reset(token)
-
-    async def aclose(self) -> None:
-        """Close every connection."""
-        await self._session.close()
-
-    async def _send(self, request: UpstreamRequest, max_bytes: int, exchange: _Exchange) -> UpstreamResponse:
-        response = await self._session.request(
-            request.method,
-            request.url,
-            data=_payload(request.body),
-            headers=wire.outgoing_headers(request.headers),
-            allow_redirects=False,
-            trace_request_ctx=exchange,
-        )
-        try:
-            exchange.progress.phase = Phase.ANSWERED
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            pieces = response.content.iter_any()
-            return await wire.read_answer(response.status, headers, pieces, max_bytes=max_bytes)
-        finally:
-            # A whole answer has given its connection back already; anything else costs the connection.
-            response.close()
 
     def _socket(self, addr_info: _AddrInfo) -> socket.socket:
         """Make the socket for an address about to be dialled, however it was named, or refuse."""

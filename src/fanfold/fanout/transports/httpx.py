@@ -6,6 +6,8 @@ Its limits: several times the CPU of aiohttp per call, no happy eyeballs (addres
 import asyncio
 import logging
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
@@ -15,7 +17,7 @@ import httpx
 from fanfold.fanout.errors import CallFailed, Phase
 from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.transports import wire
-from fanfold.fanout.transports.base import Progress, UpstreamRequest, UpstreamResponse
+from fanfold.fanout.transports.base import Progress, UpstreamRequest, UpstreamResponse, UpstreamStream
 from fanfold.fanout.transports.connections import Dial, GuardedBackend, NameUnknown, PooledTransport, dial
 from fanfold.fanout.transports.names import Resolver, SystemResolver
 from fanfold.fanout.types import Cause
@@ -56,11 +58,47 @@ class HttpxTransport:
 
     async def send(self, request: UpstreamRequest, *, max_bytes: int, progress: Progress) -> UpstreamResponse:
         """Exchange one request for one answer of at most `max_bytes`. Raises `CallFailed` and nothing else."""
+        async with self.stream(request, max_bytes=max_bytes, progress=progress) as answer:
+            return await wire.whole(answer)
+
+    @asynccontextmanager
+    async def stream(
+        self, request: UpstreamRequest, *, max_bytes: int, progress: Progress
+    ) -> AsyncIterator[UpstreamStream]:
+        """Send one request, and give its answer once the head is there. Raises `CallFailed` and nothing else."""
+        async with self._slots:
+            response = await self._request(request, progress)
+            try:
+                progress.phase = Phase.ANSWERED
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                yield await wire.begun(
+                    response.status_code,
+                    headers,
+                    response.aiter_raw(),
+                    max_bytes=max_bytes,
+                    failed=lambda error: _failure(error, progress.phase, refused=False),
+                    peek_bytes=request.peek_bytes,
+                )
+            finally:
+                await _close(response)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+        self._resolver.close()
+
+    async def _request(self, request: UpstreamRequest, progress: Progress) -> httpx.Response:
         now = Dial(plain=not request.url[:8].lower().startswith("https://"))
         token = dial.set(now)
         try:
-            async with self._slots:
-                return await self._send(request, max_bytes, progress)
+            asked = self._client.build_request(
+                request.method,
+                request.url,
+                content=request.body,
+                headers=wire.outgoing_headers(request.headers),
+                extensions={"trace": _phase_hook(progress)},
+            )
+            return await self._client.send(asked, stream=True)
         except CallFailed:
             raise
         except Exception as error:
@@ -68,28 +106,13 @@ class HttpxTransport:
         finally:
             dial.reset(token)
 
-    async def aclose(self) -> None:
-        """Close every connection."""
-        await self._client.aclose()
-        self._resolver.close()
 
-    async def _send(self, request: UpstreamRequest, max_bytes: int, progress: Progress) -> UpstreamResponse:
-        asked = self._client.build_request(
-            request.method,
-            request.url,
-            content=request.body,
-            headers=wire.outgoing_headers(request.headers),
-            extensions={"trace": _phase_hook(progress)},
-        )
-        response = await self._client.send(asked, stream=True)
-        try:
-            progress.phase = Phase.ANSWERED
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            return await wire.read_answer(
-                response.status_code, headers, response.aiter_raw(), max_bytes=max_bytes
-            )
-        finally:
-            await response.aclose()
+async def _close(response: httpx.Response) -> None:
+    """Give the connection back, or close it where the answer was left before its end."""
+    try:
+        await response.aclose()
+    except Exception as error:
+        raise _failure(error, Phase.ANSWERED, refused=False) from error
 
 
 def _phase_hook(progress: Progress) -> Any:

@@ -3,11 +3,10 @@
 import ssl
 from typing import Protocol
 
+from fanfold.core.lazily import on_call
 from fanfold.fanout.errors import UnknownKind
 from fanfold.fanout.guard import AddressGuard
-from fanfold.fanout.transports.aiohttp import AiohttpTransport
 from fanfold.fanout.transports.base import Transport
-from fanfold.fanout.transports.httpx import HttpxTransport
 from fanfold.fanout.transports.names import Resolver
 
 
@@ -26,9 +25,11 @@ class TransportFactory(Protocol):
         ...
 
 
+# One of them is used: each brings a client of its own.
 TRANSPORTS: dict[str, TransportFactory] = {
-    "aiohttp": AiohttpTransport,
-    "httpx": HttpxTransport,
+    "aiohttp": on_call("fanfold.fanout.transports.aiohttp", "AiohttpTransport"),
+    "httptools": on_call("fanfold.fanout.transports.httptools", "HttptoolsTransport"),
+    "httpx": on_call("fanfold.fanout.transports.httpx", "HttpxTransport"),
 }
 
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
+from typing import Self
 
 from fanfold.fanout.errors import CallFailed, Phase
-from fanfold.fanout.transports.base import UpstreamResponse
+from fanfold.fanout.transports.base import UpstreamResponse, UpstreamStream
 from fanfold.fanout.types import Cause, ErrorCode
 
 # Framing and routing belong to the transport: a tenant's own Content-Length or Transfer-Encoding would make the rest
@@ -30,9 +31,13 @@ TRANSPORT_HEADERS = frozenset(
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
 USER_AGENT = "fanfold"
+REDIRECTS = HTTPStatus.MULTIPLE_CHOICES  # from here on a status is no success
 # Idle connections are closed before the 5 s after which common servers (uvicorn, Node.js) do: a request written
 # onto a connection that is just being closed fails, and only what is idempotent may be sent again.
 KEEP_ALIVE_S = 4.0
+# A token of four letters comes in a frame of up to 300 bytes: what is no more than `max_bytes` of text may be so many
+# times as many bytes of a stream.
+FRAMES = 16
 _DRAIN_BYTES = 64 * 1024
 _DRAIN_S = 0.25
 
@@ -51,17 +56,66 @@ def outgoing_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-async def read_answer(
-    status: int, headers: Mapping[str, str], pieces: AsyncIterator[bytes], *, max_bytes: int
-) -> UpstreamResponse:
-    """Read a whole 2xx answer of at most `max_bytes`; of any other only the status and headers are wanted.
+class Pieces:
+    """A body's pieces, counted: more than `max_bytes` are `too-large`, and what a client raises becomes `failed`'s."""
 
-    `headers` have lower-case names. Raises `CallFailed` with `too-large`, or `invalid-answer` for an encoding
-    that was not asked for: decoding could turn a few bytes into gigabytes.
+    def __init__(
+        self, pieces: AsyncIterator[bytes], *, max_bytes: int, failed: Callable[[Exception], CallFailed]
+    ) -> None:
+        self._pieces, self._failed = pieces, failed
+        self._max = self._left = max_bytes
+
+    def __aiter__(self) -> Self:
+        """Iterate over what was not read yet."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next piece."""
+        try:
+            piece = await anext(self._pieces)
+        except StopAsyncIteration:
+            raise
+        except Exception as error:
+            raise self._failed(error) from error
+        self._left -= len(piece)
+        if self._left < 0:
+            raise too_large(self._max)
+        return piece
+
+
+class _Nothing:
+    """No pieces."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        raise StopAsyncIteration
+
+
+async def _kept(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+
+
+async def begun(
+    status: int,
+    headers: Mapping[str, str],
+    pieces: AsyncIterator[bytes],
+    *,
+    max_bytes: int,
+    failed: Callable[[Exception], CallFailed],
+    peek_bytes: int | None = None,
+) -> UpstreamStream:
+    """Return a 2xx answer that has begun; of any other only the status and headers are wanted.
+
+    `headers` have lower-case names. Raises `CallFailed` with `invalid-answer` for an encoding that was not asked
+    for: decoding could turn a few bytes into gigabytes. With `peek_bytes` it raises nothing.
     """
+    if peek_bytes is not None:
+        return UpstreamStream(status, headers, _kept(await drain(pieces, keep=peek_bytes)), max_bytes)
     if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        await _drain(pieces)
-        return UpstreamResponse(status, headers, b"")
+        await drain(pieces)
+        return UpstreamStream(status, headers, _Nothing(), max_bytes)
     if headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
         raise CallFailed(
             ErrorCode.INVALID_ANSWER,
@@ -70,32 +124,40 @@ async def read_answer(
             status=status,
             cause=Cause.COMPRESSED,
         )
-    length = headers.get("content-length", "")
-    if length.isdecimal() and int(length[:20]) > max_bytes:
-        raise too_large(max_bytes)
-    return UpstreamResponse(status, headers, await _read(pieces, max_bytes))
+    counted = Pieces(pieces, max_bytes=FRAMES * max_bytes, failed=failed)
+    return UpstreamStream(status, headers, counted, max_bytes)
 
 
-async def _read(pieces: AsyncIterator[bytes], max_bytes: int) -> bytes:
+async def whole(answer: UpstreamStream) -> UpstreamResponse:
+    """Read an answer whole. Raises `CallFailed`, with `too-large` over its `max_bytes`."""
+    length = answer.headers.get("content-length", "")
+    if length.isdecimal() and int(length[:20]) > answer.max_bytes:
+        raise too_large(answer.max_bytes)
     body = bytearray()
-    async for piece in pieces:
+    async for piece in answer.pieces:
         body += piece
-        if len(body) > max_bytes:
-            raise too_large(max_bytes)
-    return bytes(body)
+        if len(body) > answer.max_bytes:
+            raise too_large(answer.max_bytes)
+    return UpstreamResponse(answer.status, answer.headers, bytes(body))
 
 
-async def _drain(pieces: AsyncIterator[bytes]) -> None:
-    """Read a small rest, so that the connection can be kept; a long or slow one costs the connection instead."""
+async def drain(pieces: AsyncIterator[bytes], *, keep: int = 0) -> bytes:
+    """Read a small rest, so that the connection can be kept; a long or slow one costs the connection instead.
+
+    Returns its first `keep` bytes, as far as they came.
+    """
     left = _DRAIN_BYTES
+    kept = bytearray()
     try:
         async with asyncio.timeout(_DRAIN_S):
             async for piece in pieces:
+                kept += piece[: keep - len(kept)]
                 left -= len(piece)
                 if left < 0:
-                    return
+                    break
     except Exception:  # noqa: BLE001, S110 - the status is the answer; what is wrong with its body does not matter
         pass
+    return bytes(kept)
 
 
 def too_large(max_bytes: int) -> CallFailed:

@@ -6,16 +6,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fanfold.core.errors import ConcurrencyExceeded
 from fanfold.core.problems import problem
+from fanfold.core.sockets import LIMITS, closing
 from fanfold.ratelimit.concurrency.base import Holder, Holders, LimitReached
 from fanfold.ratelimit.concurrency.limiter import ConcurrencyLimiter
 
 RETRY_AFTER_S = 1
-_CLOSE_LIMITS = 4429
-_REFUSABLE = "websocket.http.response"
 
 
 class ConcurrencyMiddleware:
     """Holds a slot of every holder while a request runs, or a WebSocket lives; or answers 429 `concurrency-exceeded`.
+
+    A WebSocket is closed with 4429.
 
     `holders_of` names the holders; none means that the request is not limited. The slots are given back when the last
     byte of the answer is sent, and else when the application is done with the request, however that comes about.
@@ -73,11 +74,17 @@ class _Slots:
 
 
 async def _refuse(holder: Holder, scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "websocket" and _REFUSABLE not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": _CLOSE_LIMITS})
+    if scope["type"] == "websocket":
+        await send(
+            closing(LIMITS, f"At most {holder.limit} WebSockets of this {holder.name}. Close one, or wait.")
+        )
         return
-    error = ConcurrencyExceeded(
+    await problem(refusal(holder), scope)(scope, receive, send)
+
+
+def refusal(holder: Holder) -> ConcurrencyExceeded:
+    """Return the 429 of a request that found no slot."""
+    return ConcurrencyExceeded(
         f"At most {holder.limit} requests of this {holder.name} may run at once. Wait until one of them has ended.",
         headers={"Retry-After": str(RETRY_AFTER_S)},
     )
-    await problem(error, scope)(scope, receive, send)

@@ -45,7 +45,7 @@ class Shares:
     def take(self, holders: Holders, now: float) -> bool:
         """Take a slot of every holder, or none at all."""
         shares = [self._share(holder) for holder in holders]
-        if not all(share.free(now) > 0 for share in shares):
+        if min([share.free(now) for share in shares]) <= 0:
             return False
         self._use(shares)
         return True

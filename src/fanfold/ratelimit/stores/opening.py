@@ -5,11 +5,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from fanfold.core.config import RateLimitSettings
 from fanfold.core.db import Connect
+from fanfold.core.lazily import on_call
 from fanfold.ratelimit.base import RateLimitStore
 from fanfold.ratelimit.stores.fallback import FallbackStore, SharedMemory
 from fanfold.ratelimit.stores.memory import MemoryStore
 from fanfold.ratelimit.stores.postgres import PostgresStore
-from fanfold.ratelimit.stores.valkey import ValkeyStore
+
+_open_valkey = on_call("fanfold.ratelimit.stores.valkey", "ValkeyStore")
 
 
 @asynccontextmanager
@@ -27,6 +29,6 @@ async def open_store(
             postgres = await stack.enter_async_context(PostgresStore(connect, workers=workers).open())
             store = FallbackStore(postgres, SharedMemory(MemoryStore(), lambda: postgres.processes))
         if settings.valkey_url is not None:
-            valkey = ValkeyStore(settings.valkey_url.get_secret_value())
+            valkey = _open_valkey(settings.valkey_url.get_secret_value())
             store = FallbackStore(await stack.enter_async_context(valkey.open()), store)
         yield store

@@ -66,7 +66,7 @@ class PostgresStore:
         """Take one token of every bucket, or none at all; from what is held where that is enough."""
         now = self._clock()
         leases = [self._lease(bucket, now) for bucket in buckets]
-        if all(lease.has_token(now) for lease in leases):
+        if False not in [lease.has_token(now) for lease in leases]:
             for lease in leases:
                 lease.tokens -= 1
             return Decision(
@@ -100,7 +100,7 @@ class PostgresStore:
             if len(self._leases) >= self._max_leases:
                 raise StoreUnavailable
             lease = self._leases[identity] = Lease(bucket, now)
-        elif lease.bucket != bucket:
+        elif lease.bucket is not bucket and lease.bucket != bucket:
             lease.adopt(bucket)
         return lease
 

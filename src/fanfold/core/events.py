@@ -1,0 +1,16 @@
+"""What a stream is made of, whatever carries it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of a stream: its name, and one JSON value as UTF-8. Without an `id` it has its number, from 1."""
+
+    name: str
+    data: bytes
+    id: str | None = None
+
+
+class Unread(Exception):
+    """Who reads a stream has left its events unread for longer than they can be kept."""

@@ -1,0 +1,20 @@
+"""Imports put off until what they hold is called: the one place for it (docs/decisions/start-up.md)."""
+
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+
+def on_call(module: str, name: str) -> Callable[..., Any]:
+    """Return what calls `name` of `module`, which is imported at the first call: for what most processes never need."""
+
+    @cache
+    def found() -> Callable[..., Any]:
+        called: Callable[..., Any] = getattr(import_module(module), name)
+        return called
+
+    def call(*given: Any, **options: Any) -> Any:
+        return found()(*given, **options)
+
+    return call

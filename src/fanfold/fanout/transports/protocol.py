@@ -1,0 +1,248 @@
+"""One HTTP/1.1 connection of the httptools transport: bytes in, bytes out, one exchange after another (RFC 9112)."""
+
+import asyncio
+import select
+from collections import deque
+from collections.abc import Callable
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Self, cast
+
+import httptools
+
+from fanfold.fanout.errors import CallFailed, Phase
+from fanfold.fanout.transports import wire
+from fanfold.fanout.transports.base import Progress
+
+# What may wait for a reader before nothing more is read from the socket.
+_HIGH_WATER = 64 * 1024
+_MAX_HEAD = 64 * 1024
+_USUAL_NAME = 64
+_EMPTY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+_SUCCESSES = frozenset(range(200, 300))
+_FINAL = int(HTTPStatus.OK)  # from here on a status is no interim one
+# An answer with neither ends with its connection.
+_LENGTHS = frozenset({"content-length", "transfer-encoding"})
+
+
+def _read_name(name: bytes) -> str:
+    return name.decode("latin-1").lower()
+
+
+_known_name = lru_cache(maxsize=1_024)(_read_name)
+
+
+class Connection(asyncio.Protocol):
+    """A connection and its answer under way: `begin`, `write`, then `head`, then the pieces, or `whole`.
+
+    An answer is read in the step in which its bytes come; whoever waits is woken when there is something to judge.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._waiter: asyncio.Future[None] | None = None
+        self._arrivals = select.poll()
+        self.idle_since = 0.0
+        self.is_lost = False
+        self.begin(Progress())
+
+    def begin(self, progress: Progress) -> None:
+        """Forget the answer before: the next one is another exchange's, whose `progress` is told from here."""
+        self._progress = progress
+        progress.phase = Phase.MAYBE_SENT if self._transport else Phase.NOTHING_SENT
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.is_complete = False
+        self.is_good = False
+        self._has_head = False
+        self._may_be_kept = False
+        self._failure: CallFailed | None = None
+        self._pieces: deque[bytes] = deque()
+        self._buffered = 0
+        self._head_bytes = 0
+        self._wants: int | None = None
+        self._ends_with_connection = False
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether another exchange may follow: the answer is whole, and nothing speaks against it."""
+        if self.is_lost or not self.is_complete or self._transport is None or self._transport.is_closing():
+            return False
+        return self._may_be_kept
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing has come that the loop has yet to read: an end, as a rule (RFC 9112, 9.5)."""
+        return not self._arrivals.poll(0)
+
+    def rest(self) -> None:
+        """Let the answer go, read or not; while nothing is asked, what comes or ends is seen."""
+        if self._pieces:
+            self.whole()
+        self.idle_since = self._loop.time()
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def write(self, head: bytes, body: bytes | None) -> None:
+        """Send a request; a small one at once, so that it is one packet."""
+        assert self._transport is not None  # noqa: S101 (made by create_connection, which connects it)
+        if not body:
+            self._transport.write(head)
+        elif len(body) < _HIGH_WATER:
+            self._transport.write(head + body)
+        else:
+            self._transport.writelines((head, body))
+
+    async def head(self, *, up_to: int | None) -> None:
+        """Wait for the answer's head, and for all of an answer that `is_good`: 2xx, not encoded, at most `up_to` bytes.
+
+        None is never good. Raises `CallFailed`.
+        """
+        self._wants = up_to
+        while not self.is_complete and not (self._has_head and self._wants is None):
+            await self._wait()
+        self._wants = None
+
+    def whole(self) -> bytes:
+        """Return the body of an answer that is complete."""
+        body = b"".join(self._pieces)
+        self._pieces.clear()
+        self._buffered = 0
+        return body
+
+    def close(self) -> None:
+        """Close the connection at once, whatever is under way on it."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def __aiter__(self) -> Self:
+        """Iterate over the body's pieces."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next piece. Raises `CallFailed`."""
+        while not self._pieces:
+            if self.is_complete:
+                raise StopAsyncIteration
+            await self._wait()
+        piece = self._pieces.popleft()
+        self._buffered -= len(piece)
+        if self._buffered <= 0 and self._transport is not None:
+            self._transport.resume_reading()
+        return piece
+
+    async def _wait(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _fail(self, failure: Callable[[Phase], CallFailed]) -> None:
+        if not self.is_complete and self._failure is None:
+            self._failure = failure(self._progress.phase)
+        self.close()
+        self._wake()
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+        self._arrivals.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; what is not HTTP, or nobody asked for, costs the connection."""
+        if self.is_complete:
+            self.close()
+            return
+        if not self._has_head:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._fail(wire.not_http)
+            return
+        if not self._has_head and self._head_bytes > _MAX_HEAD:
+            self._fail(wire.not_http)
+        elif self._wants is None:
+            self._wake()
+
+    def eof_received(self) -> bool:
+        """End an answer that has no other end; anything else is broken off."""
+        if self._ends_with_connection and self._has_head and not self.is_complete:
+            self.on_message_complete()
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell whoever waits."""
+        del error
+        self.is_lost = True
+        if not self.is_complete and self._failure is None:
+            self._failure = wire.broken_off(self._progress.phase)
+        self._wake()
+
+    # What the parser calls.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; of several of one name the last stands."""
+        if self.is_complete:
+            return
+        # An upstream chooses its names: long ones are not kept.
+        shown = _known_name(name) if len(name) <= _USUAL_NAME else _read_name(name)
+        self.headers[shown] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """Judge the head: an interim answer is none (RFC 9110, 15.2)."""
+        if self.is_complete:  # one more than was asked for
+            self._may_be_kept = False
+            return
+        self.status = self._parser.get_status_code()
+        if self.status < _FINAL:
+            return
+        self._has_head = True
+        self._progress.phase = Phase.ANSWERED
+        headers = self.headers
+        self._ends_with_connection = self.status not in _EMPTY and _LENGTHS.isdisjoint(headers)
+        self.is_good = self._wants is not None and self._fits(self._wants)
+        if not self.is_good:
+            self._wants = None
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a piece, and read no more while too much waits."""
+        if self.is_complete:
+            return
+        self._pieces.append(body)
+        self._buffered += len(body)
+        if self._wants is not None:
+            if self._buffered <= self._wants:
+                return
+            self.is_good, self._wants = False, None
+        if self._buffered > _HIGH_WATER and self._transport is not None:
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        """Note that all of it is there; an interim answer's end is its beginning."""
+        if self.is_complete:
+            return
+        if self.status < _FINAL:
+            self.headers = {}
+            return
+        self.is_complete = True
+        # Asked now: with the next answer's first byte the parser has forgotten.
+        self._may_be_kept = bool(self._parser.should_keep_alive()) and not self._ends_with_connection
+        self._wake()
+
+    def _fits(self, up_to: int) -> bool:
+        if self.status not in _SUCCESSES or "content-encoding" in self.headers:
+            return False
+        length = self.headers.get("content-length", "")
+        return not length.isdecimal() or int(length[:20]) <= up_to

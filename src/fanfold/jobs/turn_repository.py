@@ -1,0 +1,103 @@
+"""What a worker reads and moves in Postgres: the jobs' functions, and what is left to do of one job.
+
+Each method is a transaction of its own, so that no connection is held while upstreams are called.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import select
+
+from fanfold.core.db import Database
+from fanfold.jobs.models import JobResult
+from fanfold.jobs.taken import Claiming, Held, JobCounts, JobLost, StoredPart, StoredResult, TakenJob, Word
+from fanfold.jobs.types import JobReference
+from fanfold.tenants.periods import Period
+
+_BEGIN = "select fanfold.job_turn_begin($1)"
+_CLAIM = (
+    "select tenant_id, id, fence, period_start, api_key_id, total, fold_first, weight, request "
+    "from fanfold.job_claim($1, $2, $3, $4, $5)"
+)
+_NEXT = "select fanfold.job_turn_next($1, $2)"
+_BEAT = "select fanfold.job_beat($1, $2, $3, $4, $5, $6, $7)"
+_LEAVE = "select fanfold.job_leave($1, $2, $3, $4, $5, $6)"
+_OTHERS_WAIT = (
+    "select exists (select from fanfold.pgqueuer where entrypoint = 'fanfold.turn' and status = 'queued' "
+    "and execute_after <= now())"
+)
+_PART_NEXT = "select place, done, body from fanfold.job_part_next($1, $2, $3)"
+_STANDING = "select * from fanfold.job_standing($1, $2, $3)"
+
+
+class TurnRepository:
+    """The jobs' functions. Every method raises `NotReady` where the database is away."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def begin(self, queue_id: int) -> None:
+        """Let the tenant's next turn wait from here on."""
+        await self._row(_BEGIN, queue_id)
+
+    async def claim(self, tenant_id: UUID, claiming: Claiming) -> TakenJob | None:
+        """Take the tenant's next job that is due, or None."""
+        how = claiming.worker_id, claiming.lease_s, claiming.most, claiming.attempts
+        row = await self._row(_CLAIM, tenant_id, *how)
+        return TakenJob(**row) if row else None
+
+    async def queue_next(self, tenant_id: UUID, *, most: int) -> None:
+        """Queue the tenant's next turn, where it has jobs."""
+        await self._row(_NEXT, tenant_id, most)
+
+    async def others_wait(self) -> bool:
+        """Tell whether a turn waits that could be taken now."""
+        return bool((await self._row(_OTHERS_WAIT))[0])
+
+    async def beat(
+        self, job: JobReference, *, lease_s: float, calls: int = 0, units: int = 0, anew: bool = False
+    ) -> Word:
+        """Give a sign of life; `calls` are to be made, at `units` at most; `anew`: no others are under way."""
+        row = await self._row(_BEAT, job.tenant_id, job.id, job.fence, lease_s, calls, units, anew)
+        return Word(row[0])
+
+    async def leave(
+        self, job: JobReference, how: str, error: dict[str, Any] | None, *, attempts: int
+    ) -> bool:
+        """Leave a job in order; False where it is another's by now."""
+        told = None if error is None else orjson.dumps(error).decode()
+        row = await self._row(_LEAVE, job.tenant_id, job.id, job.fence, how, told, attempts)
+        return bool(row[0])
+
+    async def held(self, job: JobReference) -> Held:
+        """Return what is held for a job, and what the calls that miss may cost; `units` is None where it has lapsed."""
+        row = await self._row(_STANDING, job.tenant_id, job.id, job.period_start)
+        period = Period(row["period"]) if row["period"] else Period.MONTH
+        return Held(units=row["units"], needed=row["needed"], billed=row["billed"] or 0, period=period)
+
+    async def next_part(self, job: JobReference, *, after: int) -> StoredPart | None:
+        """Return the first part behind the place `after` of which calls miss, and which of them have a result."""
+        row = await self._row(_PART_NEXT, job.tenant_id, job.id, after)
+        return StoredPart(row["place"], frozenset(row["done"] or ()), row["body"]) if row else None
+
+    async def counts(self, job: JobReference) -> JobCounts:
+        """Return how many calls have which results. Raises `JobLost` where the job is no more."""
+        row = await self._row(_STANDING, job.tenant_id, job.id, job.period_start)
+        if row["successful"] is None:
+            raise JobLost
+        return JobCounts(row["successful"], row["failed"])
+
+    async def results(self, job: JobReference, *, first: int, limit: int) -> Sequence[StoredResult]:
+        """Return so many results from the call `first` on, in order."""
+        columns = JobResult.call_index, JobResult.success, JobResult.body
+        statement = select(*columns).where(
+            JobResult.tenant_id == job.tenant_id, JobResult.job_id == job.id, JobResult.call_index >= first
+        )
+        async with self._database.session(job.tenant_id) as session, session.begin():
+            rows = await session.execute(statement.order_by(JobResult.call_index).limit(limit))
+            return [StoredResult(*row) for row in rows]
+
+    async def _row(self, statement: str, *values: Any) -> Any:
+        return await self._database.statements.row(statement, *values)

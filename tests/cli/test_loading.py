@@ -1,0 +1,47 @@
+"""A command line imports its own command alone, and `--help` knows all."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fanfold.cli
+from fanfold.cli.commands import COMMANDS, wanted
+from tests.cli.running import Cli
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        (["keys", "create", "--tenant", "demo"], ("keys",)),
+        (["--json", "tenants", "list"], ("tenants",)),
+        (["--version"], ()),
+        (["--help"], COMMANDS),
+        (["tenats"], COMMANDS),
+    ],
+)
+def test_what_a_line_wants(line: list[str], names: tuple[str, ...]) -> None:
+    assert wanted(line) == names
+
+
+def test_help_names_every_command(cli: Cli) -> None:
+    shown = cli("--help").stdout
+    assert all(f"\n  {name} " in shown for name in COMMANDS)
+
+
+def test_a_misspelt_command_is_told_the_right_one(cli: Cli) -> None:
+    assert "Did you mean 'tenants'?" in cli.refused("tenats", code=2)
+
+
+def test_other_commands_are_not_imported() -> None:
+    listing = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr))"
+    report = f"{listing}; from fanfold.cli import app; app(['openapi'])"
+    done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
+    assert "fanfold.cli.openapi" in done.stderr.split()
+    assert "fanfold.cli.demo" not in done.stderr.split()
+
+
+def test_every_command_has_its_file() -> None:
+    folder = Path(fanfold.cli.__file__).parent
+    assert all((folder / f"{name}.py").exists() for name in COMMANDS)
