@@ -25,18 +25,23 @@ class Zoo(ZooBooks):
         super().__init__(port=port, ssl_context=ssl_context, seed=seed)
         self.connections = 0
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", self.port, limit=_HEAD_LIMIT, backlog=4096, ssl=self._ssl
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = await self._listen(self.port)
+        self.leaving_port = await self._listen(0)
         return self
 
+    async def _listen(self, port: int) -> int:
+        server = await asyncio.start_server(
+            self._serve, "127.0.0.1", port, limit=_HEAD_LIMIT, backlog=4096, ssl=self._ssl
+        )
+        self._servers.append(server)
+        return int(server.sockets[0].getsockname()[1])
+
     async def __aexit__(self, *exc: object) -> None:
-        assert self._server is not None
-        self._server.close()
+        for server in self._servers:
+            server.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

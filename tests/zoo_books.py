@@ -17,6 +17,7 @@ class ZooBooks:
 
     def __init__(self, *, port: int = 0, ssl_context: ssl.SSLContext | None = None, seed: int = 1) -> None:
         self.port = port
+        self.leaving_port = 0
         self.served: Counter[str] = Counter()
         self.served_by_tag: Counter[str] = Counter()
         self.served_chunks: Counter[tuple[str, str]] = Counter()
@@ -31,9 +32,11 @@ class ZooBooks:
         self._random = random.Random(seed)
 
     def url(self, path: str, *, host: str = "127.0.0.1", **query: Any) -> str:
+        """Return where `path` is asked; `leave`, whose connections end in the pool, apart from all others."""
         scheme = "https" if self._ssl else "http"
+        port = self.leaving_port if path == "leave" else self.port
         asked = "?" + urlencode(query) if query else ""
-        return f"{scheme}://{host}:{self.port}/{path}{asked}"
+        return f"{scheme}://{host}:{port}/{path}{asked}"
 
     async def write(self, request: Request, data: bytes, *, served: bool) -> None:
         """Write an answer whole, and count it if it is one to accept and the client is there to read it."""

@@ -165,7 +165,9 @@ async def test_workers_killed_at_any_chunk_lose_no_job_and_no_unit(
     assert all(row["successful"] == chunks for row in rows)
     sums = await crowd.audit()
     assert sums.billed == jobs * chunks
-    assert 1 <= sums.outcomes <= kills * CONCURRENCY, "a crash lists no more jobs than its worker had"
+    assert sums.outcomes <= kills * CONCURRENCY, "a crash lists no more jobs than its worker had"
+    # A few kills may all find their worker between two calls.
+    assert sums.outcomes or not full
     assert sums.listed <= sums.outcomes * TURN_CALLS
     assert await crowd.paid_twice() == 0
     figures(
