@@ -123,7 +123,10 @@ def test_run_hands_its_arguments_to_the_demo_in_the_checkout(checkout: Path) -> 
 
 
 class TestSuite:
-    SHIM = "#!/bin/sh\ncase $2 in ruff | mypy | deptry | alembic | *importlinter*) exit 0 ;; esac\nexec {python} \"$@\"\n"
+    SHIM = """#!/bin/sh
+case $2 in ruff | mypy | deptry | alembic | *importlinter*) exit 0 ;; esac
+exec {python} "$@"
+"""
     OPTION = "def pytest_addoption(parser):\n    parser.addoption('--full', action='store_true')\n"
     TEST = """
 import pathlib, pytest
