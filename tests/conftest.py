@@ -1,6 +1,11 @@
 """What every test may use; the fixtures themselves are in tests/fixtures."""
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# An example takes as long as the host is slow: what bounds work counts steps.
+settings.register_profile("any host", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any host")
 
 # In the order in which they import each other: what is imported before it is listed warns, and a warning is an error.
 pytest_plugins = [
