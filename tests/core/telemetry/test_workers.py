@@ -16,7 +16,7 @@ from fanfold.core.telemetry.metrics import _Files
 from fanfold.core.telemetry.workers import WorkerGroup, is_worker
 
 HERE = Path(__file__).parent
-SAFETY_S = 60
+SAFETY_S = 120
 Numbers = dict[str, float]
 
 
