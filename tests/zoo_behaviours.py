@@ -37,6 +37,12 @@ async def _slow(zoo: ZooBooks, request: Request) -> Answer:
     return await _ok(zoo, request)
 
 
+async def _held(zoo: ZooBooks, request: Request) -> Answer:
+    """Answer well, once the zoo lets go."""
+    await zoo.lets_go.wait()
+    return await _ok(zoo, request)
+
+
 async def _hang(_zoo: ZooBooks, request: Request) -> Answer:
     await request.reader.read()
     raise Closed
@@ -214,6 +220,7 @@ Behaviour = Callable[[ZooBooks, Request], Awaitable[Answer | None]]
 BEHAVIOURS: dict[str, Behaviour] = {
     "ok": _ok,
     "slow": _slow,
+    "held": _held,
     "hang": _hang,
     "drip": _drip,
     "chunked": _chunked,

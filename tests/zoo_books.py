@@ -25,6 +25,7 @@ class ZooBooks:
         self.most_at_once_by_tag: Counter[str] = Counter()
         self.written_by_tag: Counter[str] = Counter()
         self.is_mended = False
+        self.lets_go = asyncio.Event()
         self._now_by_tag: Counter[str] = Counter()
         self._first_asked: dict[str, float] = {}
         self._ssl = ssl_context

@@ -101,8 +101,11 @@ class TestSuspend:
 
     async def test_what_runs_is_finished_and_settled(self, product):
         operator, tenant = await product.operator(), await product.tenant()
-        await tenant.upstream(product.zoo.url("slow", ms=400))
+        await tenant.upstream(product.zoo.url("held"))
         running = asyncio.create_task(tenant.process("x"))
-        await asyncio.sleep(0.15)
+        async with asyncio.timeout(30):
+            while not product.zoo.requests["held"]:
+                await asyncio.sleep(0.01)
         await operator.post(f"/v1/admin/tenants/{tenant.id}/suspend")
+        product.zoo.lets_go.set()
         assert (await running)["status"] == "succeeded"

@@ -6,10 +6,10 @@ from fanfold.core.background import Background
 
 
 async def test_work_goes_on_when_its_caller_is_cancelled():
-    done = asyncio.Event()
+    go, done = asyncio.Event(), asyncio.Event()
 
     async def work():
-        await asyncio.sleep(0.02)
+        await go.wait()
         done.set()
 
     async with Background() as background:
@@ -19,6 +19,7 @@ async def test_work_goes_on_when_its_caller_is_cancelled():
         with pytest.raises(asyncio.CancelledError):
             await caller
         assert not done.is_set()
+        go.set()
     assert done.is_set()
 
 
@@ -45,7 +46,7 @@ async def test_closing_does_not_wait_for_ever():
         finally:
             cancelled.set()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         async with Background(grace_s=0.01) as background:
             caller = asyncio.create_task(background.see_through(hang()))
             await asyncio.sleep(0)

@@ -89,7 +89,7 @@ class TestSession:
 
 
 async def test_a_server_that_has_fallen_silent_is_a_503_and_not_a_wait_for_ever(database_urls):
-    async with Database(database_urls.app_url, pool_size=1, statement_timeout_s=0.5) as database:
+    async with Database(database_urls.app_url, pool_size=1, statement_timeout_s=1.5) as database:
         async with database.session(None) as session:
             backend = await session.scalar(text("select pg_backend_pid()"))
         os.kill(backend, signal.SIGSTOP)

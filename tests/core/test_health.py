@@ -45,9 +45,9 @@ async def client(database: FakeCheck, migrations: FakeCheck) -> AsyncIterator[ht
         yield made
 
 
-def serve(checks: Mapping[str, Check]) -> httpx.AsyncClient:
+def serve(checks: Mapping[str, Check], *, deadline_s: float = 20.0) -> httpx.AsyncClient:
     app = FastAPI()
-    health_router(checks, Drain(), deadline_s=0.05).put_into(app)
+    health_router(checks, Drain(), deadline_s=deadline_s).put_into(app)
     install_problem_handlers(app)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 
@@ -70,13 +70,14 @@ class TestReadyz:
         "fault", [False, RuntimeError("password=hunter2"), OSError(111, "refused"), "hangs"]
     )
     async def test_names_the_check_that_failed_and_nothing_else(
-        self, client: httpx.AsyncClient, migrations: FakeCheck, fault: bool | Exception | str
+        self, database: FakeCheck, migrations: FakeCheck, fault: bool | Exception | str
     ) -> None:
         if isinstance(fault, str):
             migrations.hangs = True
         else:
             migrations.holds = fault
-        async with asyncio.timeout(20):
+        checks = {"database": database, "migrations": migrations}
+        async with asyncio.timeout(20), serve(checks, deadline_s=0.5) as client:
             answer = await client.get("/readyz")
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "1"

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from fanfold.core.rested import ask_the_rested
+from tests.fixtures.embedded_servers import is_gone
 
 REST_S = 1.0
 
@@ -79,6 +80,8 @@ async def test_one_that_was_ended_is_made_anew(pool, killer, rest_s):
 async def test_so_is_one_whose_socket_could_not_tell_yet(pool):
     ended = await pool.backend()
     os.kill(ended, signal.SIGTERM)
-    time.sleep(0.3)  # the loop is not to hear of it before the pool asks
+    end = time.monotonic() + 20
+    while not is_gone(ended) and time.monotonic() < end:
+        time.sleep(0.01)  # on the loop, which is not to hear of it before the pool asks
     pool.now += REST_S
     assert await pool.backend() != ended

@@ -176,7 +176,7 @@ class TestRun:
         offload = Offload(threads=1, queue=1)
         offload.close()
         async with fan_out(ScriptedTransport(chat("long " * LONG)), offload=offload) as fan:
-            answer = await fan.run(request(1, priced(), deadline_s=0.2))
+            answer = await fan.run(request(1, priced(), deadline_s=1.0))
             assert fan.in_flight == 0
         result = answer.results[0]
         assert result.error is not None

@@ -284,7 +284,7 @@ class TestReader:
 
     async def test_a_reader_that_never_reads_does_not_outlive_the_deadline(self):
         async with fan_out(ScriptedTransport()) as fan:
-            plan = await fan.plan(request(500, upstream(max_concurrency=10), deadline_s=0.2))
+            plan = await fan.plan(request(500, upstream(max_concurrency=10), deadline_s=1.5))
             async with asyncio.timeout(20), fan.open(plan) as run:
                 while len(run.results) < 500:
                     await asyncio.sleep(0.01)

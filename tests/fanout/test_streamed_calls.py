@@ -121,7 +121,7 @@ def ask(resilience):
         caller = UpstreamCaller(
             Heads(*statuses), max_answer_bytes=MAX_BYTES, resilience=resilience, random=lambda: 0.0
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             outcome = await caller.call(
                 one,
                 Prompt("你好", 0, 1),
@@ -173,9 +173,9 @@ class TestTellingOnce:
 
 class TestBounds:
     async def test_a_silence_in_the_middle_is_a_timeout_and_the_deadline_is_the_deadline(self, ask):
-        outcome, told = await ask(Speaker(["先", FOR_EVER]), timeout_s=0.05)
+        outcome, told = await ask(Speaker(["先", FOR_EVER]), timeout_s=0.5)
         assert (outcome.error.code, outcome.attempts, told) == (ErrorCode.TIMEOUT, 1, ["先"])
-        outcome, told = await ask(Speaker(["先", FOR_EVER]), deadline=0.05)
+        outcome, told = await ask(Speaker(["先", FOR_EVER]), deadline=0.5)
         assert (outcome.error.code, told) == (ErrorCode.DEADLINE, ["先"])
 
     async def test_text_up_to_the_cap_is_told_and_nothing_beyond(self, ask):
@@ -257,7 +257,7 @@ class TestRuns:
 
     async def test_the_deadline_ends_what_is_speaking(self):
         speaker = Speaker(["先", FOR_EVER])
-        async with speaking(speaker) as fan, fan.open(await fan.plan(asked(5, deadline_s=0.2))) as run:
+        async with speaking(speaker) as fan, fan.open(await fan.plan(asked(5, deadline_s=1.0))) as run:
             told, _ = await read(run)
             assert (speaker.speaking, fan.in_flight) == (0, 0)
         assert told == dict.fromkeys(range(5), "先")

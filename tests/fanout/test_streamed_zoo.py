@@ -34,7 +34,7 @@ class Case:
 
 
 THRICE = {"max_attempts": 3}
-BRIEF = {"timeout_s": 1.5}
+BRIEF = {"timeout_s": 2.5}
 CASES = (
     Case("good"),
     Case("good", query={"ms": 5}),

@@ -67,22 +67,22 @@ def billing(ledger: Any, answers: Any) -> Billing:
     return Billing(ledger, answers)
 
 
-def soon() -> float:
-    return asyncio.get_running_loop().time() + 0.05
+def within(seconds: float) -> float:
+    return asyncio.get_running_loop().time() + seconds
 
 
 async def test_what_cannot_be_stored_in_time_is_not_billed():
     ledger = Ledger()
     with pytest.raises(TimeoutError):
         await billing(ledger, Answers(is_away=True)).bill(
-            admission(), NOTHING, is_whole=True, store_by=soon()
+            admission(), NOTHING, is_whole=True, store_by=within(0.05)
         )
     assert ledger.marks == []
 
 
 async def test_what_is_stored_is_marked_with_its_status():
     ledger, answers = Ledger(), Answers()
-    billed = await billing(ledger, answers).bill(admission(), NOTHING, is_whole=True, store_by=soon())
+    billed = await billing(ledger, answers).bill(admission(), NOTHING, is_whole=True, store_by=within(30))
     assert ledger.marks == [Mark(route="/v1/process", key="k", status=200)]
     assert answers.stored.startswith(b'{"id":')
     assert b"".join(billed.beginning or ()) == answers.stored
@@ -92,7 +92,7 @@ async def test_what_is_stored_is_marked_with_its_status():
 async def test_without_a_key_nothing_is_stored_and_a_request_that_never_began_has_no_answer():
     for request, answer in ((admission(with_key=False), NOTHING), (admission(), None)):
         ledger, answers = Ledger(), Answers(is_away=True)
-        billed = await billing(ledger, answers).bill(request, answer, is_whole=True, store_by=soon())
+        billed = await billing(ledger, answers).bill(request, answer, is_whole=True, store_by=within(30))
         assert (ledger.marks, billed.beginning) == ([None], None)
 
 
@@ -104,7 +104,7 @@ async def test_the_figures_are_those_of_the_mark_which_a_replay_will_show(*, is_
         request_id=request.id if is_mine else uuid7(), status=200, headers={}, units=3, remaining=4, parts=1, length=1
     )  # fmt: skip
     billed = await billing(Ledger(remaining=2), Answers(kept=kept)).bill(
-        request, NOTHING, is_whole=True, store_by=soon()
+        request, NOTHING, is_whole=True, store_by=within(30)
     )
     assert (billed.units, billed.remaining) == ((3, 4) if is_mine else (0, 2))
 
@@ -127,7 +127,7 @@ async def test_others_have_the_loop_while_many_calls_become_events():
 
     ledger, waiting = Ledger(), asyncio.create_task(others())
     billed = await billing(ledger, Answers()).bill(
-        admission(with_key=False), answer, is_whole=True, store_by=soon()
+        admission(with_key=False), answer, is_whole=True, store_by=within(30)
     )
     waiting.cancel()
     assert (billed.units, ledger.events) == (10_000, 10_000)

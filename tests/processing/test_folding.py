@@ -116,7 +116,7 @@ class TestReduce:
         tenant = await echoing(product)
         await tenant.upstream(product.zoo.url("hang"), slug="never", timeout_s=60)
         answer = await tenant.process(
-            "ab", split={"size": 1}, upstreams=["echo"], fold=REDUCE | {"upstream": "never"}, deadline_s=1
+            "ab", split={"size": 1}, upstreams=["echo"], fold=REDUCE | {"upstream": "never"}, deadline_s=3
         )
         assert answer["fold"]["error"]["code"] == "deadline"
         assert (answer["status"], answer["usage"]["units"]) == ("partial", 2)

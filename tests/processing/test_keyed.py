@@ -85,18 +85,19 @@ async def test_the_same_body_written_otherwise_is_the_same_request(product: Prod
 
 async def test_while_the_first_runs_others_get_a_409_and_then_its_answer(product: Product):
     tenant, key = await product.tenant(), new_key()
-    await tenant.upstream(product.zoo.url("slow", ms=600))
+    await tenant.upstream(product.zoo.url("held"))
     first = asyncio.create_task(ask(tenant, key, "x"))
-    while not product.zoo.requests["slow"]:
+    while not product.zoo.requests["held"]:
         await asyncio.sleep(0.01)
     meanwhile = await ask(tenant, key, "x")
     assert (meanwhile.status_code, meanwhile.json()["code"]) == (409, "idempotency-in-progress")
     assert meanwhile.headers["retry-after"] == "1"
     assert (await ask(tenant, key, "y")).json()["code"] == "idempotency-mismatch"
-    assert not first.done(), "the upstream was not slow enough to prove anything"
+    assert not first.done()
+    product.zoo.lets_go.set()
     done = await first
     assert (await ask(tenant, key, "x")).content == done.content
-    assert product.zoo.requests["slow"] == 1
+    assert product.zoo.requests["held"] == 1
 
 
 @pytest.mark.parametrize("size", [2, 8, 64])
@@ -193,15 +194,20 @@ async def test_a_key_is_a_route_s_and_a_tenant_s_own(product: Product):
 async def test_a_claim_that_nobody_will_answer_is_taken_over_with_any_body(product: Product):
     """What a crashed process leaves: a claim whose reservation has been swept."""
     tenant, key = await product.tenant(), new_key()
-    await tenant.upstream(product.zoo.url("slow", ms=400))
+    await tenant.upstream(product.zoo.url("held"))
     first = asyncio.create_task(ask(tenant, key, "x"))
-    while not product.zoo.requests["slow"]:
+    while not product.zoo.requests["held"]:
         await asyncio.sleep(0.01)
     await rows(
         product, "update fanfold.reservations set expires_at = now() - interval '1 s' where tenant_id = $1", tenant.id
     )  # fmt: skip
     await product.sweep()
-    second = await ask(tenant, key, "another text")
+    taking_over = asyncio.create_task(ask(tenant, key, "another text"))
+    while product.zoo.requests["held"] < 2:
+        assert not taking_over.done(), taking_over.result().text
+        await asyncio.sleep(0.01)
+    product.zoo.lets_go.set()
+    second = await taking_over
     assert (second.status_code, second.json()["usage"]["units"]) == (200, 1)
     late = await first  # one key is billed once: by the one who has it now
     assert late.json()["usage"]["units"] == 0

@@ -50,6 +50,14 @@ async def until_asked(product: Product, behaviour: str, times: int) -> AsyncIter
         yield
 
 
+async def _until_the_fast_one_is_done(product: Product) -> AsyncIterator[None]:
+    """One answer is taken in, and the other upstream is asked."""
+    zoo, fan_out = product.zoo, product.app.state.fan_out
+    while (zoo.served["ok"], zoo.requests["hang"], fan_out.in_flight) != (1, 1, 1):
+        await asyncio.sleep(0.01)
+        yield
+
+
 async def _answer(tenant: TenantClient, key: str, body: Any) -> Any:
     """Repeat the request until it is no longer running."""
     async with asyncio.timeout(30):
@@ -65,7 +73,7 @@ async def test_who_leaves_finds_what_was_done_and_nothing_runs_again(product: Pr
     await tenant.upstream(product.zoo.url("ok"), slug="fast")
     await tenant.upstream(product.zoo.url("hang"), slug="never", timeout_s=60)
     body = {"text": "ab", "split": {"size": 1}, "upstreams": ["fast", "never"], "deadline_s": 60}
-    assert await leave(product, tenant, key, body, after=until_asked(product, "hang", 1)) == 499
+    assert await leave(product, tenant, key, body, after=_until_the_fast_one_is_done(product)) == 499
     first = await _answer(tenant, key, body)
     codes = [result["error"]["code"] if result["error"] else "ok" for result in first.json()["results"]]
     assert (first.status_code, codes) == (200, ["ok", "cancelled"])
@@ -77,9 +85,10 @@ async def test_who_leaves_finds_what_was_done_and_nothing_runs_again(product: Pr
 
 async def test_who_leaves_before_anything_was_done_may_ask_anew(product: Product):
     tenant, key = await product.tenant(), secrets.token_hex(8)
-    await tenant.upstream(product.zoo.url("slow", ms=1_000), idempotent=False)
+    await tenant.upstream(product.zoo.url("held"), idempotent=False)
     body = {"text": "a"}
-    assert await leave(product, tenant, key, body, after=until_asked(product, "slow", 1)) == 499
+    assert await leave(product, tenant, key, body, after=until_asked(product, "held", 1)) == 499
+    product.zoo.lets_go.set()
     again = await _answer(tenant, key, body)
     assert (again.json()["status"], again.json()["usage"]["units"]) == ("succeeded", 1)
     assert "idempotent-replayed" not in again.headers
@@ -88,18 +97,19 @@ async def test_who_leaves_before_anything_was_done_may_ask_anew(product: Product
 
 async def test_with_continue_the_request_goes_on_and_its_answer_is_found(product: Product):
     tenant, key = await product.tenant(max_concurrent_requests=1), secrets.token_hex(8)
-    await tenant.upstream(product.zoo.url("slow", ms=500))
+    await tenant.upstream(product.zoo.url("held"))
     body = {"text": "abc", "split": {"size": 1}, "on_disconnect": "continue"}
-    left = asyncio.create_task(leave(product, tenant, key, body, after=until_asked(product, "slow", 1)))
-    async for _ in until_asked(product, "slow", 3):
+    left = asyncio.create_task(leave(product, tenant, key, body, after=until_asked(product, "held", 1)))
+    async for _ in until_asked(product, "held", 3):
         pass
     second = await tenant.http.post("/v1/process", json={"text": "x"})
     assert second.json()["code"] == "concurrency-exceeded", "who has left is no longer counted"
+    product.zoo.lets_go.set()
     await left
     answer = await _answer(tenant, key, body)
     assert (answer.json()["status"], answer.json()["usage"]["units"]) == ("succeeded", 3)
     assert answer.headers["idempotent-replayed"] == "true"
-    assert product.zoo.requests["slow"] == (await tenant.usage())["used"] == 3
+    assert product.zoo.requests["held"] == (await tenant.usage())["used"] == 3
 
 
 async def test_without_leaving_continue_is_an_ordinary_request(product: Product):

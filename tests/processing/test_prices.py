@@ -64,12 +64,13 @@ class TestChangedPrices:
 
     async def test_a_request_keeps_the_price_of_its_admission(self, product):
         tenant = await product.tenant()
-        created = await tenant.upstream(product.zoo.url("slow", ms=1000), units_per_call=2)
+        created = await tenant.upstream(product.zoo.url("held"), units_per_call=2)
         running = asyncio.ensure_future(tenant.process("x"))
-        while not product.zoo.requests["slow"]:
+        while not product.zoo.requests["held"]:
             await asyncio.sleep(0.01)
         await tenant.http.patch(f"/v1/upstreams/{created['id']}", json={"units_per_call": 500})
         assert not running.done()
+        product.zoo.lets_go.set()
         assert (await running)["usage"]["units"] == 2
         assert (await tenant.process("x"))["usage"]["units"] == 500
 

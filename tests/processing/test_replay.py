@@ -25,7 +25,7 @@ async def test_64_mebibytes_are_sent_part_by_part_and_no_connection_waits_for_th
     keyed = KeyedRequest(tenant_id=uuid7(), route="/v1/process", key="k", body_hashes=(b"h",))
     request, body, sent = uuid7(), ProcessRequest(text="x"), []
     end = encode_end(units=1, characters=1, remaining=2)
-    async with Database(database_urls.app_url, pool_size=1, pool_timeout_s=0.5) as database:
+    async with Database(database_urls.app_url, pool_size=1, pool_timeout_s=5) as database:
         answers = KeptAnswers(database, KeyRing([SECRET]))
         await answers.store(keyed, request, (bytes([place]) * MiB for place in range(64)))
         kept = Kept(

@@ -52,9 +52,12 @@ async def test_who_leaves_ends_what_runs_and_pays_what_was_done(product: Product
     await tenant.upstream(product.zoo.url("slow", ms=50), max_concurrency=1)
     admission = await admitted(product, tenant, "abcdefghij" * 20, split={"size": 1})
     await read_until(product, admission, "chunk")
+    async with asyncio.timeout(30):
+        while (usage := await tenant.usage())["reserved"]:
+            await asyncio.sleep(0.01)
     done = product.zoo.served["slow"]
-    await settled(tenant, done)
-    assert 1 <= done < 10
+    # One answer may have been on its way to us: it was given and not accepted.
+    assert max(1, done - 1) <= usage["used"] <= done < 100
     await asyncio.sleep(0.2)
     assert product.zoo.served["slow"] == done, "what was left still runs"
 
@@ -129,7 +132,7 @@ async def test_who_has_not_read_it_when_its_time_is_over_gets_no_more_and_pays_w
     slugs = [(await tenant.upstream(product.zoo.url(path), timeout_s=60))["slug"] for path in ("ok", "hang")]
     admission = await admitted(product, tenant, "ab", split={"size": 1}, upstreams=slugs, deadline_s=60)
     service = service_of(product)
-    service._read_margin_s = -59.0
+    service._read_margin_s = -58.0
 
     async def read() -> None:
         async with service.streamed(admission) as events:

@@ -53,9 +53,9 @@ async def test_a_price_holds_from_its_moment_without_another_look(product, datab
     one = await tenant.upstream("https://one.example/", slug="one", units_per_call=1)
     await tenant.upstream("https://two.example/", slug="two", units_per_call=5)
     await schedule(tenant, one, 30, 2)
-    await schedule(tenant, one, 40, 3)
+    await schedule(tenant, one, 50, 3)
     directory = UpstreamDirectory(database, product.app.state.key_ring, ttl_s=3600, clock=clock)
-    for seconds, units in ((0, 1), (28, 1), (31, 2), (39, 2), (41, 3), (29, 1)):
+    for seconds, units in ((0, 1), (20, 1), (31, 2), (40, 2), (51, 3), (21, 1)):
         clock.now = 5_000.0 + seconds
         found = await directory.of(tenant.id)
         by_name, by_address = found.find("one"), found.find_url("https://ONE.example")

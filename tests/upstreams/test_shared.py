@@ -181,21 +181,21 @@ class TestRequests:
     async def test_what_runs_goes_on_with_one_that_is_disabled_or_deleted(self, product):
         tenant, operator = await product.tenant(), await product.operator()
         for change in (("PATCH", {"enabled": False}), ("DELETE", None)):
-            made = await product.shared_upstream(
-                product.zoo.url("slow", ms=1500), units_per_call=2, timeout_s=30
-            )
-            before = product.zoo.requests["slow"]
+            made = await product.shared_upstream(product.zoo.url("held"), units_per_call=2, timeout_s=30)
+            before = product.zoo.requests["held"]
+            product.zoo.lets_go.clear()
             running = asyncio.create_task(tenant.process("文", upstreams=[made["slug"]]))
             async with asyncio.timeout(30):
-                while product.zoo.requests["slow"] == before:
+                while product.zoo.requests["held"] == before:
                     await asyncio.sleep(0.01)
             changed = await operator.request(change[0], f"{ADMIN}/{made['id']}", json=change[1])
             assert changed.is_success
             assert not running.done()
             assert await refused(tenant, upstreams=[made["slug"]]) == (422, "unknown-upstream")
+            product.zoo.lets_go.set()
             answer = await running
             assert (answer["status"], answer["usage"]["units"]) == ("succeeded", 2)
-            assert product.zoo.requests["slow"] == before + 1
+            assert product.zoo.requests["held"] == before + 1
 
 
 class TestDirectory:

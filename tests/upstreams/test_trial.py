@@ -180,14 +180,15 @@ class TestLimits:
 
     async def test_it_counts_against_concurrent_requests(self, product):
         tenant = await product.tenant(max_concurrent_requests=1)
-        made = await tenant.upstream(product.zoo.url("slow", ms=1500))
+        made = await tenant.upstream(product.zoo.url("held"), timeout_s=30)
         path = f"/v1/upstreams/{made['id']}/test"
         first = asyncio.create_task(tenant.http.post(path))
         async with asyncio.timeout(30):
-            while not product.zoo.requests["slow"]:
+            while not product.zoo.requests["held"]:
                 await asyncio.sleep(0.01)
         second = await tenant.http.post(path)
         assert (second.status_code, second.json()["code"]) == (429, "concurrency-exceeded")
+        product.zoo.lets_go.set()
         assert (await first).json()["success"] is True
 
     async def test_it_takes_its_turn_for_a_slot(self, product):
@@ -225,14 +226,15 @@ class TestLimits:
         one = DatabaseSettings(url=settings.database.url, pool_size=1, pool_timeout_s=10)
         async with running_product(database_urls, settings.model_copy(update={"database": one})) as product:
             tenant = await product.tenant()
-            made = await tenant.upstream(product.zoo.url("slow", ms=3000), timeout_s=30)
-            shared = await product.shared_upstream(product.zoo.url("slow", ms=3000), timeout_s=30)
+            made = await tenant.upstream(product.zoo.url("held"), timeout_s=30)
+            shared = await product.shared_upstream(product.zoo.url("held"), timeout_s=30)
             path, operator = f"/v1/upstreams/{made['id']}/test", await product.operator()
             slow = [asyncio.create_task(tenant.http.post(path)) for _ in range(5)]
             slow.append(asyncio.create_task(operator.post(f"/v1/admin/upstreams/{shared['id']}/test")))
             async with asyncio.timeout(30):
-                while product.zoo.requests["slow"] < len(slow):
+                while product.zoo.requests["held"] < len(slow):
                     await asyncio.sleep(0.01)
             assert (await tenant.http.get("/v1/upstreams")).status_code == 200
-            assert not any(task.done() for task in slow), "the upstream was not slow enough to prove anything"
+            assert not any(task.done() for task in slow)
+            product.zoo.lets_go.set()
             assert all(answer.json()["success"] for answer in await asyncio.gather(*slow))

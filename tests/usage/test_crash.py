@@ -64,6 +64,17 @@ async def end(ledger: Ledger, reservation: Reservation, told: Acknowledged, *, i
     (told.released if is_release else told.settled).append(reservation.request_id)
 
 
+def count(told: dict[UUID, Acknowledged]) -> int:
+    return sum(len(one.settled) + len(one.held) + len(one.released) for one in told.values())
+
+
+async def many_more(told: dict[UUID, Acknowledged]) -> None:
+    """Wait until so many more are acknowledged that the load is in full swing, however fast the host is."""
+    enough = count(told) + 20 * CALLERS
+    while count(told) < enough:
+        await asyncio.sleep(0.01)
+
+
 def kill_postmaster(postgres: EmbeddedPostgres) -> None:
     pid = int((postgres.data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
     os.kill(pid, signal.SIGKILL)
@@ -88,18 +99,17 @@ async def test_killed_in_mid_load_nothing_acknowledged_is_lost_or_doubled(
                 tenant = tenants[index % len(tenants)]
                 group.create_task(call_until(stop, ledger, tenant, told[tenant]))
             for _ in range(kills):
-                await asyncio.sleep(0.4)
+                await many_more(told)
                 kill_postmaster(own_server)
                 await asyncio.sleep(0.1)
                 await revive(own_server)
-            await asyncio.sleep(0.4)
+            await many_more(told)
             stop.set()
         assert ledger.figures.retries >= kills
     for tenant in tenants:
         await check(own_books, tenant, told[tenant])
-    count = sum(len(one.settled) + len(one.held) + len(one.released) for one in told.values())
     print(
-        f"{count} requests acknowledged, {kills} kills, {ledger.figures.retries} retries: 0 lost, 0 doubled"
+        f"{count(told)} requests acknowledged, {kills} kills, {ledger.figures.retries} retries: 0 lost, 0 doubled"
     )
 
 

@@ -135,7 +135,7 @@ def test_what_reads_like_a_seam_between_events_parts_none(text):
 
 async def test_with_one_connection_a_slow_reader_holds_up_nobody(database_urls, past):
     settings = product_settings(database_urls)
-    one = DatabaseSettings(url=settings.database.url, pool_size=1, pool_timeout_s=2)
+    one = DatabaseSettings(url=settings.database.url, pool_size=1, pool_timeout_s=20)
     async with running_product(database_urls, settings.model_copy(update={"database": one})) as product:
         tenant, other = await product.tenant(), await product.tenant()
         await past.connection.execute(MANY, tenant.id, 3 * BATCH)

@@ -154,7 +154,7 @@ class TestUnknownOutcome:
 
         async with (
             asyncio.timeout(30),
-            Ledger(connect, patience_s=0.2, statement_timeout_s=0.1) as ledger,
+            Ledger(connect, patience_s=1.5, statement_timeout_s=0.1) as ledger,
         ):
             with pytest.raises(NotReady) as refusal:
                 await hold(ledger, uuid7())
@@ -166,29 +166,33 @@ async def test_a_lane_that_has_died_leaves_nobody_waiting():
     async def connect() -> Any:
         raise asyncio.CancelledError
 
-    async with asyncio.timeout(10), Ledger(connect) as ledger:
+    async with asyncio.timeout(30), Ledger(connect) as ledger:
         for _ in range(2):
             with pytest.raises(NotReady):
                 await hold(ledger, uuid7())
 
 
 async def test_a_lane_that_has_died_holds_up_none_of_the_other(books: Books):
-    tenant, period, has_died = await books.new_tenant(1_000), period_of(utc_now()), asyncio.Event()
+    tenant, period = await books.new_tenant(1_000), period_of(utc_now())
+    is_connecting, has_died = asyncio.Event(), asyncio.Event()
 
     async def connect() -> Any:
+        is_connecting.set()
         if not has_died.is_set():
             await has_died.wait()
             raise asyncio.CancelledError
         return await books.connect()
 
-    async with asyncio.timeout(20), Ledger(connect) as ledger:
+    async with asyncio.timeout(60), Ledger(connect) as ledger:
         first, second = (
             Reservation(tenant_id=tenant, request_id=uuid7(), period_start=period, units=1) for _ in range(2)
         )
         large = asyncio.create_task(ledger.settle(first, events(*[1] * 200)))
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(20):
+            await is_connecting.wait()
         small = asyncio.create_task(ledger.settle(second, []))
-        await asyncio.sleep(0.05)
+        await _turns()
+        assert ledger.queued == 1
         has_died.set()
         with pytest.raises(NotReady):
             await large
@@ -208,7 +212,7 @@ class TestOthersInTheWay:
         async with (
             asyncio.timeout(30),
             books.superuser() as locker,
-            Ledger(backends.connect, statement_timeout_s=0.1) as ledger,
+            Ledger(backends.connect, statement_timeout_s=0.7) as ledger,
         ):
             await hold(ledger, tenant, 1)
             async with locker.transaction():

@@ -31,7 +31,7 @@ async def writes_wait(books: Books, table: str) -> AsyncIterator[Any]:
         await holder.execute(f"lock table fanfold.{table} in share mode")
 
         async def somebody_waits() -> None:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while not await watcher.fetchval(
                     "select count(*) from pg_locks where not granted and relation = $1::regclass",
                     f"fanfold.{table}",
@@ -186,7 +186,7 @@ async def test_a_key_claimed_by_a_flush_that_has_not_committed_is_claimed_once(b
         await flush.start()
         await yesterday.fetchrow(COMMIT, *encode([first]))
         asked = asyncio.create_task(hold(today, tenant, period=Period.DAY, claim=CLAIM))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not await watcher.fetchval("select count(*) from pg_locks where not granted"):
                 await asyncio.sleep(0.005)
         await flush.commit()

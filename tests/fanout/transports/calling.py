@@ -39,7 +39,7 @@ async def call(
     url: str,
     *,
     text: str = "三 three",
-    timeout_s: float = 5.0,
+    timeout_s: float = 20.0,
     max_attempts: int = 1,
     **fields: Any,
 ) -> CallOutcome:
@@ -73,12 +73,12 @@ async def send(
 ) -> UpstreamResponse:
     """Send one request straight through the transport."""
     request = UpstreamRequest(method, url, headers or {"content-type": "application/json"}, body)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         return await transport.send(request, max_bytes=MAX_BYTES, progress=progress or Progress())
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
     """Wait until the condition holds; a time-out fails the test."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.005)

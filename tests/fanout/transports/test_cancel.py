@@ -28,7 +28,7 @@ class TestOneSlot:
             if warm:
                 await send(made, zoo.url("ok"))
             await _cancelled_after(send(made, zoo.url("slow", ms=20)), turns)
-        # send() gives up after 10 s: a lost slot fails here.
+        # send() gives up after 30 s: a lost slot fails here.
         assert (await send(made, zoo.url("ok"))).status == 200
         assert made.connections == 0
 

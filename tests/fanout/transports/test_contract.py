@@ -65,7 +65,7 @@ class TestBehaviours:
     async def test_a_bad_answer_has_the_contracts_code(self, make, zoo, path, query, code, status):
         made = make()
         endless = path in {"hang", "drip"}
-        outcome = await call(made, zoo.url(path, **query), timeout_s=0.4 if endless else 10)
+        outcome = await call(made, zoo.url(path, **query), timeout_s=0.6 if endless else 20)
         error = error_of(outcome)
         assert error.code is code
         assert status is None or error.status == status

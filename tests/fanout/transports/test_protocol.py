@@ -121,7 +121,7 @@ async def test_what_comes_while_idle_costs_the_connection(transport: HttptoolsTr
     async with server(talk) as (url, count):
         assert (await send(transport, url)).body == b'"ok"'
         said.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not all(one.is_lost for one in transport._open):
                 await asyncio.sleep(0.001)
         assert (await send(transport, url)).body == b'"ok"'

@@ -60,25 +60,30 @@ async def test_by_http_it_is_the_same_key(product, tenant, sockets):
 
 
 async def test_another_request_under_the_key_is_refused_and_so_is_one_while_it_runs(product, tenant, sockets):
-    slow = (await tenant.upstream(product.zoo.url("slow", ms=400)))["slug"]
+    slow = (await tenant.upstream(product.zoo.url("held")))["slug"]
     async with sockets.open(key=tenant.key) as client:
         await send(client, "a", "k", text="x", upstreams=[slow])
         await client.until("accepted")
         await send(client, "b", "k", text="x", upstreams=[slow])
         assert (await client.last("b"))["data"]["code"] == "idempotency-in-progress"
+        product.zoo.lets_go.set()
         await client.last("a")
         await send(client, "c", "k", text="y")
         assert (await client.last("c"))["data"]["code"] == "idempotency-mismatch"
 
 
 async def test_continue_goes_on_without_the_client_and_the_key_has_the_answer(product, tenant, sockets):
-    slow = (await tenant.upstream(product.zoo.url("slow", ms=400, tag="slow")))["slug"]
+    slow = (await tenant.upstream(product.zoo.url("held")))["slug"]
     request = {"text": "ab", "split": {"size": 1}, "upstreams": [slow], "on_disconnect": "continue"}
     async with sockets.open(key=tenant.key) as client:
         await send(client, "a", "goes on", **request)
         await client.process("b", "x" * 3, split={"size": 1}, upstreams=[slow])
         for _ in "ab":  # in either order: a key is looked up first
             await client.until("accepted")
+    async with asyncio.timeout(30):
+        while (await tenant.usage())["reserved"] != 2:  # the one without a key has ended with its client
+            await asyncio.sleep(0.02)
+    product.zoo.lets_go.set()
     replay = await by_http(tenant, "goes on", **request)
     answer = replay.json()
     assert replay.headers["Idempotent-Replayed"] == "true"  # it was not carried out anew

@@ -17,12 +17,12 @@ async def shown(product, name):
 async def test_open_sockets_and_those_of_strangers_are_counted(own_product):
     tenant = await own_product.tenant()
     async with served(own_product.app) as sockets, sockets.open(key=tenant.key), sockets.open():
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while await shown(own_product, "fanfold_sockets_open") != 1:
                 await asyncio.sleep(0.05)
             while await shown(own_product, "fanfold_sockets_of_strangers") != 1:
                 await asyncio.sleep(0.05)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await shown(own_product, "fanfold_sockets_open"):
             await asyncio.sleep(0.05)
 

@@ -13,7 +13,7 @@ from fanfold.ratelimit.concurrency.base import Holder
 from fanfold.ratelimit.concurrency.limiter import ConcurrencyLimiter
 from tests.fixtures.database import TestDatabase, connect
 
-SAFETY_S = 20
+SAFETY_S = 60
 LONG_LEASE_S = 100.0  # so long that no renewal comes to the help of what should happen at once
 
 

@@ -46,7 +46,8 @@ class Connecting:
 async def stores(database: TestDatabase, count: int, **options: Any) -> AsyncIterator[list[PostgresStore]]:
     """Open `count` stores; each knows of all."""
     async with AsyncExitStack() as stack, asyncio.timeout(SAFETY_S):
-        opened = [PostgresStore(Connecting(database), workers=count, **options) for _ in range(count)]
+        given = {"timeout_s": 30.0, "workers": count} | options
+        opened = [PostgresStore(Connecting(database), **given) for _ in range(count)]
         for store in opened:
             await stack.enter_async_context(store.open())
         yield opened

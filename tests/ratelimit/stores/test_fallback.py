@@ -73,7 +73,7 @@ class TestFallback:
         first.answers.clear()  # it is silent: the one that looks waits, the others do not
         looking = asyncio.create_task(store.take((bucket,)))
         await asyncio.sleep(0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert admitted([await store.take((bucket,)) for _ in range(10)]) == 10
         assert first.asked == 2
         first.is_away = False
@@ -159,13 +159,12 @@ class TestOpening:
             async with asyncio.timeout(60), asyncio.TaskGroup() as group:
                 for _ in range(20):
                     group.create_task(hammer())
-                while admitted(passed) < 100:
+                while store.exactness(bucket) != Exactness("valkey", 0) or admitted(passed) < 100:
                     await asyncio.sleep(0.01)
-                assert store.exactness(bucket) == Exactness("valkey", 0)
                 await valkey_process.kill()
-                while admitted(passed) < 200:  # Postgres knows nothing of what went before
+                # Postgres knows nothing of what went before.
+                while store.exactness(bucket).store != "postgres" or admitted(passed) < 200:
                     await asyncio.sleep(0.01)
-                assert store.exactness(bucket).store == "postgres"
                 await valkey_process.start()
                 while store.exactness(bucket).store != "valkey" or admitted(passed) < 300:
                     await asyncio.sleep(0.01)

@@ -17,7 +17,7 @@ SLOW = 1
 
 @pytest.fixture
 async def store(valkey_process: ValkeyProcess) -> AsyncIterator[ValkeyStore]:
-    async with ValkeyStore(valkey_process.url, timeout_s=5).open() as store:
+    async with ValkeyStore(valkey_process.url, timeout_s=30).open() as store:
         yield store
 
 
@@ -38,7 +38,7 @@ class TestBuckets:
         seen = [await store.take((bucket,)) for _ in range(4)]
         assert [one.admitted for one in seen] == [True, True, False, False]
         assert [one.states[0].remaining for one in seen] == [1, 0, 0, 0]
-        assert all(one.retry_after_s == one.states[0].reset_s == 30 for one in seen[2:])
+        assert all(28 <= one.retry_after_s == one.states[0].reset_s <= 30 for one in seen[2:])
         assert [one.retry_after_s for one in seen[:2]] == [0, 0]
 
     async def test_whoever_waits_as_told_is_admitted(self, store: ValkeyStore) -> None:
@@ -54,7 +54,7 @@ class TestBuckets:
         decisions = [await store.take((tenant, key)) for _ in range(6)]
         assert admitted(decisions) == 2
         assert [state.remaining for state in decisions[-1].states] == [8, 0]
-        assert decisions[-1].retry_after_s == 60
+        assert 58 <= decisions[-1].retry_after_s <= 60
         assert admitted(await flood(store, (tenant,), 20)) == 8
 
     async def test_a_raised_limit_holds_at_once(self, store: ValkeyStore) -> None:
@@ -98,7 +98,7 @@ class TestShared:
     async def test_two_processes_share_one_burst_and_nothing_is_off(
         self, valkey_process: ValkeyProcess, store: ValkeyStore
     ) -> None:
-        async with ValkeyStore(valkey_process.url, timeout_s=5).open() as other:
+        async with ValkeyStore(valkey_process.url, timeout_s=30).open() as other:
             bucket = a_bucket(SLOW, 100)
             rounds = await asyncio.gather(*(flood(one, (bucket,), 150) for one in (store, other)))
         assert admitted([*rounds[0], *rounds[1]]) == 100
@@ -130,7 +130,7 @@ class TestShared:
             assert not (await store.take((small,))).admitted
 
     async def test_connections_are_bounded(self, valkey_process: ValkeyProcess, client: Any) -> None:
-        async with ValkeyStore(valkey_process.url, timeout_s=5, max_connections=3).open() as store:
+        async with ValkeyStore(valkey_process.url, timeout_s=30, max_connections=3).open() as store:
             bucket = a_bucket(SLOW, 200)
             assert admitted(await flood(store, (bucket,), 300)) == 200
             assert len(await client.client_list()) <= 4
@@ -150,10 +150,10 @@ class TestAway:
         assert (await store.take((bucket,))).admitted
 
     async def test_silent_is_unavailable_within_the_deadline(self, valkey_process: ValkeyProcess) -> None:
-        async with ValkeyStore(valkey_process.url, timeout_s=0.3).open() as store:
+        async with ValkeyStore(valkey_process.url, timeout_s=1.5).open() as store:
             await flood(store, (a_bucket(SLOW, 5),), 3)
             valkey_process.freeze()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 answers = await asyncio.gather(
                     *(store.take((a_bucket(SLOW, 5),)) for _ in range(50)), return_exceptions=True
                 )
@@ -164,7 +164,7 @@ class TestAway:
     async def test_a_server_that_refuses_is_unavailable(
         self, valkey_process: ValkeyProcess, client: Any
     ) -> None:
-        async with ValkeyStore(valkey_process.url, timeout_s=5).open() as store:
+        async with ValkeyStore(valkey_process.url, timeout_s=30).open() as store:
             await client.config_set("maxmemory", "1")
             with pytest.raises(StoreUnavailable):
                 await store.take((a_bucket(SLOW, 5),))
