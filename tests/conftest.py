@@ -8,6 +8,7 @@ pytest_plugins = [
     "tests.fixtures.app",
     "tests.fixtures.embedded_servers",
     "tests.fixtures.figures",
+    "tests.fixtures.midnight",
     "tests.fixtures.modes",
     "tests.fixtures.sockets",
     "tests.fixtures.valkey",

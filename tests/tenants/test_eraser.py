@@ -12,6 +12,7 @@ from fanfold.tenants.eraser import Eraser
 from tests.adversarial.rows import tables_of_tenants, with_a_row_in_every_table
 from tests.fixtures.app import Product, TenantClient, product_settings, running_product
 from tests.fixtures.database import TestDatabase, connect
+from tests.fixtures.promises import EFFECTIVE_WITHIN_S
 
 # What is billed, and what was done, stays under the tenant's id. A new table is entered here, or emptied.
 KEPT = frozenset(
@@ -71,7 +72,7 @@ async def test_every_table_is_emptied_or_kept_and_no_other_tenant_loses_a_row(ow
 
 
 async def _swept(product: Product, connection: Any, tenant: TenantClient) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await _rows(connection, tenant.id))["reservations"]:
             await product.sweep()
 
@@ -85,7 +86,7 @@ async def _is_a_tombstone(connection: Any, tenant: TenantClient) -> None:
 
 
 async def _stays_erased(product: Product, tenant: TenantClient) -> None:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(EFFECTIVE_WITHIN_S):
         while (await product.http(tenant.key).get("/v1/tenant")).status_code != 401:
             await asyncio.sleep(0.05)
     operator = await product.operator()
@@ -239,7 +240,7 @@ async def test_a_running_server_erases(own_database: TestDatabase):
     async with running_product(own_database, product_settings(own_database)) as product:
         connection = await connect(own_database.superuser_url)
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not await connection.fetchval(
                     "select erased_at from fanfold.tenants where id = $1", tenant.id
                 ):
