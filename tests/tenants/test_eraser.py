@@ -23,6 +23,8 @@ KEPT = frozenset(
 )  # fmt: skip
 _DUE = "update fanfold.tenants set status = 'deleted', erase_at = now() - $2::interval where id = $1"
 
+_ERASED = "select erased_at is not null from fanfold.tenants where id = $1"
+
 
 async def _make_due(connection: Any, tenant: TenantClient, ago: str = "2 minutes") -> None:
     await connection.execute(_DUE.replace("$2", f"'{ago}'"), tenant.id)
@@ -35,6 +37,13 @@ async def _rows(connection: Any, tenant_id: UUID) -> dict[str, int]:
         )
         for table, column in (await tables_of_tenants(connection)).items()
     }
+
+
+async def _erase(eraser: Eraser, connection: Any, tenant: TenantClient) -> None:
+    """Let it be erased; a server's own eraser may be at it in that moment."""
+    async with asyncio.timeout(60):
+        while not await connection.fetchval(_ERASED, tenant.id):
+            await eraser.work()
 
 
 async def _end_reservations(connection: Any, tenant: TenantClient) -> None:
@@ -54,7 +63,7 @@ async def test_every_table_is_emptied_or_kept_and_no_other_tenant_loses_a_row(ow
             assert await eraser.work() == 0  # a request of it still runs
             await _end_reservations(connection, tenant)
             await _swept(product, connection, tenant)
-            assert await eraser.work() > 0
+            await _erase(eraser, connection, tenant)
             after = await _rows(connection, tenant.id)
             assert {name for name, count in after.items() if count} == KEPT
             assert {name: after[name] for name in KEPT - {"outcomes", "key_periods"}} == {
@@ -109,7 +118,7 @@ async def test_what_a_waiting_job_holds_keeps_no_deleted_tenant(product: Product
         await _make_due(connection, tenant)
         await eraser.work()
         await _swept(product, connection, tenant)
-        assert await eraser.work() > 0
+        await _erase(eraser, connection, tenant)
         await _is_a_tombstone(connection, tenant)
     finally:
         await connection.close()
@@ -141,12 +150,17 @@ async def test_one_process_erases_at_a_time(product: Product):
         async with connection.transaction():
             await connection.execute(lock)
             assert await eraser.work() == 0
-        assert await eraser.work() > 0
+        await _erase(eraser, connection, tenant)
     finally:
         await connection.close()
 
 
-async def test_more_than_a_batch_goes_in_one_round(product: Product):
+async def test_more_than_a_batch_goes_in_one_round(own_database: TestDatabase):
+    async with running_product(own_database, product_settings(own_database)) as product:
+        await _erase_450(product)
+
+
+async def _erase_450(product: Product) -> None:
     tenant = await product.tenant()
     eraser, connection = Eraser(product.app.state.database), await connect(product.database.superuser_url)
     try:
