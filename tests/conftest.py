@@ -1,8 +1,5 @@
 """What every test may use; the fixtures themselves are in tests/fixtures."""
 
-import time
-from datetime import UTC, datetime, timedelta
-
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -16,22 +13,11 @@ pytest_plugins = [
     "tests.fixtures.app",
     "tests.fixtures.embedded_servers",
     "tests.fixtures.figures",
+    "tests.fixtures.midnight",
     "tests.fixtures.modes",
     "tests.fixtures.sockets",
     "tests.fixtures.valkey",
 ]
-
-
-# Longer than nearly every test takes.
-BEFORE_MIDNIGHT = timedelta(seconds=30)
-
-
-def pytest_runtest_setup() -> None:
-    """Begin no test so late that its day, and it may be its month, would be over before it."""
-    now = datetime.now(UTC)
-    tomorrow = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-    if tomorrow - now < BEFORE_MIDNIGHT:
-        time.sleep((tomorrow - now).total_seconds())
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

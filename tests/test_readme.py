@@ -15,7 +15,7 @@ PAGES = [ROOT / "README.md", ROOT / "README.zh.md", ROOT / "SECURITY.md", *(ROOT
 def test_the_engine_alone_runs_as_shown(tmp_path):
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False
     )
     assert done.stdout.strip() == "succeeded 先展开，再折叠。 | Fan out, then fold.", done.stderr
 

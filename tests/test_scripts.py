@@ -38,7 +38,7 @@ def start(script: Path, *arguments: str, **env: str) -> "subprocess.Popen[str]":
 
 def run(script: Path, *arguments: str, **env: str) -> tuple[int, str]:
     process = start(script, *arguments, **env)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     return process.returncode, output
 
 
@@ -103,7 +103,7 @@ class TestSetup:
 
     def test_two_at_once_install_one_after_the_other(self, checkout: Path) -> None:
         both = [start(checkout / "scripts/setup") for _ in range(2)]
-        outputs = [process.communicate(timeout=120)[0] for process in both]
+        outputs = [process.communicate(timeout=300)[0] for process in both]
         assert ["Making .venv" in output for output in outputs].count(True) == 1, outputs
 
     def test_an_interpreter_that_does_not_fit_is_refused(self, checkout: Path) -> None:

@@ -54,8 +54,8 @@ async def test_what_should_not_be_accepted_is_not_counted(path):
 async def test_an_answer_that_nobody_waits_for_is_not_counted():
     async with Zoo() as zoo:
         _, writer = await asyncio.open_connection("127.0.0.1", zoo.port)
-        writer.write(b"GET /slow?ms=100 HTTP/1.1\r\n\r\n")
-        async with asyncio.timeout(5):
+        writer.write(b"GET /slow?ms=1000 HTTP/1.1\r\n\r\n")
+        async with asyncio.timeout(30):
             while not zoo.requests["slow"]:
                 await asyncio.sleep(0.001)
             writer.close()
@@ -77,14 +77,14 @@ def test_every_behaviour_says_what_it_does():
 
 
 def test_it_runs_as_a_process_and_tells_its_counts():
-    command = [sys.executable, "-m", "tests.zoo", "--port", "0", "--lifetime", "20"]
+    command = [sys.executable, "-m", "tests.zoo", "--port", "0", "--lifetime", "120"]
     root = Path(__file__).parents[1]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             base = f"http://127.0.0.1:{int(process.stdout.readline())}"
-            urllib.request.urlopen(f"{base}/ok?text=hi&tag=t", timeout=5).close()
-            with urllib.request.urlopen(f"{base}/count", timeout=5) as answer:
+            urllib.request.urlopen(f"{base}/ok?text=hi&tag=t", timeout=30).close()
+            with urllib.request.urlopen(f"{base}/count", timeout=30) as answer:
                 counts = json.load(answer)
         finally:
             process.kill()

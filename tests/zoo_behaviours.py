@@ -33,7 +33,8 @@ async def _ok(_zoo: ZooBooks, request: Request) -> Answer:
 
 
 async def _slow(zoo: ZooBooks, request: Request) -> Answer:
-    await asyncio.sleep(request.number("ms", 200) / 1000)
+    """Answer after `ms`, or when the zoo is mended."""
+    await zoo.pause(request, 200)
     return await _ok(zoo, request)
 
 
@@ -76,9 +77,9 @@ async def _429(zoo: ZooBooks, request: Request) -> Answer:
     return refused(429, **{"retry-after": request.query.get("after", "0")})
 
 
-async def _status(_zoo: ZooBooks, request: Request) -> Answer:
+async def _status(zoo: ZooBooks, request: Request) -> Answer:
     """Refuse with the status `code`, after `ms`, and with Retry-After where `after` is given."""
-    await asyncio.sleep(request.number("ms", 0) / 1000)
+    await zoo.pause(request)
     after = {"retry-after": request.query["after"]} if "after" in request.query else {}
     return refused(int(request.number("code", 500)), **after)
 

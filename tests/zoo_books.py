@@ -24,13 +24,27 @@ class ZooBooks:
         self.requests: Counter[str] = Counter()
         self.most_at_once_by_tag: Counter[str] = Counter()
         self.written_by_tag: Counter[str] = Counter()
-        self.is_mended = False
         self.lets_go = asyncio.Event()
+        self._mended = asyncio.Event()
         self._now_by_tag: Counter[str] = Counter()
         self._first_asked: dict[str, float] = {}
         self._ssl = ssl_context
         self._seen: Counter[tuple[str, str, str]] = Counter()
         self._random = random.Random(seed)
+
+    @property
+    def is_mended(self) -> bool:
+        return self._mended.is_set()
+
+    def mend(self) -> None:
+        """Let what is down answer again, and what is slow at once, also those who wait for it now."""
+        self._mended.set()
+
+    async def pause(self, request: Request, default_ms: float = 0) -> None:
+        """Wait for the request's `ms`, or until the zoo is mended."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(request.number("ms", default_ms) / 1000):
+                await self._mended.wait()
 
     def url(self, path: str, *, host: str = "127.0.0.1", **query: Any) -> str:
         """Return where `path` is asked; `leave`, whose connections end in the pool, apart from all others."""

@@ -70,7 +70,7 @@ async def send_raw(
         "server": ("fanfold.test", 80),
         **scope,
     }
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await app(request, receive, send)
     return httpx.Response(started["status"], headers=started["headers"], content=bytes(answered))
 

@@ -40,7 +40,7 @@ async def _state(connection: Any) -> dict[str, Any]:
 
 async def _delivered(connection: Any) -> None:
     """Wait until what was told before is out of the outbox."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while await connection.fetchval("select count(*) from fanfold.outbox"):
             await asyncio.sleep(0.05)
 

@@ -132,7 +132,7 @@ async def _look_at_all(database: Database, seen: Counter[str]) -> None:
         async def look() -> None:
             async with database.engine.connect() as connection:
                 bound, role, _ = (await connection.execute(_STATE)).one()
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(60):
                     await together.wait()
             seen["looked"] += 1
             if bound or role != "fanfold_app":

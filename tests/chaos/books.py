@@ -33,7 +33,7 @@ select q.tenant_id, q.reserved, q.used, q.prepaid, q.ceiling, q.granted,
 """
 
 _ENDED = "select count(*) from fanfold.reservations where tenant_id = any ($1) and expires_at < now()"
-_SWEPT_WITHIN_S = 30
+_SWEPT_WITHIN_S = 60
 
 
 @dataclass(frozen=True, slots=True)

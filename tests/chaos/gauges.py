@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fixtures.server_processes import ServerProcess
 
-SAFETY_S = 40
+SAFETY_S = 90
 GAUGES = (
     "fanfold_fan_out_slots_in_use",
     "fanfold_fan_out_waiting",

@@ -69,13 +69,15 @@ class Storm:
             ),
         )
 
-    async def quiet(self) -> int:
-        """Wait until no TCP connection is open either; returns the server's other open files."""
+    async def quiet(self, *, at_most: float = float("inf")) -> int:
+        """Wait until no TCP connection is open either; returns the server's other open files, once so few are left."""
         await self.settled()
         await eventually(self._upstream_connections, lambda count: count == 0)
-        states = await eventually(self._books.sessions, lambda seen: "idle in transaction" not in seen)
-        assert states.get("active", 0) == 0
-        _, others = await eventually(self._open_files, lambda seen: seen[0] == 1)
+        # What servers do by themselves is under way for a moment too.
+        await eventually(
+            self._books.sessions, lambda seen: not {"active", "idle in transaction"} & seen.keys()
+        )
+        _, others = await eventually(self._open_files, lambda seen: seen[0] == 1 and seen[1] <= at_most)
         return others
 
     async def begin(self, data: bytes, *, leave: bool = True) -> Callable[[], None]:
@@ -122,9 +124,8 @@ async def test_after_a_storm_of_hang_ups_everything_is_as_before(
             ]
         left.update(task.result() for task in leaving)
     await storm.good(GOOD_CALLS)
-    after = await storm.quiet()
+    after = await storm.quiet(at_most=baseline)
     await storm.forgotten()
-    assert after <= baseline
     truth = await books.truth(storm.tenant.id)
     events = await books.events(storm.tenant.id)
     assert truth.holds

@@ -34,7 +34,7 @@ async def test_both_show_what_both_know_and_a_killed_one_does_no_harm(
     await asyncio.to_thread(servers[0].stop)  # well: it takes its own along
     await eventually(lambda: seen(servers[1]), lambda found: found["processes"] == 1)
 
-    zoo.is_mended = True
+    zoo.mend()
     async with asyncio.timeout(60):
         while set((await _ask(tenant, servers[1], slug)).codes) != {"ok"}:
             await asyncio.sleep(0.1)

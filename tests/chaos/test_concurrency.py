@@ -5,6 +5,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -14,13 +15,14 @@ import pytest
 
 from tests.chaos.gauges import eventually
 from tests.chaos.hanging_up import hang_up
-from tests.chaos.world import Tenant, World
+from tests.chaos.world import Answer, Tenant, World
 from tests.fixtures.database import TestDatabase, connect
 from tests.fixtures.figures import Figures
 from tests.fixtures.server_processes import ServerProcess, start_together
 from tests.zoo import Zoo
 
-LEASE_S, RENEWED_AFTER_S = 10.0, 3.0
+LEASE_S = 10.0
+PATIENCE_S = 60.0
 
 pytestmark = pytest.mark.proof
 
@@ -56,6 +58,15 @@ class Leases:
         statement = "select sum(held) from fanfold.concurrency_leases where key = $1 and expires_at > now()"
         return await self._superuser.fetchval(statement, f"tenant:{tenant}") or 0
 
+    async def end(self, tenant: UUID) -> datetime:
+        statement = "select max(expires_at) from fanfold.concurrency_leases where key = $1 and held > 0"
+        moment: datetime = await self._superuser.fetchval(statement, f"tenant:{tenant}")
+        return moment
+
+    async def now(self) -> datetime:
+        moment: datetime = await self._superuser.fetchval("select clock_timestamp()")
+        return moment
+
     async def none_is_held(self, tenant: UUID) -> None:
         await eventually(lambda: self.held(tenant), lambda held: held == 0)
 
@@ -75,7 +86,7 @@ async def running(session: aiohttp.ClientSession, server: ServerProcess) -> int:
     return int(float(line.split()[1]))
 
 
-async def ask(tenant: Tenant, server: ServerProcess, upstream: str, statuses: Counter[int]) -> None:
+async def ask(tenant: Tenant, server: ServerProcess, upstream: str, statuses: Counter[int]) -> Answer:
     answer = await tenant.process(server.url, "四", upstreams=[upstream])
     statuses[answer.status] += 1
     if answer.status == 429:
@@ -84,6 +95,7 @@ async def ask(tenant: Tenant, server: ServerProcess, upstream: str, statuses: Co
         assert "RateLimit" in answer.headers
     else:
         assert (answer.status, answer.codes) == (200, ["ok"])
+    return answer
 
 
 @pytest.mark.parametrize("limit", [5, 48])
@@ -96,14 +108,18 @@ async def test_a_storm_over_three_processes_never_passes_the_limit(
     statuses: Counter[int] = Counter()
     end = time.monotonic() + (30 if full else 5)
 
+    def is_near() -> bool:
+        return zoo.most_at_once_by_tag[tag] > limit // 2 and statuses[200] > limit
+
     async def client() -> None:
-        while time.monotonic() < end:
-            await ask(tenant, random.choice(three), upstream, statuses)
+        while (now := time.monotonic()) < end or (not is_near() and now < end + PATIENCE_S):
+            answer = await ask(tenant, random.choice(three), upstream, statuses)
+            if answer.status == 429:  # who is refused leaves some of a slow machine to who is served
+                await asyncio.sleep(0.02)
 
     await asyncio.gather(*(client() for _ in range(2 * limit + 10)))
     assert zoo.most_at_once_by_tag[tag] <= limit
-    assert zoo.most_at_once_by_tag[tag] > limit // 2, "never near the limit: nothing was proved"
-    assert statuses[200] > limit
+    assert is_near(), "never near the limit: nothing was proved"
     await leases.none_is_held(tenant.id)
     figures(
         f"concurrency: 3 processes, limit {limit}, {2 * limit + 10} clients: at most "
@@ -137,14 +153,14 @@ async def test_a_killed_process_s_slots_are_free_when_its_lease_ends_and_not_bef
     ]
     await eventually(lambda: leases.held(tenant.id), lambda held: held == 2)
     await asyncio.to_thread(doomed.kill)
-    killed_at = time.monotonic()
+    killed_at, lease_end = time.monotonic(), await leases.end(tenant.id)
     await asyncio.gather(*lost, return_exceptions=True)
     statuses: Counter[int] = Counter()
     while not statuses[200]:
-        assert time.monotonic() - killed_at < LEASE_S + 10, "stuck"
+        assert time.monotonic() - killed_at < LEASE_S + PATIENCE_S, "stuck"
         await ask(tenant, other, quick, statuses)
     freed_after = time.monotonic() - killed_at
-    assert freed_after > LEASE_S - RENEWED_AFTER_S - 1, "given to somebody else while it may have run"
+    assert await leases.now() > lease_end, "given to somebody else while it may have run"
     figures(f"concurrency: kill -9: slots free after {freed_after:.1f} s, lease {LEASE_S:.0f} s")
 
 

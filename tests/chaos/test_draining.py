@@ -11,10 +11,14 @@ import httpx
 import pytest
 
 from tests.chaos.books import Books
+from tests.chaos.gauges import eventually, gauges
 from tests.chaos.world import Answer, Tenant, World
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.server_processes import ServerProcess
 from tests.zoo import Zoo
+
+SAFETY_S = 60
+SLOTS = "fanfold_fan_out_slots_in_use"
 
 pytestmark = pytest.mark.proof
 
@@ -41,7 +45,7 @@ async def ended(server: ServerProcess) -> int | None:
 
 
 async def test_it_serves_on_though_not_ready_and_each_answer_is_the_last_of_its_connection(start):
-    async with start(drain_delay_s=2) as server, httpx.AsyncClient(base_url=server.url) as http:
+    async with start(drain_delay_s=4) as server, httpx.AsyncClient(base_url=server.url) as http:
         assert "connection" not in (await http.get("/ping")).headers
         os.kill(server.pid, signal.SIGTERM)
         while (ready := await http.get("/readyz")).status_code == 200:
@@ -55,17 +59,14 @@ async def test_it_serves_on_though_not_ready_and_each_answer_is_the_last_of_its_
             await http.get("/ping")
 
 
-async def test_a_kept_connection_is_refused_when_the_last_requests_are_over(
-    start, world: World, zoo: Zoo, books: Books
-):
+async def test_a_kept_connection_is_refused_when_the_last_requests_are_over(start, world: World, zoo: Zoo):
     async with start() as server, httpx.AsyncClient(base_url=server.url) as http:
         tenant = await world.tenant()
-        slug = await tenant.upstream(server.url, zoo.url("slow", ms=4_000))
+        slug = await tenant.upstream(server.url, zoo.url("slow", ms=6_000))
         await http.get("/ping")  # the connection that is kept
         async with asyncio.TaskGroup() as group:
             running = group.create_task(tenant.process(server.url, "运行中", upstreams=[slug]))
-            while not zoo.served["slow"] and not await books.reservations([tenant.id]):
-                await asyncio.sleep(0.01)
+            await called(zoo, "slow")
             os.kill(server.pid, signal.SIGTERM)
             await asyncio.sleep(2.5)
             refused = await http.get("/ping")
@@ -82,9 +83,11 @@ async def test_a_second_signal_ends_the_waiting_and_what_was_done_is_settled(
     async with start(grace_s=3600) as server:
         tenant = await world.tenant()
         running = await begin(tenant, server, zoo)
-        for each in signals:
-            await asyncio.sleep(0.5)
-            os.kill(server.pid, each)
+        await eventually(lambda: gauges(world.session, server), lambda seen: seen[SLOTS] == 1)
+        first, second = signals
+        os.kill(server.pid, first)
+        await begun(server)
+        os.kill(server.pid, second)
         answer = await running
         assert (answer.status, answer.body["code"]) == (503, "draining")
         assert await ended(server) == 0
@@ -93,13 +96,13 @@ async def test_a_second_signal_ends_the_waiting_and_what_was_done_is_settled(
 
 
 async def test_ctrl_c_in_a_terminal_and_then_the_parents_sigterm_are_one_stop(start, world: World, zoo: Zoo):
-    async with start(grace_s=2) as server:
+    async with start() as server:
         tenant = await world.tenant()
-        slug = await tenant.upstream(server.url, zoo.url("slow", ms=1_500))
+        slug = await tenant.upstream(server.url, zoo.url("slow", ms=3_000))
         running = asyncio.create_task(tenant.process(server.url, "一", upstreams=[slug]))
-        await asyncio.sleep(0.5)
+        await called(zoo, "slow")
         os.kill(server.pid, signal.SIGINT)
-        await asyncio.sleep(0.2)
+        await begun(server)
         os.kill(server.pid, signal.SIGTERM)
         assert (await running).status == 200
         assert await ended(server) == 0
@@ -111,6 +114,21 @@ async def begin(tenant: Tenant, server: ServerProcess, zoo: Zoo) -> asyncio.Task
     running = asyncio.create_task(
         tenant.process(server.url, "ab", split={"size": 1}, upstreams=slugs, deadline_s=60)
     )
-    while not zoo.served["ok"]:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(SAFETY_S):
+        while not zoo.served["ok"]:
+            await asyncio.sleep(0.01)
     return running
+
+
+async def called(zoo: Zoo, path: str) -> None:
+    """Wait until an upstream has been asked."""
+    async with asyncio.timeout(SAFETY_S):
+        while not zoo.requests[path]:
+            await asyncio.sleep(0.01)
+
+
+async def begun(server: ServerProcess) -> None:
+    """Wait until the stop has begun."""
+    async with asyncio.timeout(SAFETY_S):
+        while "Stopping: requests may end." not in server.log.read_text():
+            await asyncio.sleep(0.01)

@@ -19,10 +19,16 @@ from tests.fixtures.server_processes import ServerProcess, start_together
 from tests.zoo import Zoo
 
 SAFETY_S = 60
+# So long that the server is dead, or the quota's row held, before a request's four calls have answered.
+SLOW_MS = 1_000
 _RESERVED = "select count(*) from fanfold.reservations where tenant_id = $1"
 _STORED = "select count(*) from fanfold.idempotency_answers where tenant_id = $1"
 _SETTLED = "select count(*) from fanfold.usage_events where tenant_id = $1"
 _HOLD = "select from fanfold.quota_periods where tenant_id = $1 for update"
+_WAITING = """
+select count(*) from pg_stat_activity
+ where datname = current_database() and usename = 'fanfold_app' and wait_event_type = 'Lock'
+"""
 _END_WAITING = """
 select count(pg_terminate_backend(pid)) from pg_stat_activity
  where datname = current_database() and usename = 'fanfold_app' and wait_event_type = 'Lock'
@@ -44,8 +50,16 @@ class Stage:
         await asyncio.to_thread(self.server.kill)
 
     async def until(self, statement: str) -> None:
+        await self._until(statement, self.tenant.id)
+
+    async def until_the_settle_waits(self) -> None:
+        """While somebody else has the quota's row."""
+        await self.until(_STORED)
+        await self._until(_WAITING)
+
+    async def _until(self, statement: str, *arguments: Any) -> None:
         async with asyncio.timeout(SAFETY_S):
-            while not await self.connection.fetchval(statement, self.tenant.id):
+            while not await self.connection.fetchval(statement, *arguments):
                 await asyncio.sleep(0.002)
 
 
@@ -65,8 +79,9 @@ async def after_the_answer_was_stored(stage: Stage) -> None:
     await stage.until(_RESERVED)
     async with stage.connection.transaction():
         await stage.connection.execute(_HOLD, stage.tenant.id)
-        await stage.kill_when(_STORED)
-        await stage.connection.fetchval(_END_WAITING)
+        stage.zoo.mend()
+        await stage.until_the_settle_waits()
+        await asyncio.to_thread(stage.server.kill)
         while await stage.connection.fetchval(_END_WAITING):
             await asyncio.sleep(0.01)
 
@@ -76,13 +91,14 @@ async def while_its_settle_was_under_way(stage: Stage) -> None:
     await stage.until(_RESERVED)
     async with stage.connection.transaction():
         await stage.connection.execute(_HOLD, stage.tenant.id)
-        await stage.until(_STORED)
-        await asyncio.sleep(0.2)
+        stage.zoo.mend()
+        await stage.until_the_settle_waits()
         await asyncio.to_thread(stage.server.kill)
     await stage.until(_SETTLED)
 
 
 async def after_the_settle(stage: Stage) -> None:
+    stage.zoo.mend()
     await stage.kill_when(_SETTLED)
 
 
@@ -115,11 +131,12 @@ async def test_a_server_killed_at_any_step_leaves_one_bill_and_one_answer(  # no
     try:
         await asyncio.to_thread(start_together, killed, other)
         tenant = await world.tenant()
-        await tenant.upstream(other.url, zoo.url("slow", ms=50, tag=tenant.id), max_concurrency=1)
-        body, key = {"text": "abcd", "split": {"size": 1}, "deadline_s": 5}, secrets.token_hex(8)
+        await tenant.upstream(other.url, zoo.url("slow", ms=SLOW_MS, tag=tenant.id), max_concurrency=1)
+        body, key = {"text": "abcd", "split": {"size": 1}, "deadline_s": 30}, secrets.token_hex(8)
         first = asyncio.create_task(_lost(tenant, killed.url, body, key))
         await step(Stage(killed, tenant, zoo, connection))
         await first
+        zoo.mend()
         settled = await books.billed(tenant.id)
         assert bool(settled) == is_settled
         early = await post(tenant, f"{other.url}/v1/process", body, key)

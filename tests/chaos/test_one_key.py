@@ -13,7 +13,7 @@ from tests.fixtures.figures import Figures
 from tests.fixtures.server_processes import ServerProcess
 from tests.zoo import Zoo
 
-SAFETY_S = 60
+SAFETY_S = 120
 TEXT = "展开 then fold مرحبا 👩‍👩‍👧‍👦 そして " * 4
 CROWDS = (2, 4, 8, 16, 32, 64)
 

@@ -244,7 +244,7 @@ class ProductMachine(RuleBasedStateMachine):
         assert answer.status_code == status, answer.text
 
     async def _until(self, status: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (await self._http().get("/v1/usage")).status_code != status:
                 await asyncio.sleep(0.05)
 
@@ -281,7 +281,7 @@ class ProductMachine(RuleBasedStateMachine):
             "client": ("127.0.0.1", 1),
             "server": ("fanfold.test", 80),
         }
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self.house.product.app(scope, receive, send)
         return int(statuses[0])
 

@@ -25,8 +25,9 @@ LIMITS = ((600, 10), (6_000, 50))  # requests a minute, burst
 COUNTS = (1, 2, 4)
 EVEN, UNEVEN = "evenly", "unevenly"
 MOST = 0.8  # of an uneven flood goes to one process
-SETTLE_S = 40
+SETTLE_S = 90
 ROUNDS = 5
+STEP_S = 0.01  # a step that takes longer has met a stall of the machine
 BIG = 100  # the bound of the first of the worst cases
 
 
@@ -148,26 +149,36 @@ async def _hold_then_flood(opened: Sequence[PostgresStore], bucket: Bucket) -> f
 
 
 async def _flood_beside_holders(opened: Sequence[PostgresStore], bucket: Bucket) -> float:
-    """All processes but one hold a lease, the last one floods; under by how much?"""
+    """All processes but one hold a lease, the last one floods; under by how much?
+
+    While the machine stands still the bucket may be full, and nothing comes into it: that time does not count.
+    """
     rate, start = bucket.requests_per_minute / 60, time.monotonic()
     held = [(await store.take((bucket,))).admitted for store in opened[1:]]
+    begun = time.monotonic()
     found = await _until_refused(opened[0], bucket)
-    return bucket.burst + rate * (found.refused_at - start) - found.passed - sum(held)
+    counted_s = found.refused_at - start - max(0.0, begun - start - STEP_S * len(held)) - found.stood_still_s
+    return bucket.burst + rate * counted_s - found.passed - sum(held)
 
 
 @dataclass(frozen=True, slots=True)
 class _Passed:
-    """How many passed, when the last of them had, and when the one that was refused asked."""
+    """How many passed, when the last of them had, and when the one that was refused asked.
+
+    `stood_still_s` is what single steps took beyond `STEP_S`.
+    """
 
     passed: int
     last_at: float
     refused_at: float
+    stood_still_s: float
 
 
 async def _until_refused(store: PostgresStore, bucket: Bucket) -> _Passed:
-    passed, last_at = 0, time.monotonic()
+    passed, last_at, stood_still_s = 0, time.monotonic(), 0.0
     while True:
         asked_at = time.monotonic()
         if not (await store.take((bucket,))).admitted:
-            return _Passed(passed, last_at, asked_at)
+            return _Passed(passed, last_at, asked_at, stood_still_s)
         passed, last_at = passed + 1, time.monotonic()
+        stood_still_s += max(0.0, last_at - asked_at - STEP_S)

@@ -19,7 +19,7 @@ REQUESTS, CHUNKS = 10, 20
 async def test_what_was_served_before_a_stop_is_billed_and_nothing_is_held(
     database_urls: TestDatabase, tmp_path, world: World, books: Books, zoo: Zoo, figures: Figures
 ):
-    server = ServerProcess(database_urls, tmp_path / "stopped.log", grace_s=1)
+    server = ServerProcess(database_urls, tmp_path / "stopped.log", grace_s=3)
     await asyncio.to_thread(lambda: server.start().wait())
     try:
         tenant = await world.tenant()

@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 import aiohttp
 import pytest
@@ -27,6 +28,7 @@ from tests.zoo import Zoo
 # What the contract promises: a change holds everywhere by then.
 PROMISED_S = 2.0
 SLOW_MS = 4_000
+SAFETY_S = 60
 
 
 @pytest.fixture
@@ -60,12 +62,21 @@ async def signed_in(database: Database, tenant: Tenant, server: str) -> Tenant:
     return Tenant(tenant.id, tokens["access_token"], tenant.session)
 
 
+class Seen(NamedTuple):
+    """One request of a watch: when it was asked and answered, by which pair, and how."""
+
+    asked: float
+    answered: float
+    number: int
+    status: int
+
+
 class Watch:
     """Asks each server with each credential all the time, and keeps when each was answered how."""
 
     def __init__(self, servers: tuple[ServerProcess, ServerProcess], askers: tuple[Tenant, ...]) -> None:
         self._pairs = [(server.url, asker) for server in servers for asker in askers]
-        self.seen: list[tuple[float, int, int]] = []
+        self.seen: list[Seen] = []
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
@@ -79,22 +90,24 @@ class Watch:
         while True:
             asked = time.monotonic()
             answer = await asker.ask("GET", f"{server}/v1/upstreams")
-            self.seen.append((asked, number, answer.status))
+            self.seen.append(Seen(asked, time.monotonic(), number, answer.status))
             await asyncio.sleep(0.05)
 
     async def promised(self) -> None:
         """Wait until the promise counts, and until each pair was answered anew after that."""
         await asyncio.sleep(PROMISED_S)
         since = time.monotonic()
-        while len({number for asked, number, _ in self.seen if asked > since}) < len(self._pairs):
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(SAFETY_S):
+            while len({one.number for one in self.seen if one.asked > since}) < len(self._pairs):
+                await asyncio.sleep(0.05)
 
     def between(self, start: float, end: float = float("inf")) -> set[int]:
-        return {status for asked, _, status in self.seen if start <= asked < end}
+        """Return what was told to those who asked after `start` and were answered before `end`."""
+        return {one.status for one in self.seen if start <= one.asked and one.answered < end}
 
     def last_let_in(self, suspended: float, resumed: float) -> float:
         """Return how many seconds after the suspension somebody was still let in."""
-        let_in = [asked - suspended for asked, _, status in self.seen if status == 200 and asked < resumed]
+        let_in = [one.asked - suspended for one in self.seen if one.status == 200 and one.answered < resumed]
         return max(0.0, *let_in)
 
 
@@ -120,15 +133,19 @@ async def test_keys_and_tokens_are_refused_on_both_processes_and_what_runs_is_bi
             for server in servers
             for asker in (tenant, person)
         ]
-        await asyncio.sleep(0.5)
+        async with asyncio.timeout(SAFETY_S):
+            while zoo.requests["slow"] < len(running):
+                await asyncio.sleep(0.01)
+        suspending = time.monotonic()
         assert (await operator.ask("POST", f"{path}/suspend?reason=proof")).status == 200
         suspended = time.monotonic()
         await watch.promised()
+        resuming = time.monotonic()
         assert (await operator.ask("POST", f"{path}/resume")).status == 200
         resumed = time.monotonic()
         await watch.promised()
-    assert watch.between(0, suspended - 1) == {200}
-    assert watch.between(suspended + PROMISED_S, resumed) == {403}
+    assert watch.between(0, suspending) == {200}
+    assert watch.between(suspended + PROMISED_S, resuming) == {403}
     assert watch.between(resumed + PROMISED_S) == {200}
     answers = [await task for task in running]
     assert [(answer.status, answer.codes) for answer in answers] == [(200, ["ok"])] * 4
@@ -137,6 +154,6 @@ async def test_keys_and_tokens_are_refused_on_both_processes_and_what_runs_is_bi
     assert (truth.used, truth.reserved) == (sum(answer.body["usage"]["units"] for answer in answers), 0)
     figures(
         f"suspended on 2 processes: the last of {len(watch.seen)} requests by key and by token was let in "
-        f"{watch.last_let_in(suspended, resumed):.2f} s after it; "
+        f"{watch.last_let_in(suspended, resuming):.2f} s after it; "
         f"{len(answers)} running requests answered 200 and billed {truth.used} units"
     )

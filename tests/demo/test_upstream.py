@@ -88,7 +88,7 @@ class TestSummarize:
 
         transport = httpx.ASGITransport(create_demo_upstream(sleep=wait_for_the_others))
         async with (
-            asyncio.timeout(20),
+            asyncio.timeout(60),
             httpx.AsyncClient(transport=transport, base_url="http://demo") as client,
             asyncio.TaskGroup() as group,
         ):

@@ -11,6 +11,7 @@ from fanfold.jobs.types import Ending, JobStatus
 from fanfold.tenants.periods import Period
 from fanfold.usage.errors import Insufficient, KeyClaimed
 from fanfold.usage.types import Claim, Mark
+from tests.fixtures.sweeping import sweep
 from tests.jobs.making import DONE, answered, claim, create, failed, job_row, new_job, reference, turns_of
 from tests.usage.books import Books
 
@@ -191,7 +192,8 @@ class TestTurns:
         job = await create(lane, tenant)
         taken = await claim(worker, tenant, lease_s=-60.0)
         assert taken is not None
-        assert await worker.fetchval("select fanfold.ledger_sweep()") >= 1
+        await sweep(worker)
+        assert await books.rows("reservations", tenant) == []
         assert await books.rows("outcomes", tenant) == []  # nothing was under way
         again = await claim(worker, tenant)
         assert again is not None
@@ -203,7 +205,7 @@ class TestTurns:
         assert other.id != job.id
         taken = await claim(worker, tenant, lease_s=-60.0)
         assert taken is not None
-        await worker.fetchval("select fanfold.ledger_sweep()")
+        await sweep(worker)
         await create(lane, tenant, units=3)
         again = reference(
             await worker.fetchrow(
@@ -254,7 +256,7 @@ class TestTurns:
             leave = "select fanfold.job_leave($1, $2, $3, 'paused', '{}', 5)"
             assert await worker.fetchval(leave, tenant, taken.id, taken.fence)
             await books.expire(tenant)
-            await books.sweep()
+            await sweep(worker)
         else:
             await lane.end(taken, Ending(status=JobStatus.PARTIAL))
         await lane.retry(reference(await job_row(books, tenant)), units=5, period=Period.MONTH)
@@ -273,7 +275,7 @@ class TestTurns:
         assert await claim(worker, tenant) is None
         row = await job_row(books, tenant)
         assert row["status"] == "dead"
-        await worker.fetchval("select fanfold.ledger_sweep()")
+        await sweep(worker)
         assert (await books.quota(tenant))["reserved"] == 0
 
     async def test_a_result_begins_the_count_anew(

@@ -110,7 +110,7 @@ async def test_it_waits_for_nobody_who_has_a_job_of_its_own_to_end(
     tenant = await books.new_tenant(100)
     held, other = await _ended(lane, worker, tenant), await _ended(lane, worker, tenant)
     await _expire(books, tenant)
-    async with books.superuser() as client, client.transaction(), asyncio.timeout(8):
+    async with books.superuser() as client, client.transaction(), asyncio.timeout(60):
         await client.execute("select from fanfold.jobs where id = $1 for update", held.id)
         await JobPurge(database).work()
         assert [row["id"] for row in await books.rows("jobs", tenant)] == [held.id], other.id
@@ -133,7 +133,7 @@ async def test_it_takes_what_tenants_store_in_their_order(
     ):
         await flush.execute(storage, first)
         tasks.create_task(JobPurge(database).piece())
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(60):
             while not await onlooker.fetchval(_WAITS):
                 await asyncio.sleep(0.01)
         await flush.execute(storage, second)  # else the two would wait for one another

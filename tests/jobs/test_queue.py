@@ -34,7 +34,7 @@ class Taken:
             raise NotReady("The database is away.")
 
     async def until(self, many: int) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(self.tenants) < many:
                 await asyncio.sleep(0.01)
 
@@ -120,7 +120,7 @@ async def test_who_listens_is_told_over_the_new_connection_too(own_books: Books)
             )
         assert await driver.fetch("select 1 as one") == [{"one": 1}]
         await _put(own_books, uuid4())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not heard:
                 await asyncio.sleep(0.01)
     finally:
@@ -212,7 +212,7 @@ async def test_no_more_turns_run_together_than_may(own_books: Books):
         nonlocal together, most
         together += 1
         most = max(most, together)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
         together -= 1
 
     for _ in range(12):
@@ -220,7 +220,7 @@ async def test_no_more_turns_run_together_than_may(own_books: Books):
     queue = TurnQueue(own_books.connect, take, at_once=3, silence_s=2)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(queue.run())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await _all(own_books, "pgqueuer"):
                 await asyncio.sleep(0.02)
         queue.stop()
@@ -237,12 +237,12 @@ async def test_a_crowd_of_notices_wakes_twenty_times_a_second_at_most(own_books:
         async with own_books.superuser() as connection:
             for number in range(300):
                 await connection.fetchval("select fanfold.job_turn_queue($1, now())", UUID(int=number))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not heard:
                 await asyncio.sleep(0.01)
         assert len(heard) <= (now() - began) * 20 + 2
         await driver.notify("ch_pgqueuer", '{"type": "health_check_event"}')
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while '{"type": "health_check_event"}' not in heard:
                 await asyncio.sleep(0.01)
     finally:

@@ -110,10 +110,10 @@ async def _running(lane: QuickLane, *, gather_s: float) -> AsyncIterator[Recorde
 
 async def test_the_first_result_lets_others_come():
     lane = QuickLane()
-    async with _running(lane, gather_s=0.3) as recorder:
+    async with _running(lane, gather_s=1.0) as recorder:
         for index in range(5):
             recorder.add(answered(index))
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
         while not lane.batches:
             await asyncio.sleep(0.01)
     assert lane.batches == [list(range(5))]

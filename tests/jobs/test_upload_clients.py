@@ -34,7 +34,7 @@ async def server(
     database_urls: TestDatabase, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[ServerProcess]:
     log = tmp_path_factory.mktemp("server") / "server.log"
-    server = ServerProcess(database_urls, log, body_timeout_s=2)
+    server = ServerProcess(database_urls, log, body_timeout_s=4)
     await asyncio.to_thread(lambda: server.start().wait())
     yield server
     await asyncio.to_thread(server.stop)

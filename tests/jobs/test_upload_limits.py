@@ -68,21 +68,21 @@ async def test_as_long_as_allowed_whatever_it_says(length: bytes | None):
 
 async def test_who_stalls_is_given_up():
     with pytest.raises(MalformedRequest, match="in time") as refusal:
-        await asyncio.wait_for(read(Client(b"a", then="hangs").upload(patience_s=0.05)), 10)
+        await asyncio.wait_for(read(Client(b"a", then="hangs").upload(patience_s=0.05)), 60)
     assert refusal.value.headers == {"Connection": "close"}
 
 
 async def test_who_drips_is_given_up():
     """Each piece comes well within the patience; together they take longer than it."""
-    client = Client(*[b"x"] * 100, pause_s=0.02)
+    client = Client(*[b"x"] * 100, pause_s=0.05)
     with pytest.raises(MalformedRequest, match="in time"):
-        await asyncio.wait_for(read(client.upload(patience_s=0.3)), 10)
+        await asyncio.wait_for(read(client.upload(patience_s=1.5)), 60)
     assert 1 < client.sent < 100
 
 
 async def test_what_comes_fast_enough_may_take_longer_than_the_patience():
-    client = Client(*[b"x" * 10_000] * 10, pause_s=0.05)
-    assert len(await read(client.upload(max_bytes=10**6, patience_s=0.3))) == 100_000
+    client = Client(*[b"x" * 100_000] * 10, pause_s=0.15)
+    assert len(await read(client.upload(max_bytes=10**6, patience_s=1.2))) == 1_000_000
 
 
 async def test_nothing_takes_longer_than_its_rows_are_safe():
@@ -103,8 +103,8 @@ async def small(database_urls: TestDatabase) -> AsyncIterator[Product]:
     settings = product_settings(database_urls)
     changes = {
         "jobs": JobsSettings(worker=False, max_bytes=2_000_000),
-        "server": ServerSettings(max_body_bytes=2048, body_timeout_s=30),
-        "database": DatabaseSettings(url=settings.database.url, pool_size=2, pool_timeout_s=5),
+        "server": ServerSettings(max_body_bytes=2048, body_timeout_s=120),
+        "database": DatabaseSettings(url=settings.database.url, pool_size=2, pool_timeout_s=30),
     }
     async with running_product(database_urls, settings.model_copy(update=changes)) as product:
         yield product
@@ -152,7 +152,7 @@ async def test_no_connection_is_held_while_a_client_takes_its_time(small: Produc
         ]
         await all_wait.wait()
         others = await asyncio.gather(*[tenant.http.get(JOBS) for _ in range(10)])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while pool.checkedout() >= 2:  # what the server does by itself holds one for a moment
                 await asyncio.sleep(0.01)
         asked.set()

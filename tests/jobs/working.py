@@ -132,8 +132,11 @@ class Jobs:
 
     async def take_away(self, job: UUID) -> int:
         """Let the lease of a running job lapse, and take it as another worker does; returns the new fence."""
-        async with self.books.superuser() as connection:
-            await connection.execute("update fanfold.jobs set lease_until = now() where id = $1", job)
+        # In one transaction: no sign of life of its worker comes between the two.
+        async with self.books.superuser() as connection, connection.transaction():
+            await connection.execute(
+                "update fanfold.jobs set lease_until = now() - interval '1 s' where id = $1", job
+            )
             mine = await claim(connection, self.tenant.id)
         assert mine is not None
         return mine.fence
@@ -166,6 +169,12 @@ class Jobs:
             while (row := await self.row(job))["successful"] + row["failed"] < results:
                 await asyncio.sleep(0.005)
         return row
+
+    async def until_calls(self, job: UUID) -> None:
+        """Wait until a worker has calls of it under way."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not (await self.row(job))["open_calls"]:
+                await asyncio.sleep(0.005)
 
     async def results(self, job: UUID) -> dict[int, dict[str, Any]]:
         rows = [row for row in await self.books.rows("job_results", self.tenant.id) if row["job_id"] == job]

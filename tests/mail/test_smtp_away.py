@@ -9,13 +9,13 @@ from pydantic import SecretStr
 from fanfold.core.config import MailSettings
 from tests.fixtures.app import product_settings, running_product
 from tests.fixtures.database import TestDatabase
-from tests.fixtures.servers import free_port
+from tests.fixtures.server_processes import free_port
 from tests.mail.server import post_office
 from tests.users.mailbox import new_address
 
 
 async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not holds():
             await asyncio.sleep(0.02)
 

@@ -105,7 +105,7 @@ async def test_nor_where_the_account_ends_at_the_very_moment(product: Product, n
             async with ending.transaction():
                 await ending.execute(ended, person.id)
                 change = asyncio.ensure_future(CHANGES[name](account, _second_factor(product, account)))
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(60):
                     while not await ending.fetchval(_WAITING):
                         await asyncio.sleep(0.01)
             with pytest.raises(NotAuthenticated):

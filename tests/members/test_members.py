@@ -8,11 +8,12 @@ from fanfold.auth.principal import Role
 from fanfold.core.identifiers import uuid7
 from tests.fixtures.app import Person, Product, TenantClient
 from tests.fixtures.audited import of_tenant
+from tests.fixtures.promises import EFFECTIVE_WITHIN_S
 
 
 async def refused(person: Person, path: str, *, status: int, code: str) -> None:
     """Wait until the person is refused, which must not take more than two seconds."""
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(EFFECTIVE_WITHIN_S):
         while (answer := await person.http.get(path)).is_success:
             await asyncio.sleep(0.1)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
@@ -44,7 +45,7 @@ async def test_a_role_is_changed_and_holds_within_two_seconds(product: Product):
     owner, other = await product.signed_in(tenant), await product.signed_in(tenant, Role.ADMIN)
     changed = await owner.http.patch(_url(other), json={"role": "viewer"})
     assert (changed.status_code, changed.json()["role"]) == (200, "viewer")
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(EFFECTIVE_WITHIN_S):
         while (await other.http.patch("/v1/tenant", json={})).status_code != 403:
             await asyncio.sleep(0.1)
     [row] = await of_tenant(product, tenant.id, "member")

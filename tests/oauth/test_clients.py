@@ -14,6 +14,7 @@ from fanfold.oauth.authenticator import allowed_scopes
 from fanfold.users.models import Membership
 from tests.adversarial.test_credentials import queries
 from tests.fixtures.app import Product, TenantClient
+from tests.fixtures.promises import EFFECTIVE_WITHIN_S
 from tests.oauth.test_rights_now import change
 
 SCOPES = ["process", "usage:read"]
@@ -37,7 +38,7 @@ async def _token(product: Product, made: dict[str, Any], *, by_basic: bool = Fal
 
 async def _waits_for(product: Product, token: str, status: int, path: str = "/v1/usage") -> None:
     machine = product.http(token)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(EFFECTIVE_WITHIN_S):
         while (await machine.get(path)).status_code != status:
             await asyncio.sleep(0.05)
 

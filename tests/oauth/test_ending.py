@@ -7,10 +7,11 @@ import pytest
 
 from fanfold.oauth.sign_in_service import MOST_SIGN_INS
 from tests.fixtures.app import Person, Product
+from tests.fixtures.promises import EFFECTIVE_WITHIN_S
 
 
 async def _is_out(person: Person) -> None:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(EFFECTIVE_WITHIN_S):
         while (await person.http.get("/v1/me")).status_code != 401:
             await asyncio.sleep(0.05)
 

@@ -12,6 +12,7 @@ from fanfold.core.crypto import KeyRing
 from fanfold.oauth.models import RefreshToken, SignIn
 from fanfold.oauth.refresh_service import GRACE
 from tests.fixtures.app import SECRET, Person, Product, product_settings, running_product
+from tests.fixtures.promises import EFFECTIVE_WITHIN_S
 from tests.oauth.test_rights_now import change
 
 
@@ -103,7 +104,7 @@ async def test_a_stolen_token_ends_the_family_of_both(product: Product, is_thief
     again = await _refresh(product, person.tokens["refresh_token"])
     assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
     assert (await _refresh(product, first["refresh_token"])).status_code == 400
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(EFFECTIVE_WITHIN_S):
         while await _is_in(product, first["access_token"]):
             await asyncio.sleep(0.05)
     assert await _live_leaves(product, person) == 0
@@ -153,7 +154,7 @@ async def test_no_access_token_outlives_its_sign_in(product: Product):
     assert claims["exp"] == claims["iat"] + answer["expires_in"]
     assert await _is_in(product, person.tokens["access_token"])
     await _end_in(product, person, 0)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(EFFECTIVE_WITHIN_S):
         while await _is_in(product, person.tokens["access_token"]):  # its own end is 10 minutes away
             await asyncio.sleep(0.05)
 

@@ -9,11 +9,12 @@ from fanfold.auth.principal import Role
 from fanfold.oauth.authenticator import TokenAuthenticator
 from fanfold.users.models import Membership, User
 from tests.fixtures.app import Person, Product
+from tests.fixtures.promises import EFFECTIVE_WITHIN_S
 
 
 async def _becomes(person: Person, path: str, status: int) -> None:
     """Wait until the person's token is answered so; fails after two seconds."""
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(EFFECTIVE_WITHIN_S):
         while (await person.http.get(path)).status_code != status:
             await asyncio.sleep(0.05)
 
@@ -46,7 +47,7 @@ async def test_a_lower_role_counts_for_the_token_that_was_given_before(product: 
     await change(
         product, update(Membership).where(Membership.user_id == person.id).values(role=Role.VIEWER.value)
     )
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(EFFECTIVE_WITHIN_S):
         while (await person.http.post("/v1/upstreams", json=wanted)).status_code != 403:
             await asyncio.sleep(0.05)
 

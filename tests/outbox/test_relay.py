@@ -169,13 +169,24 @@ async def test_killed_between_handler_and_done_it_is_delivered_again_by_another(
 
 
 async def test_two_share_the_work_and_neither_does_the_others(box: Box):
-    inboxes = Inbox(), Inbox()
-    relays = [relay(box, inbox) for inbox in inboxes]
+    got: tuple[list[int], list[int]] = [], []
+    both = asyncio.Event()
+
+    def sharing(mine: list[int]) -> Handler:
+        async def handle(message: Message) -> None:
+            mine.append(message.payload["n"])
+            if all(got):
+                both.set()
+            await both.wait()  # whoever was first leaves something to the other
+
+        return handle
+
+    relays = [relay(box, sharing(mine)) for mine in got]
     for n in range(60):
         await box.put(n=n)
     async with running(*relays):
         await until_empty(box)
-    assert sorted(inboxes[0].got + inboxes[1].got) == list(range(60))
+    assert sorted(got[0] + got[1]) == list(range(60))
     assert all(each.delivered for each in relays)
 
 

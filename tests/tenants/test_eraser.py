@@ -12,6 +12,7 @@ from fanfold.tenants.eraser import Eraser
 from tests.adversarial.rows import tables_of_tenants, with_a_row_in_every_table
 from tests.fixtures.app import Product, TenantClient, product_settings, running_product
 from tests.fixtures.database import TestDatabase, connect
+from tests.fixtures.promises import EFFECTIVE_WITHIN_S
 
 # What is billed, and what was done, stays under the tenant's id. A new table is entered here, or emptied.
 KEPT = frozenset(
@@ -21,6 +22,8 @@ KEPT = frozenset(
     }
 )  # fmt: skip
 _DUE = "update fanfold.tenants set status = 'deleted', erase_at = now() - $2::interval where id = $1"
+
+_ERASED = "select erased_at is not null from fanfold.tenants where id = $1"
 
 
 async def _make_due(connection: Any, tenant: TenantClient, ago: str = "2 minutes") -> None:
@@ -34,6 +37,13 @@ async def _rows(connection: Any, tenant_id: UUID) -> dict[str, int]:
         )
         for table, column in (await tables_of_tenants(connection)).items()
     }
+
+
+async def _erase(eraser: Eraser, connection: Any, tenant: TenantClient) -> None:
+    """Let it be erased; a server's own eraser may be at it in that moment."""
+    async with asyncio.timeout(60):
+        while not await connection.fetchval(_ERASED, tenant.id):
+            await eraser.work()
 
 
 async def _end_reservations(connection: Any, tenant: TenantClient) -> None:
@@ -53,7 +63,7 @@ async def test_every_table_is_emptied_or_kept_and_no_other_tenant_loses_a_row(ow
             assert await eraser.work() == 0  # a request of it still runs
             await _end_reservations(connection, tenant)
             await _swept(product, connection, tenant)
-            assert await eraser.work() > 0
+            await _erase(eraser, connection, tenant)
             after = await _rows(connection, tenant.id)
             assert {name for name, count in after.items() if count} == KEPT
             assert {name: after[name] for name in KEPT - {"outcomes", "key_periods"}} == {
@@ -71,7 +81,7 @@ async def test_every_table_is_emptied_or_kept_and_no_other_tenant_loses_a_row(ow
 
 
 async def _swept(product: Product, connection: Any, tenant: TenantClient) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await _rows(connection, tenant.id))["reservations"]:
             await product.sweep()
 
@@ -85,7 +95,7 @@ async def _is_a_tombstone(connection: Any, tenant: TenantClient) -> None:
 
 
 async def _stays_erased(product: Product, tenant: TenantClient) -> None:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(EFFECTIVE_WITHIN_S):
         while (await product.http(tenant.key).get("/v1/tenant")).status_code != 401:
             await asyncio.sleep(0.05)
     operator = await product.operator()
@@ -108,7 +118,7 @@ async def test_what_a_waiting_job_holds_keeps_no_deleted_tenant(product: Product
         await _make_due(connection, tenant)
         await eraser.work()
         await _swept(product, connection, tenant)
-        assert await eraser.work() > 0
+        await _erase(eraser, connection, tenant)
         await _is_a_tombstone(connection, tenant)
     finally:
         await connection.close()
@@ -140,12 +150,17 @@ async def test_one_process_erases_at_a_time(product: Product):
         async with connection.transaction():
             await connection.execute(lock)
             assert await eraser.work() == 0
-        assert await eraser.work() > 0
+        await _erase(eraser, connection, tenant)
     finally:
         await connection.close()
 
 
-async def test_more_than_a_batch_goes_in_one_round(product: Product):
+async def test_more_than_a_batch_goes_in_one_round(own_database: TestDatabase):
+    async with running_product(own_database, product_settings(own_database)) as product:
+        await _erase_450(product)
+
+
+async def _erase_450(product: Product) -> None:
     tenant = await product.tenant()
     eraser, connection = Eraser(product.app.state.database), await connect(product.database.superuser_url)
     try:
@@ -239,7 +254,7 @@ async def test_a_running_server_erases(own_database: TestDatabase):
     async with running_product(own_database, product_settings(own_database)) as product:
         connection = await connect(own_database.superuser_url)
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not await connection.fetchval(
                     "select erased_at from fanfold.tenants where id = $1", tenant.id
                 ):

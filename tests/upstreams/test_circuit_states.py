@@ -63,7 +63,7 @@ async def test_down_then_open_then_half_open_then_back(product: Product, figures
     assert shown["processes"] == 1
     assert shown["opened_at"] < shown["retry_at"]
 
-    product.zoo.is_mended = True
+    product.zoo.mend()
     await until_state(tenant, upstream, "half_open")
     async with asyncio.timeout(30):  # one call is the try: with it the others come back
         while codes(await ask(tenant, upstream)) != {"ok"}:

@@ -1,5 +1,6 @@
 """`/v1/me/totp` over HTTP."""
 
+import asyncio
 import time
 
 import pyotp
@@ -24,8 +25,16 @@ async def remove(person: Person, code: str, password: str = PASSWORD):
     return await person.http.request("DELETE", PATH, json={"current_password": password, "code": code})
 
 
+async def _amid_a_step() -> None:
+    """Wait for the next step where the present one is nearly over: a code of the step before holds no longer then."""
+    left_s = STEP_S - time.time() % STEP_S
+    if left_s < 5:
+        await asyncio.sleep(left_s)
+
+
 async def on(person: Person) -> str:
     secret: str = (await ask(person)).json()["secret"]
+    await _amid_a_step()
     # The step before: the present one and the one after it are left for what comes.
     confirmed = await person.http.post(f"{PATH}/confirm", json={"code": code_of(secret, -1)})
     assert confirmed.status_code == 204, confirmed.text

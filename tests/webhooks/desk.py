@@ -90,7 +90,7 @@ class Desk:
         """Register a webhook at the receiver, under a tag of its own; returns it and its secret."""
         tag = secrets.token_hex(4)
         joined = "&" if "?" in path else "?"
-        url = url or f"{self.receiver.url('')}{path}{joined}tag={tag}"
+        url = url or f"{self.receiver.url(path)}{joined}tag={tag}"
         async with self.database.session(tenant_id) as session, session.begin():
             service = WebhookService(
                 WebhookRepository(session, tenant_id),

@@ -47,7 +47,7 @@ async def _key(desk: Desk, tenant: UUID) -> str:
 async def _event(server: ServerProcess, key: str) -> str:
     """Make a key, of which an event is told; returns its id."""
     headers = {"Authorization": f"Bearer {key}"}
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         made = await client.post(f"{server.url}/v1/api-keys", json={"name": "told"}, headers=headers)
     assert made.status_code == 201, made.text
     key_id: str = made.json()["id"]
@@ -55,7 +55,7 @@ async def _event(server: ServerProcess, key: str) -> str:
 
 
 async def _delivered(desk: Desk, tenant: UUID, many: int) -> list[Any]:
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(240):
         while True:
             rows = await desk.deliveries(tenant)
             if len(rows) >= many and {row.status for row in rows} == {"delivered"}:

@@ -93,25 +93,27 @@ async def test_it_is_disabled_once_however_many_attempts_fail_at_once(desk: Desk
 
 async def test_what_is_taken_while_it_is_disabled_is_delivered_all_the_same(desk: Desk):
     tenant = await desk.tenant()
-    webhook, _ = await desk.webhook(tenant, "slow?ms=300")
+    webhook, _ = await desk.webhook(tenant, "slow?ms=10000")
     await desk.tell(tenant)
     deliverer = desk.deliverer()
     await deliverer.round()
     await desk.change("update fanfold.webhooks set enabled = false where id = $1", webhook.id)
     await desk.change("update fanfold.webhook_deliveries set status = 'dead', ended_at = now()")
+    desk.receiver.mend()
     await deliverer.settle()
     assert (await desk.delivery(tenant)).status == "delivered"
 
 
 async def test_what_fails_while_it_is_disabled_by_hand_stays_dead(desk: Desk):
     tenant = await desk.tenant()
-    webhook, _ = await desk.webhook(tenant, "status?code=410&ms=500")
+    webhook, _ = await desk.webhook(tenant, "status?code=410&ms=10000")
     await desk.tell(tenant)
     await desk.change("update fanfold.webhook_deliveries set status = 'pending'")
     deliverer = desk.deliverer()
     await deliverer.round()
     await desk.change("update fanfold.webhooks set enabled = false where id = $1", webhook.id)
     await desk.change("update fanfold.webhook_deliveries set status = 'dead', ended_at = now()")
+    desk.receiver.mend()
     await deliverer.settle()
     assert (await desk.delivery(tenant)).status == "dead"
     assert (await desk.seen(webhook)).disabled_reason is None

@@ -26,7 +26,7 @@ async def tenant_of(product: Product, **limits: Any) -> TenantClient:
     tenant = await product.tenant(**limits)
     connection = await connect(product.database.superuser_url)
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await connection.fetchval(
                 "select count(*) from fanfold.outbox where tenant_id = $1", tenant.id
             ):
@@ -53,7 +53,7 @@ async def log(tenant: TenantClient, webhook: dict[str, Any], **query: Any) -> li
 
 async def ended(tenant: TenantClient, webhook: dict[str, Any], *, many: int = 1) -> list[dict[str, Any]]:
     """Return the log once so many deliveries have ended."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(found := [row for row in await log(tenant, webhook) if row["ended_at"]]) < many:
             await asyncio.sleep(0.05)
     return found
@@ -161,7 +161,7 @@ async def test_one_that_was_disabled_is_enabled_and_its_delivery_replayed(
     replayed = await tenant.http.post(f"/v1/webhook-deliveries/{row['id']}/replay")
     assert replayed.status_code == 202
     assert (replayed.json()["status"], replayed.json()["next_attempt_at"] is None) == ("pending", False)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await log(tenant, webhook))[0]["status"] != "delivered":
             await asyncio.sleep(0.05)
     assert receiver.times("") == {row["event_id"]: 2}
@@ -260,7 +260,7 @@ async def test_disabling_by_hand_gives_up_what_waits(product: Product, receiver:
     webhook = await registered(tenant, receiver.url("500"))
     await tenant.http.post("/v1/api-keys", json={"name": "told"})
     product.app.state.relay.nudge()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not [row for row in await log(tenant, webhook) if row["attempts"]]:
             await asyncio.sleep(0.05)
     shown = await tenant.http.patch(f"/v1/webhooks/{webhook['id']}", json={"enabled": False})
@@ -367,7 +367,7 @@ async def test_metrics_count_attempts_by_outcome(product: Product, receiver: Rec
     await tenant.http.post("/v1/api-keys", json={"name": "told"})
     product.app.state.relay.nudge()
     await ended(tenant, webhook)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while product.app.state.deliverer.told["delivered"] <= before:
             await asyncio.sleep(0.02)
     shown = (await (await product.operator()).get("/metrics")).text

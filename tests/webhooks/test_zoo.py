@@ -1,7 +1,6 @@
 """Every behaviour of a receiver × several events: each event is delivered at least once, or dead and in the log."""
 
 import asyncio
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -13,6 +12,7 @@ from fanfold.webhooks.schedule import DeliverySchedule
 from tests.fanout.transports.calling import FixedResolver
 from tests.fixtures.database import TestDatabase
 from tests.fixtures.figures import Figures
+from tests.fixtures.server_processes import free_port
 from tests.webhooks.desk import Desk, desk_of
 
 EVENTS = 2
@@ -87,13 +87,6 @@ class _NoNames(FixedResolver):
         return [host] if host == "127.0.0.1" else await super().resolve(host, port)
 
 
-def _closed_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
-
-
 @pytest.mark.parametrize("kind", sorted(TRANSPORTS))
 async def test_each_event_is_delivered_at_least_once_or_dead(
     own_database: TestDatabase, kind: str, figures: Figures, *, full: bool
@@ -105,7 +98,7 @@ async def test_each_event_is_delivered_at_least_once_or_dead(
         ports = {
             "plain": plain.sockets[0].getsockname()[1],
             "port": desk.receiver.port,
-            "closed": _closed_port(),
+            "closed": free_port(),
         }
         homes = {name: await _home(desk, behaviour, ports) for name, behaviour in ZOO.items()}
         told = {name: {str(await desk.tell(homes[name])) for _ in range(events)} for name in ZOO}
