@@ -2,6 +2,7 @@
 
 import asyncio
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from fanfold.core.crypto import SealBroken
@@ -111,7 +112,7 @@ class JobWorker:
             await self._leave(job, "failed", _SEALED if isinstance(error, SealBroken) else _FAILED)
 
     def _tell(self, job: TakenJob, error: Exception) -> None:
-        fields = {"job_id": job.id, "tenant_id": job.tenant_id, "error": type(error).__name__}
+        fields: dict[str, Any] = {"job_id": job.id, "tenant_id": job.tenant_id, "error": type(error).__name__}
         if isinstance(error, SealBroken):
             _log.error(f"A job cannot be opened. {error.explanation}", **fields)
         elif isinstance(error, NotReady):
