@@ -27,7 +27,6 @@ from fanfold.fanout.breaker import Breaker
 from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.resilience import Resilience
 from fanfold.fanout.service import FanOut
-from fanfold.fanout.splitters.tokens import load as load_vocabulary
 from fanfold.fanout.transports.base import Transport
 from fanfold.fanout.transports.registry import transport
 from fanfold.idempotency.purge import Purge
@@ -72,6 +71,7 @@ from fanfold.webhooks.upkeep import WebhookUpkeep
 
 # With Alembic, which no start needs but the first of a version.
 migrate = on_call("fanfold.core.migrations", "migrate")
+load_vocabulary = on_call("fanfold.fanout.splitters.tokens", "load")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
