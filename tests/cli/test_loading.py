@@ -56,7 +56,19 @@ def served() -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "library", ["aiohttp", "alembic", "httpx", "jinja2", "pygments", "rich", "toktok", "zxcvbn_rs_py"]
+    "library",
+    [
+        "aiohttp",
+        "alembic",
+        "httpx",
+        "jinja2",
+        "pgqueuer",
+        "pydantic.v1",
+        "pygments",
+        "rich",
+        "toktok",
+        "zxcvbn_rs_py",
+    ],
 )
 def test_a_server_starts_without_what_it_may_never_use(served: set[str], library: str) -> None:
     assert "fanfold.processing.router" in served

@@ -6,9 +6,12 @@ from functools import cached_property
 
 from passlib.context import CryptContext
 
+from fanfold.core.lazily import on_call
 from fanfold.core.offload import Offload
 from fanfold.users.errors import not_valid
-from fanfold.users.strength import weakness
+
+# With lists of words, of which no process needs one before somebody chooses a password.
+weakness = on_call("fanfold.users.strength", "weakness")
 
 FEWEST_CHARACTERS, MOST_CHARACTERS = 8, 128
 _BCRYPT, _BCRYPT_BYTES = "$2", 72

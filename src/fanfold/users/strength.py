@@ -2,10 +2,7 @@
 
 from collections.abc import Sequence
 
-from fanfold.core.lazily import on_call
-
-# With its lists of words, of which a process needs none before somebody chooses a password.
-zxcvbn = on_call("zxcvbn_rs_py", "zxcvbn")
+from zxcvbn_rs_py import zxcvbn
 
 # zxcvbn's 0: within 1,000 guesses, 1: within 1,000,000.
 FEWEST = 2
