@@ -271,18 +271,17 @@ async def _open_chores(
     )
 
 
-async def _open_passwords(stack: AsyncExitStack, settings: Settings) -> Passwords:
+def _open_passwords(stack: AsyncExitStack, settings: Settings) -> Passwords:
     identity = settings.identity
     passwords = Passwords(threads=identity.password_threads, queue=identity.password_queue)
     stack.callback(passwords.close)
-    await passwords.prepare()
     return passwords
 
 
 async def _open_identity(
     stack: AsyncExitStack, settings: Settings, database: Database, key_ring: KeyRing, last_use: LastUse
 ) -> _Identity:
-    passwords = await _open_passwords(stack, settings)
+    passwords = _open_passwords(stack, settings)
     issuer, minutes = settings.server.own_url, settings.identity.access_token_minutes
     signing_keys = SigningKeys(database, key_ring, settings.identity)
     await signing_keys.ensure()
