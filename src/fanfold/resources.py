@@ -27,7 +27,6 @@ from fanfold.fanout.breaker import Breaker
 from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.resilience import Resilience
 from fanfold.fanout.service import FanOut
-from fanfold.fanout.splitters.tokens import load as load_vocabulary
 from fanfold.fanout.transports.base import Transport
 from fanfold.fanout.transports.registry import transport
 from fanfold.idempotency.purge import Purge
@@ -72,6 +71,7 @@ from fanfold.webhooks.upkeep import WebhookUpkeep
 
 # With Alembic, which no start needs but the first of a version.
 migrate = on_call("fanfold.core.migrations", "migrate")
+load_vocabulary = on_call("fanfold.fanout.splitters.tokens", "load")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,18 +271,17 @@ async def _open_chores(
     )
 
 
-async def _open_passwords(stack: AsyncExitStack, settings: Settings) -> Passwords:
+def _open_passwords(stack: AsyncExitStack, settings: Settings) -> Passwords:
     identity = settings.identity
     passwords = Passwords(threads=identity.password_threads, queue=identity.password_queue)
     stack.callback(passwords.close)
-    await passwords.prepare()
     return passwords
 
 
 async def _open_identity(
     stack: AsyncExitStack, settings: Settings, database: Database, key_ring: KeyRing, last_use: LastUse
 ) -> _Identity:
-    passwords = await _open_passwords(stack, settings)
+    passwords = _open_passwords(stack, settings)
     issuer, minutes = settings.server.own_url, settings.identity.access_token_minutes
     signing_keys = SigningKeys(database, key_ring, settings.identity)
     await signing_keys.ensure()

@@ -45,3 +45,31 @@ def test_other_commands_are_not_imported() -> None:
 def test_every_command_has_its_file() -> None:
     folder = Path(fanfold.cli.__file__).parent
     assert all((folder / f"{name}.py").exists() for name in COMMANDS)
+
+
+@pytest.fixture(scope="module")
+def served() -> set[str]:
+    """The modules of a process that has made the application as `fanfold serve` does."""
+    listing = "import fanfold.cli.serve, fanfold.main, sys; fanfold.main.app; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "library",
+    [
+        "aiohttp",
+        "alembic",
+        "httpx",
+        "jinja2",
+        "pgqueuer",
+        "pydantic.v1",
+        "pygments",
+        "rich",
+        "toktok",
+        "zxcvbn_rs_py",
+    ],
+)
+def test_a_server_starts_without_what_it_may_never_use(served: set[str], library: str) -> None:
+    assert "fanfold.processing.router" in served
+    assert library not in served

@@ -32,7 +32,6 @@ class Counted(Passwords):
 @pytest.fixture
 async def counted(product: Product) -> AsyncIterator[Counted]:
     passwords = Counted()
-    await passwords.prepare()
     product.app.state.passwords = passwords
     yield passwords
     passwords.close()

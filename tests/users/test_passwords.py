@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from fanfold.core.errors import Overloaded, ValidationFailed
-from fanfold.users.passwords import Passwords
+from fanfold.users.passwords import Passwords, hash_of_none
 from fanfold.users.strength import weakness
 from tests.fixtures.app import PASSWORD, Product, product_settings, running_product
 
@@ -35,6 +35,14 @@ def test_bcrypt_of_elsewhere_is_verified_and_better_is_kept(passwords, kind):
     assert better.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     assert passwords.verify_and_update(password, better) == (True, None)
     assert passwords.verify_and_update("wrong", hashed) == (False, None)
+
+
+def test_the_hash_of_none_costs_what_others_cost_and_is_nobodys(passwords):
+    made_up, made = hash_of_none(), passwords.hash(PASSWORD)
+    assert made_up.split("$")[:-2] == made.split("$")[:-2]
+    assert list(map(len, made_up.split("$"))) == list(map(len, made.split("$")))
+    assert passwords.verify_and_update(PASSWORD, made_up) == (False, None)
+    assert hash_of_none() != made_up
 
 
 @pytest.mark.parametrize("kind", BCRYPT)

@@ -3,12 +3,21 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+
+from fanfold.core.lazily import on_call
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+else:
+    # Of a server that prints no table, and keeps what it has imported for as long as it lives.
+    Console = on_call("rich.console", "Console")
+    Table = on_call("rich.table", "Table")
+    Text = on_call("rich.text", "Text")
 
 WIDTH_OF_PIPES = 160
 
@@ -29,18 +38,18 @@ def is_json() -> bool:
     return _as_json.get()
 
 
-def stdout() -> Console:
+def stdout() -> "Console":
     """Return standard output as it is now; a pipe is wide, so that nothing is cut off for whoever reads it."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=WIDTH_OF_PIPES)
 
 
-def stderr() -> Console:
+def stderr() -> "Console":
     """Return standard error as it is now, for progress and remarks."""
     return Console(stderr=True, highlight=False)
 
 
-def show(value: Any, human: Callable[[Console], None]) -> None:
+def show(value: Any, human: "Callable[[Console], None]") -> None:
     """Print the command's one value: as JSON, or through `human`."""
     if is_json():
         typer.echo(json.dumps(value, ensure_ascii=False))
@@ -51,7 +60,7 @@ def show(value: Any, human: Callable[[Console], None]) -> None:
 def show_members(value: Mapping[str, Any], *, note: str | None = None) -> None:
     """Print an object, for people one member a line; `note` goes to standard error."""
 
-    def human(console: Console) -> None:
+    def human(console: "Console") -> None:
         width = max(map(len, value))
         for name, member in value.items():
             console.print(Text(f"{name:<{width}}  ", style="dim") + Text(_plain(member)), soft_wrap=True)
@@ -65,7 +74,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> None
     """Print a list: as JSON whole, for people as a table of some columns."""
     names = list(columns)
 
-    def human(console: Console) -> None:
+    def human(console: "Console") -> None:
         table = Table(box=None, header_style="bold", pad_edge=False)
         for name in names:
             table.add_column(name, overflow="fold")

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from fanfold.core.lazily import on_call
 from fanfold.fanout.adapters.base import Adapter, AdapterAnswer
 from fanfold.fanout.errors import InvalidPlan
 from fanfold.fanout.json_text import as_text
-from fanfold.fanout.splitters import tokens
 from fanfold.fanout.types import Chunk, Meter, MeterReading, Price, Prompt, Upstream
+
+count_tokens = on_call("fanfold.fanout.splitters.tokens", "count")
 
 # What an upstream may put around a prompt: roles, separators.
 _FRAME_TOKENS = 64
@@ -89,7 +91,7 @@ class Bill:
 def _bounded(reported: int | None, texts: list[str], bound: int) -> _Tokens:
     if reported is not None:
         return _Tokens(min(reported, bound))
-    return _Tokens(min(sum(map(tokens.count, texts)), bound), is_counted=True)
+    return _Tokens(min(sum(map(count_tokens, texts)), bound), is_counted=True)
 
 
 def _texts(upstream: Upstream, prompt: Prompt, adapter: Adapter) -> list[str] | None:

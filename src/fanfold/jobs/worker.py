@@ -2,16 +2,17 @@
 
 import asyncio
 from functools import partial
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from fanfold.core.crypto import SealBroken
 from fanfold.core.db import Connect
 from fanfold.core.errors import NotReady
+from fanfold.core.lazily import on_call
 from fanfold.core.telemetry.logging import get_logger
 from fanfold.jobs.beats import Beats
 from fanfold.jobs.calls import Tools
 from fanfold.jobs.patience import patiently
-from fanfold.jobs.queue import TurnQueue
 from fanfold.jobs.recording import Recorder
 from fanfold.jobs.taken import JobCancelled, JobLost, ProcessEnds, TakenJob
 from fanfold.jobs.turn import JobTurn
@@ -31,6 +32,12 @@ _SEALED = {
     "detail": "The server cannot open what it keeps sealed for this job. Its log tells its operator what to do.",
 }
 
+if TYPE_CHECKING:
+    from fanfold.jobs.queue import TurnQueue
+
+# With pgqueuer: no server waits for it to be ready, and those without a worker never need it.
+_turn_queue = on_call("fanfold.jobs.queue", "TurnQueue")
+
 _log = get_logger(__name__)
 
 
@@ -45,22 +52,32 @@ class JobWorker:
         self.running = 0
         self._tools = tools
         self._soon, self._cut_off = asyncio.Event(), asyncio.Event()
-        self._queue = TurnQueue(
-            connect, self._on_turn, at_once=at_once, silence_s=max(2.0, tools.claiming.lease_s)
-        )
+        self._connect, self._at_once = connect, at_once
+        self._queue: TurnQueue | None = None
 
     async def run(self) -> None:
         """Work until `stop`; then the parts that run are finished, or broken off by `cut_off`, and all is written."""
-        await self._queue.run()
+        self._queue = await asyncio.to_thread(self._opened)
+        if not self._soon.is_set():
+            await self._queue.run()
 
     def stop(self) -> None:
         """Take nothing new, and leave each job with the part that runs."""
         self._soon.set()
-        self._queue.stop()
+        if self._queue is not None:
+            self._queue.stop()
 
     def cut_off(self) -> None:
         """Break off what still runs; what was answered is recorded."""
         self._cut_off.set()
+
+    def _opened(self) -> "TurnQueue":
+        """Return the queue. Blocks: the first of a process imports its engine."""
+        silence_s = max(2.0, self._tools.claiming.lease_s)
+        opened: TurnQueue = _turn_queue(
+            self._connect, self._on_turn, at_once=self._at_once, silence_s=silence_s
+        )
+        return opened
 
     async def _on_turn(self, queue_id: int, tenant_id: UUID) -> None:
         """Take and work on the tenant's next job. Raises `NotReady` where the turn has to come again."""
@@ -111,7 +128,7 @@ class JobWorker:
             await self._leave(job, "failed", _SEALED if isinstance(error, SealBroken) else _FAILED)
 
     def _tell(self, job: TakenJob, error: Exception) -> None:
-        fields = {"job_id": job.id, "tenant_id": job.tenant_id, "error": type(error).__name__}
+        fields: dict[str, Any] = {"job_id": job.id, "tenant_id": job.tenant_id, "error": type(error).__name__}
         if isinstance(error, SealBroken):
             _log.error(f"A job cannot be opened. {error.explanation}", **fields)
         elif isinstance(error, NotReady):

@@ -5,6 +5,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Any
 
 from fanfold.core.db import Connect
 from fanfold.core.telemetry.logging import get_logger
@@ -126,7 +127,7 @@ class Relay:
             end = _End.DELIVERED
         except Exception as error:  # noqa: BLE001 - the edge to handlers: whatever one raises, the message comes again
             end = _End.FAILED
-            fields = {"topic": message.topic, "attempts": message.attempts, "tenant_id": message.tenant_id}
+            fields = _told(message)
             _log.warning("A message of the outbox was not delivered.", **fields, error=type(error).__name__)
         finally:
             self._ended[message] = end
@@ -154,7 +155,7 @@ class Relay:
         elif await self._outbox.bury(message):
             self.failed += 1
             self.dead += 1
-            fields = {"topic": message.topic, "attempts": message.attempts, "tenant_id": message.tenant_id}
+            fields = _told(message)
             _log.error("A message of the outbox is given up.", **fields, message_id=message.id)
 
     async def _purge(self) -> None:
@@ -174,3 +175,7 @@ class Relay:
         except Exception as error:  # noqa: BLE001 - the loop's edge: what is not written here comes again
             _log.warning("A round of the outbox's relay failed.", error=type(error).__name__)
         await self._outbox.close()
+
+
+def _told(message: Message) -> dict[str, Any]:
+    return {"topic": message.topic, "attempts": message.attempts, "tenant_id": message.tenant_id}

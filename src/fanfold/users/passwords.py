@@ -1,27 +1,40 @@
 """Passwords: argon2id, hashed in a small pool of threads; bcrypt of elsewhere is verified, and upgraded."""
 
 import secrets
+from base64 import b64encode
 from collections.abc import Sequence
-from functools import cached_property
 
 from passlib.context import CryptContext
 
+from fanfold.core.lazily import on_call
 from fanfold.core.offload import Offload
 from fanfold.users.errors import not_valid
-from fanfold.users.strength import weakness
+
+# With lists of words, of which no process needs one before somebody chooses a password.
+weakness = on_call("fanfold.users.strength", "weakness")
 
 FEWEST_CHARACTERS, MOST_CHARACTERS = 8, 128
 _BCRYPT, _BCRYPT_BYTES = "$2", 72
 
 # OWASP's password storage cheat sheet: argon2id with 19 MiB, two passes, one lane.
+_KIB, _PASSES, _LANES = 19 * 1024, 2, 1
+_SALT_BYTES, _DIGEST_BYTES = 16, 32
 _CONTEXT = CryptContext(
     schemes=["argon2", "bcrypt"],
     deprecated=["bcrypt"],
     argon2__type="ID",
-    argon2__memory_cost=19 * 1024,
-    argon2__time_cost=2,
-    argon2__parallelism=1,
+    argon2__memory_cost=_KIB,
+    argon2__time_cost=_PASSES,
+    argon2__parallelism=_LANES,
 )
+
+
+def hash_of_none() -> str:
+    """Return a hash that no password has: made up, since that takes no time. To verify it takes as long as any."""
+    salt, digest = (
+        b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (_SALT_BYTES, _DIGEST_BYTES)
+    )
+    return f"$argon2id$v=19$m={_KIB},t={_PASSES},p={_LANES}${salt}${digest}"
 
 
 class Passwords:
@@ -32,19 +45,11 @@ class Passwords:
 
     def __init__(self, *, threads: int, queue: int) -> None:
         self._offload = Offload(threads=threads, queue=queue)
+        self._nobodys = hash_of_none()  # verified where there is no account
 
     def close(self) -> None:
         """End the threads."""
         self._offload.close()
-
-    async def prepare(self) -> None:
-        """Make the hash that is nobody's, or who asks first for no account would wait for longer than for one."""
-        await self._offload.run(lambda: self.nobodys)
-
-    @cached_property
-    def nobodys(self) -> str:
-        """The hash of a password that nobody has: verified where there is no account, which takes as long."""
-        return self.hash(self.generate())
 
     def hash(self, password: str) -> str:
         """Return the hash of a new password. Blocks."""
@@ -89,4 +94,4 @@ class Passwords:
         return (is_right, better) if hashed else (False, None)
 
     def _verify(self, password: str, hashed: str | None) -> tuple[bool, str | None]:
-        return self.verify_and_update(password, hashed or self.nobodys)
+        return self.verify_and_update(password, hashed or self._nobodys)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import structlog
 
 from fanfold.core.config import Settings, TelemetrySettings
 from fanfold.core.telemetry.logging import Logs, _Active, configure_logging
@@ -53,7 +52,6 @@ def _logging_left_as_it_was() -> Iterator[None]:
     active = _Active.put, _Active.level
     yield
     _Active.put, _Active.level = active
-    structlog.reset_defaults()
     for logger, level, propagate, handlers in before:
         logger.setLevel(level)
         logger.propagate = propagate

@@ -1,12 +1,10 @@
-"""JSON lines on standard error, for structlog and for the standard library's loggers alike."""
+"""JSON lines on standard error, of our own loggers and of the standard library's alike."""
 
 import logging
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
-
-import structlog
 
 from fanfold.core.config import Settings
 from fanfold.core.telemetry.context import request_fields
@@ -28,9 +26,47 @@ class _Active:
     level: int = logging.INFO
 
 
-def get_logger(name: str) -> Any:
-    """Return a structlog logger that is safe before `configure_logging` too, when it hands on to `logging`."""
-    return structlog.wrap_logger(_Sink(name), processors=[_entry], wrapper_class=_Bound)
+class Logger:
+    """Writes lines of an event and its fields; before `configure_logging` it hands them on to `logging`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Write what happened, as it should."""
+        self._write("info", event, fields)
+
+    def warning(self, event: str, *, exc_info: BaseException | None = None, **fields: Any) -> None:
+        """Write what somebody should look at, with its exception where there is one."""
+        self._write("warning", event, fields, exc_info)
+
+    def error(self, event: str, *, exc_info: BaseException | None = None, **fields: Any) -> None:
+        """Write what failed, with its exception where there is one."""
+        self._write("error", event, fields, exc_info)
+
+    def _write(
+        self, level: str, event: str, fields: dict[str, Any], error: BaseException | None = None
+    ) -> None:
+        if _levels[level.upper()] < _Active.level:
+            return
+        entry = {"time": datetime.now(UTC), "level": level, "logger": self._name, "event": event[:MAX_TEXT]}
+        entry |= request_fields() | allowed(fields)
+        if error is not None:
+            entry["exception"] = describe(error)
+        _put(self._name, entry)
+
+
+def get_logger(name: str) -> Logger:
+    """Return the logger of a module."""
+    return Logger(name)
+
+
+def _put(name: str, entry: Entry) -> None:
+    if _Active.put is not None:
+        _Active.put(entry)
+    else:
+        line = line_of(entry).decode().strip()
+        logging.getLogger(name).log(_levels[entry["level"].upper()], "%s", line)
 
 
 def log_request(
@@ -38,8 +74,7 @@ def log_request(
 ) -> None:
     """Write the access line of the request that is being served, unless logging is off.
 
-    It skips structlog's chain, which costs more than all else that the middleware does. Nothing in it is of the client
-    but an id of its own, so that alone is looked at for secrets.
+    Nothing in it is of the client but an id of its own, so that alone is looked at for secrets.
     """
     if _Active.put is None or _Active.level > logging.INFO:
         return
@@ -91,49 +126,12 @@ def configure_logging(settings: Settings, *, descriptor: int = 2) -> Logs:
 
     Call it in the process that serves (a thread does not survive a fork), and close what it returns.
     """
-    structlog.configure(
-        processors=[_entry], wrapper_class=_Bound, logger_factory=_Sink, cache_logger_on_first_use=False
-    )
     writer = LogWriter(descriptor, size=settings.telemetry.log_queue)
     return Logs(writer, level=_levels[settings.telemetry.log_level])
 
 
 def _queue_handlers() -> list[logging.Handler]:
     return [handler for handler in logging.getLogger().handlers if isinstance(handler, _QueueHandler)]
-
-
-_Bound = structlog.make_filtering_bound_logger(logging.NOTSET)  # the level is looked up with each line
-
-
-class _Sink:
-    """The end of structlog's chain: takes the finished entry."""
-
-    def __init__(self, name: str = "fanfold") -> None:
-        self.name = name
-
-    def msg(self, entry: Entry) -> None:
-        if _Active.put is not None:
-            _Active.put(entry)
-        else:
-            logging.getLogger(self.name).log(
-                _levels[entry["level"].upper()], "%s", line_of(entry).decode().strip()
-            )
-
-    debug = info = warning = error = critical = exception = msg
-
-
-def _entry(logger: Any, method: str, fields: MutableMapping[str, Any]) -> tuple[tuple[Entry], dict[str, Any]]:
-    level = "error" if method == "exception" else method
-    if _levels[level.upper()] < _Active.level:
-        raise structlog.DropEvent
-    event = str(fields.pop("event", ""))[:MAX_TEXT]
-    error = _error(fields.pop("exc_info", None))
-    entry = {"time": datetime.now(UTC), "level": level, "logger": logger.name, "event": event}
-    entry |= request_fields()
-    entry |= allowed(fields)
-    if error is not None:
-        entry["exception"] = describe(error)
-    return (entry,), {}
 
 
 def _error(given: Any) -> BaseException | None:

@@ -1,14 +1,17 @@
 """Every splitter by its kind. A new one: a file beside this, and two lines here."""
 
+from fanfold.core.lazily import on_call
 from fanfold.fanout.errors import UnknownKind
 from fanfold.fanout.splitters.base import Splitter
 from fanfold.fanout.splitters.characters import character_units, characters
 from fanfold.fanout.splitters.markdown import markdown, markdown_units
 from fanfold.fanout.splitters.paragraphs import paragraph_units, paragraphs
 from fanfold.fanout.splitters.sentences import sentence_units, sentences
-from fanfold.fanout.splitters.tokens import token_units, tokens
 from fanfold.fanout.splitters.units import UnitsOf
 from fanfold.fanout.splitters.words import word_units, words
+
+# Most servers split by no tokens, and the tokenizer is a library of its own.
+_TOKENS = "fanfold.fanout.splitters.tokens"
 
 SPLITTERS: dict[str, Splitter] = {
     "characters": characters,
@@ -16,7 +19,7 @@ SPLITTERS: dict[str, Splitter] = {
     "sentences": sentences,
     "paragraphs": paragraphs,
     "markdown": markdown,
-    "tokens": tokens,
+    "tokens": on_call(_TOKENS, "tokens"),
 }
 
 # What each of them packs, for texts that come in pieces.
@@ -26,7 +29,7 @@ UNITS: dict[str, UnitsOf] = {
     "sentences": sentence_units,
     "paragraphs": paragraph_units,
     "markdown": markdown_units,
-    "tokens": token_units,
+    "tokens": on_call(_TOKENS, "token_units"),
 }
 
 
