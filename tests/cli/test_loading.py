@@ -63,7 +63,6 @@ def served() -> set[str]:
         "httpx",
         "jinja2",
         "pgqueuer",
-        "pydantic.v1",
         "pygments",
         "rich",
         "toktok",

@@ -1,15 +1,11 @@
 """FastAPI, without what stands around its middlewares."""
 
-import fastapi.utils
 from fastapi import FastAPI
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fanfold.core.startup import StartupErrors
-
-# FastAPI asks of each field whether it is of Pydantic 1, and imports that to know. None of ours is.
-fastapi.utils.annotation_is_pydantic_v1 = lambda _annotation: False  # type: ignore[attr-defined, assignment]
 
 
 class Application(FastAPI):
