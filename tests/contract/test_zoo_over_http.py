@@ -47,6 +47,7 @@ CASES = (
     Case("ok"),
     Case("ok", query={"bytes": 2 * 1024 * 1024}),
     Case("slow", query={"ms": 50}),
+    Case("held"),
     Case("chunked"),
     Case("close"),
     Case("leave"),
@@ -110,6 +111,7 @@ class Scene:
     slugs: dict[str, str] = field(default_factory=dict)
 
     async def register(self) -> None:
+        self.zoo.lets_go.set()
         for number, case in enumerate(CASES):
             url = self.zoo.url(
                 "v1" if case.path.startswith("v1/") else case.path, tag=case.name, **case.query
