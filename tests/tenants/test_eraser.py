@@ -70,9 +70,8 @@ async def test_every_table_is_emptied_or_kept_and_no_other_tenant_loses_a_row(ow
                 name: before[name] for name in KEPT - {"outcomes", "key_periods"}
             }
             now = await _rows(connection, other.id)
-            assert {name: now[name] for name in now if name != "outbox"} == {
-                name: others[name] for name in others if name != "outbox"
-            }
+            # What its events bring may still come; the outbox tells them and is emptied.
+            assert {name for name in now if name != "outbox" and now[name] < others[name]} == set()
             await _is_a_tombstone(connection, tenant)
             assert await eraser.work() == 0
         finally:
