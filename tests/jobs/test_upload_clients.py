@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -113,10 +114,13 @@ async def test_who_stalls_is_told_and_leaves_nothing(server: ServerProcess, uplo
 
 async def test_a_length_that_is_too_short_cuts_the_form_off(server: ServerProcess, uploads: Jobs):
     client = await Connection.to(server)
-    await client.send(head(uploads, len(LONG) - 100) + LONG)
-    assert "400" in await client.status()
+    told = "reset"  # what comes behind the length may end the connection before its answer is read (RFC 9112, 9.6)
+    with suppress(ConnectionError):
+        await client.send(head(uploads, len(LONG) - 100) + LONG)
+        told = await client.status()
+    assert "400" in told or told in {"", "reset"}
     client.leave()
-    assert await left(uploads) == {}
+    await until_rows(uploads, some=False)
 
 
 async def test_who_asks_first_is_told_to_go_on(server: ServerProcess, uploads: Jobs):
