@@ -122,58 +122,6 @@ def test_run_hands_its_arguments_to_the_demo_in_the_checkout(checkout: Path) -> 
     assert (code, output) == (0, f"['demo', '--once'] {checkout} //mine\n")
 
 
-class TestSuite:
-    SHIM = """#!/bin/sh
-case $2 in ruff | mypy | deptry | alembic | *importlinter*) exit 0 ;; esac
-exec {python} "$@"
-"""
-    OPTION = "def pytest_addoption(parser):\n    parser.addoption('--full', action='store_true')\n"
-    TEST = """
-import pathlib, pytest
-@pytest.mark.parametrize("number", range({tests}))
-def test_it(number):
-    seen = pathlib.Path(__file__).with_name(f"seen{{number}}")
-    tries = len(seen.read_text()) if seen.exists() else 0
-    seen.write_text("x" * (tries + 1))
-    assert tries >= {failures}
-"""
-
-    def suite(self, checkout: Path, *arguments: str, tests: int = 2, failures: int) -> tuple[int, str]:
-        pretend_installed(checkout, "dev")
-        python = checkout / ".venv/bin/python"
-        python.unlink()
-        python.write_text(self.SHIM.format(python=sys.executable))
-        python.chmod(0o755)
-        (checkout / "conftest.py").write_text(self.OPTION)
-        (checkout / "test_it.py").write_text(self.TEST.format(tests=tests, failures=failures))
-        return run(checkout / "scripts/test", *arguments)
-
-    def test_what_fails_once_is_run_once_more_and_named(self, checkout: Path) -> None:
-        code, output = self.suite(checkout, failures=1)
-        assert code == 0, output
-        assert output.endswith(
-            "UNSTEADY, failed once and passed alone:\ntest_it.py::test_it[0]\ntest_it.py::test_it[1]\n"
-        )
-
-    def test_what_passes_is_run_once(self, checkout: Path) -> None:
-        code, output = self.suite(checkout, failures=0)
-        assert (code, "UNSTEADY" in output) == (0, False), output
-        assert (checkout / "seen0").read_text() == "x"
-
-    def test_what_fails_twice_fails(self, checkout: Path) -> None:
-        code, output = self.suite(checkout, failures=2)
-        assert (code, "UNSTEADY" in output) == (1, False), output
-        assert (checkout / "seen0").read_text() == "xx"
-
-    def test_many_failures_are_no_chance(self, checkout: Path) -> None:
-        assert self.suite(checkout, tests=6, failures=1)[0] == 1
-        assert (checkout / "seen0").read_text() == "x"
-
-    def test_a_whole_run_has_one_try(self, checkout: Path) -> None:
-        assert self.suite(checkout, "--full", failures=1)[0] == 1
-        assert (checkout / "seen0").read_text() == "x"
-
-
 class TestSizes:
     def sizes(self, checkout: Path, source: str) -> tuple[int, str]:
         (checkout / "src").mkdir()

@@ -18,8 +18,8 @@ from tests.fixtures.server_processes import ServerProcess
 from tests.zoo import Zoo
 
 LIMIT_MS = 50.0
-# On a machine that is shared and half as fast. Of the tries the shortest counts: what we hold, we hold each time.
-SMALL_LIMIT_MS, TRIES = 100.0, 5
+# Of the tries the shortest counts: a shared machine stands still at times, and what we hold, we hold each time.
+TRIES = 5
 SIZE = 5 * 1024 * 1024
 CHUNKS = 1_000
 TEXTS = {
@@ -125,5 +125,4 @@ async def test_1000_chunks_of_5_mb_hold_the_loop_for_less_than_50_ms(
     held["4 requests at once"] = await held_by(tenant, watched, *[body] * 4)
     told = "; ".join(f"{name} {ms:.0f}" for name, ms in held.items())
     figures(f"event loop: 5 MB or more in {CHUNKS} chunks hold it for at most (ms): {told}; idle {idle:.0f}")
-    limit_ms = LIMIT_MS if full else SMALL_LIMIT_MS
-    assert {name: ms for name, ms in held.items() if ms > limit_ms} == {}
+    assert {name: ms for name, ms in held.items() if ms > LIMIT_MS} == {}
