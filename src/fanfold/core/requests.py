@@ -1,6 +1,5 @@
 """How a request is read: media type, size and time first, then strict JSON, then FastAPI's own validation."""
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -13,6 +12,7 @@ from fanfold.core.config import ServerSettings
 from fanfold.core.errors import MalformedRequest, TooLarge, UnsupportedMediaType, ValidationFailed
 from fanfold.core.long_json import is_long
 from fanfold.core.offload import Offload
+from fanfold.core.time_limits import within
 
 _LENGTH_DIGITS = 20
 _PAGING = frozenset({"skip", "offset", "page"})
@@ -33,7 +33,7 @@ class JsonRequest(Request):
         if media_type != "application/json" and not media_type.endswith("+json"):
             raise UnsupportedMediaType("This route takes application/json.")
         try:
-            async with asyncio.timeout(settings.body_timeout_s):
+            async with within(settings.body_timeout_s):
                 self._body = await self._read(settings.max_body_bytes)
         except TimeoutError:
             raise MalformedRequest(

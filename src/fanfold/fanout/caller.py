@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 
+from fanfold.core.time_limits import within
 from fanfold.core.values import value
 from fanfold.fanout.adapters.base import Adapter, AdapterAnswer, StreamingAdapter
 from fanfold.fanout.circuit import Outcome, outcome_of
@@ -198,7 +199,7 @@ class UpstreamCaller:
     async def _attempt(self, call: _Call, left: float) -> AdapterAnswer:
         """Make one attempt within its own limit and what is `left` of the request's. Raises `CallFailed` only."""
         progress = Progress()
-        limit = asyncio.timeout(min(call.timeout_s, left))
+        limit = within(min(call.timeout_s, left))
         try:
             async with limit:
                 return await self._ask(call, progress)

@@ -1,6 +1,5 @@
 """The story of a request: plan, reserve, fan out, settle."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -12,6 +11,7 @@ from fanfold.auth.principal import Principal, PrincipalTenant
 from fanfold.core.background import Background
 from fanfold.core.errors import NotReady
 from fanfold.core.identifiers import uuid7
+from fanfold.core.time_limits import within
 from fanfold.fanout.run import Run
 from fanfold.fanout.service import FanOut
 from fanfold.fanout.types import FanOutAnswer, Plan
@@ -78,7 +78,7 @@ class ProcessingService:
         request_id = uuid7()
         try:
             # A cancelled reserve holds nothing.
-            async with asyncio.timeout(request.deadline_s):
+            async with within(request.deadline_s):
                 with reserving():
                     reserved = await self._ledger.reserve(
                         tenant_id=tenant.id,

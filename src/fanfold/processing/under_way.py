@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self
 
 from fanfold.core.background import Background
 from fanfold.core.errors import NotReady
+from fanfold.core.time_limits import by
 from fanfold.fanout.run import Run
 from fanfold.fanout.types import FanOutAnswer
 from fanfold.processing.types import Admission, Billed, Processed
@@ -99,7 +100,7 @@ class UnderWay:
     async def _settled_here(self, settle: Settle) -> Billed:
         """Settle in this very task, which costs half as much; cut off, it is settled in another: billed is it once."""
         try:
-            async with asyncio.timeout_at(self._settle_by):
+            async with by(self._settle_by):
                 return await settle()
         except (TimeoutError, asyncio.CancelledError):
             self._billing = self._background.begin(settle())
