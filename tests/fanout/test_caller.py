@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from fanfold.fanout.adapters.base import AdapterAnswer, Defaults
-from fanfold.fanout.caller import UpstreamCaller
+from fanfold.fanout.caller import Terms, UpstreamCaller
 from fanfold.fanout.errors import CallFailed, Phase
 from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse
 from fanfold.fanout.types import ErrorCode, Prompt, Upstream
@@ -105,15 +105,15 @@ def ask(time):
             sleep=time.sleep,
         )
         async with asyncio.timeout(10):
-            return await caller.call(
-                upstream,
-                Prompt("你好", 0, 1),
+            terms = Terms(
+                upstream=upstream,
                 adapter=adapter or PlainAdapter(),
                 timeout_s=timeout_s,
                 max_attempts=max_attempts,
                 deadline=time.now + deadline,
                 take=take,
             )
+            return await caller.call(terms, Prompt("你好", 0, 1))
 
     return asked
 

@@ -8,7 +8,7 @@ import pytest
 
 from fanfold.fanout.adapters.base import AdapterAnswer, Defaults
 from fanfold.fanout.breaker import Breaker
-from fanfold.fanout.caller import UpstreamCaller
+from fanfold.fanout.caller import Terms, UpstreamCaller
 from fanfold.fanout.circuit import CircuitRules
 from fanfold.fanout.errors import CallFailed, Phase
 from fanfold.fanout.kinds import Kinds
@@ -122,16 +122,15 @@ def ask(resilience):
             Heads(*statuses), max_answer_bytes=MAX_BYTES, resilience=resilience, random=lambda: 0.0
         )
         async with asyncio.timeout(30):
-            outcome = await caller.call(
-                one,
-                Prompt("你好", 0, 1),
+            terms = Terms(
+                upstream=one,
                 adapter=speaker,
                 timeout_s=timeout_s,
                 max_attempts=max_attempts,
                 deadline=asyncio.get_running_loop().time() + deadline,
-                tell=told.append,
                 **options,
             )
+            outcome = await caller.call(terms, Prompt("你好", 0, 1), told.append)
         return outcome, told
 
     return asked

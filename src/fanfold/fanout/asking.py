@@ -1,16 +1,17 @@
 """One call of a run: within the slots, the request's budget, the room for its answers and its deadline."""
 
 import asyncio
-from dataclasses import replace
+from collections.abc import Awaitable
 
+from fanfold.core.values import value
 from fanfold.fanout.adapters.base import AdapterAnswer
-from fanfold.fanout.caller import CallOutcome
+from fanfold.fanout.caller import CallOutcome, Terms
 from fanfold.fanout.engine import Engine
 from fanfold.fanout.pricing import Bill, by_call
 from fanfold.fanout.purse import AnswerBytes, Purse
 from fanfold.fanout.run import ended
-from fanfold.fanout.slot_needs import Need, needs, owner_limit
-from fanfold.fanout.slots import NoSlot
+from fanfold.fanout.slot_needs import needs, owner_limit
+from fanfold.fanout.slots import Need, NoSlot
 from fanfold.fanout.telling import Tell
 from fanfold.fanout.types import (
     Call,
@@ -28,6 +29,18 @@ from fanfold.fanout.types import (
 _INPUT, _OUTPUT = Meter.INPUT_TOKENS, Meter.OUTPUT_TOKENS
 
 
+@value
+class _Route:
+    """What all calls of one upstream have in common: how it is called, which slots that takes, what it costs.
+
+    `billed` is None where the price hangs on what was asked and answered.
+    """
+
+    terms: Terms
+    needs: list[Need]
+    billed: tuple[MeterReading, ...] | None
+
+
 class Asking:
     """Makes the calls of one run. `deadline` is the event loop's time at which the request ends."""
 
@@ -36,7 +49,7 @@ class Asking:
         self._engine, self._request = engine, request
         self._strategy = engine.kinds.strategy(request.strategy)
         self._purse = _purse(plan)
-        self._needed: dict[str, list[Need]] = {}
+        self._routes: dict[int, _Route] = {}  # by identity: two of one key may differ in all that is sent
         self.bytes = AnswerBytes(engine.max_answers_bytes)
         self._time = asyncio.get_running_loop().time
         self.deadline = self._time() + request.deadline_s
@@ -58,16 +71,14 @@ class Asking:
         """Tell whether an upstream's circuit would refuse a call."""
         return self._engine.breaker.is_open(self._request.owner, upstream)
 
-    async def result(self, call: Call, prompt: Prompt, tell: Tell | None = None) -> CallResult:
+    def result(self, call: Call, prompt: Prompt, tell: Tell | None = None) -> Awaitable[CallResult]:
         """Return what becomes of a call for which `prompt` is sent. Raises nothing but cancellation.
 
         `tell` is told the answer's text as it comes, where the upstream's kind streams it.
         """
-        if self.bytes.is_spent:
-            return ended(call, ErrorCode.TOO_LARGE)
-        if self._purse is None:
-            return await self._asked(call, prompt, tell)
-        return await self._paid(call, prompt, tell, self._purse)
+        if self._purse is None or self.bytes.is_spent:
+            return self._asked(call, prompt, tell)
+        return self._paid(call, prompt, tell, self._purse)
 
     async def _paid(self, call: Call, prompt: Prompt, tell: Tell | None, purse: Purse) -> CallResult:
         """Ask within the caller's own budget: the call's most is taken before, what it did not use comes back."""
@@ -86,25 +97,29 @@ class Asking:
 
     async def _asked(self, call: Call, prompt: Prompt, tell: Tell | None) -> CallResult:
         """Ask the candidates, as the strategy orders them, in turn until one answers or has begun to."""
+        if self.bytes.is_spent:
+            return ended(call, ErrorCode.TOO_LARGE)
         order = self._strategy.order(call.candidates, self)
-        asked: list[CallOutcome] = []
-        for upstream in order:
-            asked.append(await self._called(call, upstream, prompt, tell))
-            if asked[-1].error is None or asked[-1].has_told or self.bytes.is_spent or self.is_over:
+        place, attempts, latency_ms = 0, 0, 0.0
+        while True:
+            route = self._route(order[place])
+            outcome = await self._called(call, route, prompt, tell)
+            place += 1
+            attempts += outcome.attempts
+            latency_ms += outcome.latency_ms
+            if outcome.error is None or place == len(order):
                 break
-        outcome, upstream = _together(asked), order[len(asked) - 1]
-        if outcome.answer is None:
-            return _failed(call, upstream, outcome, outcome.error)
-        try:
-            price = upstream.price
-            billed = (
-                by_call(price)
-                if price.is_by_call
-                else await self._billed(call, upstream, prompt, outcome.answer)
-            )
-        except TimeoutError:  # what has no price yet is not accepted: neither given nor billed
-            return _failed(call, upstream, outcome, ended(call, ErrorCode.DEADLINE).error)
-        return _answered(call, upstream, outcome, outcome.answer, billed)
+            if outcome.has_told or self.bytes.is_spent or self.is_over:
+                break
+        upstream, answer, error, billed = route.terms.upstream, outcome.answer, outcome.error, route.billed
+        if answer is not None and billed is None:
+            try:
+                billed = await self._billed(call, upstream, prompt, answer)
+            except TimeoutError:  # what has no price yet is not accepted: neither given nor billed
+                answer, error = None, ended(call, ErrorCode.DEADLINE).error
+        if answer is None or billed is None:
+            return _failed(call, upstream, error, attempts, latency_ms)
+        return _answered(call, upstream, answer, billed, attempts, latency_ms)
 
     async def _billed(
         self, call: Call, upstream: Upstream, prompt: Prompt, answer: AdapterAnswer
@@ -122,101 +137,89 @@ class Asking:
             deadline=self.deadline,
         )
 
-    async def _called(self, call: Call, upstream: Upstream, prompt: Prompt, tell: Tell | None) -> CallOutcome:
+    async def _called(self, call: Call, route: _Route, prompt: Prompt, tell: Tell | None) -> CallOutcome:
         """Make one call within the slots of its upstream, of the request's owner and of the process."""
+        owner, weight, slots = self._request.owner, self._request.weight, self._engine.slots
         # Before it waits for a slot: those that hang may hold all of them.
-        refusal = self._engine.breaker.refusal(self._request.owner, upstream)
+        refusal = self._engine.breaker.refusal(owner, route.terms.upstream)
         if refusal is not None:
-            return CallOutcome(answer=None, error=refusal, attempts=0, latency_ms=0.0)
-        slots, owner, weight = self._engine.slots, self._request.owner, self._request.weight
-        held: list[str] = []
+            return CallOutcome(None, refusal)
+        held = slots.take_free(route.needs, owner=owner, weight=weight)
         try:
-            for key, limit, own in self._needs(upstream):
-                ticket = slots.take(key, owner=owner, weight=weight, limit=limit, owner_limit=own)
-                if ticket is not None:
-                    await slots.wait(key, ticket, deadline=self.deadline)
+            for key, limit, own in route.needs[len(held) :]:
+                await slots.acquire(
+                    key, owner=owner, weight=weight, limit=limit, owner_limit=own, deadline=self.deadline
+                )
                 held.append(key)
-            return await self._engine.caller.call(
-                upstream,
-                prompt,
-                adapter=self._engine.kinds.adapter(upstream.kind),
-                timeout_s=self._request.timeout_s or upstream.timeout_s,
-                max_attempts=self._request.max_attempts or upstream.max_attempts,
-                deadline=self.deadline,
-                owner=owner,
-                take=self.bytes.take,
-                tell=tell,
-            )
+            return await self._engine.caller.call(route.terms, prompt, tell)
         except NoSlot:
-            return _no_slot(call)
+            return CallOutcome(None, ended(call, ErrorCode.DEADLINE).error)
         finally:
-            for key in reversed(held):
-                slots.release(key, owner=owner)
+            slots.release(*reversed(held), owner=owner)
 
-    def _needs(self, upstream: Upstream) -> list[Need]:
-        """Return the slots that a call of it takes: the same for all calls of this run."""
-        needed = self._needed.get(upstream.key)
-        if needed is None:
-            request = self._request
-            needed = needs(upstream, request.owner, self._engine, is_background=request.is_background)
-            self._needed[upstream.key] = needed
-        return needed
+    def _route(self, upstream: Upstream) -> _Route:
+        route = self._routes.get(id(upstream))
+        if route is None:
+            route = self._routes[id(upstream)] = self._new_route(upstream)
+        return route
+
+    def _new_route(self, upstream: Upstream) -> _Route:
+        request, engine, price = self._request, self._engine, upstream.price
+        terms = Terms(
+            upstream=upstream,
+            adapter=engine.kinds.adapter(upstream.kind),
+            timeout_s=request.timeout_s or upstream.timeout_s,
+            max_attempts=request.max_attempts or upstream.max_attempts,
+            deadline=self.deadline,
+            owner=request.owner,
+            take=self.bytes.take,
+        )
+        needed = needs(upstream, request.owner, engine, is_background=request.is_background)
+        return _Route(terms, needed, by_call(price) if price.is_by_call else None)
 
 
-def _together(asked: list[CallOutcome]) -> CallOutcome:
-    """Return the last outcome, with the attempts of all."""
-    if len(asked) == 1:
-        return asked[0]
-    attempts, latency_ms = sum(one.attempts for one in asked), sum(one.latency_ms for one in asked)
-    return replace(asked[-1], attempts=attempts, latency_ms=latency_ms)
-
-
-def _failed(call: Call, upstream: Upstream, outcome: CallOutcome, error: CallError | None) -> CallResult:
+def _failed(
+    call: Call, upstream: Upstream, error: CallError | None, attempts: int, latency_ms: float
+) -> CallResult:
     return CallResult(
         index=call.index,
         chunk=call.chunk,
         upstream=upstream,
         success=False,
         error=error,
-        attempts=outcome.attempts,
-        latency_ms=outcome.latency_ms,
+        attempts=attempts,
+        latency_ms=latency_ms,
     )
 
 
 def _answered(
     call: Call,
     upstream: Upstream,
-    outcome: CallOutcome,
     answer: AdapterAnswer,
     billed: tuple[MeterReading, ...],
+    attempts: int,
+    latency_ms: float,
 ) -> CallResult:
+    input_tokens, output_tokens = answer.input_tokens, answer.output_tokens
+    for reading in billed:
+        if reading.meter is _INPUT:
+            input_tokens = reading.quantity
+        elif reading.meter is _OUTPUT:
+            output_tokens = reading.quantity
     return CallResult(
         index=call.index,
         chunk=call.chunk,
         upstream=upstream,
         success=True,
         result=answer.result,
-        attempts=outcome.attempts,
-        latency_ms=outcome.latency_ms,
+        attempts=attempts,
+        latency_ms=latency_ms,
         readings=billed,
-        input_tokens=_tokens(_INPUT, billed, answer.input_tokens),
-        output_tokens=_tokens(_OUTPUT, billed, answer.output_tokens),
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
         finish_reason=answer.finish_reason,
         status=answer.status,
     )
-
-
-def _tokens(meter: Meter, billed: tuple[MeterReading, ...], reported: int | None) -> int | None:
-    for reading in billed:
-        if reading.meter is meter:
-            return reading.quantity
-    return reported
-
-
-def _no_slot(call: Call) -> CallOutcome:
-    """Return what a call is that waited for a slot until the deadline."""
-    error = ended(call, ErrorCode.DEADLINE).error
-    return CallOutcome(answer=None, error=error, attempts=0, latency_ms=0.0)
 
 
 def _purse(plan: Plan) -> Purse | None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from fanfold.core.values import value
 from fanfold.fanout.circuit import Circuit, CircuitRules, Outcome
 from fanfold.fanout.types import CallError, ErrorCode, Upstream
 
@@ -39,14 +38,8 @@ class CircuitChange:
         return self.opened_at is not None
 
 
-@value
-class Ticket:
-    """What `begin` gives for an attempt, and `end` takes back."""
-
-    key: Key
-    owner: str | None
-    upstream: Upstream
-    number: int
+# What `begin` gives for an attempt, and `end` takes back; the number is the circuit's own.
+Ticket = tuple[Key, Upstream, int]
 
 
 def circuit_key(owner: str | None, upstream: Upstream) -> Key:
@@ -111,30 +104,30 @@ class Breaker:
         """Return a ticket for one attempt that `refusal` lets go on, to be brought back on every path."""
         key = circuit_key(owner, upstream)
         circuit = self._circuit(key)
-        return Ticket(key, owner, upstream, circuit.begin() if circuit else 0)
+        return key, upstream, circuit.begin() if circuit else 0
 
     def end(self, ticket: Ticket, outcome: Outcome) -> None:
         """Take a ticket back, with what its attempt tells of the upstream."""
-        now, key = self._clock(), ticket.key
-        closed = self._closed.get(key)
-        if outcome is _ANSWERED and closed and closed[0].count_answer(ticket.number, now):
+        key, upstream, number = ticket
+        now, closed = self._clock(), self._closed.get(key)
+        if outcome is _ANSWERED and closed and closed[0].count_answer(number, now):
             return
         circuit = self._circuit(key)
         if circuit is None:
-            if outcome is Outcome.NOTHING or ticket.number:
+            if outcome is Outcome.NOTHING or number:
                 return  # nothing to keep; or the circuit has been forgotten meanwhile
             circuit = Circuit(self._rules, self._random)
         was_open = circuit.is_open
-        has_changed = circuit.end(ticket.number, outcome, now)
-        self._keep(key, circuit, ticket.upstream, now)
+        has_changed = circuit.end(number, outcome, now)
+        self._keep(key, circuit, upstream, now)
         if has_changed and self._on_change is not None:
             change = CircuitChange(
-                owner=ticket.owner,
-                upstream_id=ticket.upstream.id,
-                slug=ticket.upstream.slug,
+                owner=key[0],
+                upstream_id=upstream.id,
+                slug=upstream.slug,
                 opened_at=circuit.opened_at,
                 retry_at=circuit.retry_at,
-                forgotten_at=self._forgotten_at(circuit, ticket.upstream),
+                forgotten_at=self._forgotten_at(circuit, upstream),
                 is_first=not was_open,
             )
             self._on_change(change)

@@ -34,6 +34,7 @@ _NOT_AGAIN = " It was not tried again: too many calls to this upstream have fail
 
 # Members of an enumeration cost a call each time they are named, before Python 3.12.
 _NOTHING, _ANSWERED = Outcome.NOTHING, Outcome.ANSWERED
+_NOTHING_SENT = Phase.NOTHING_SENT
 _WITH_CONTENT = frozenset(range(200, 300)) - {HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT}
 
 _log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@value(kw_only=True)
+@value
 class CallOutcome:
     """What became of one call: an accepted answer or an error, never both. `latency_ms` includes the pauses.
 
@@ -56,29 +57,26 @@ class CallOutcome:
 
     answer: AdapterAnswer | None
     error: CallError | None
-    attempts: int
-    latency_ms: float
+    attempts: int = 0
+    latency_ms: float = 0.0
     has_told: bool = False
 
 
 @value(kw_only=True)
-class _Call:
-    """What stays the same over the attempts of one call."""
+class Terms:
+    """How an upstream is called: the same for all calls of it in one run. `deadline` is loop time.
+
+    `take` is asked once for each call, with the bytes of an answer that would be accepted; False makes it `too-large`.
+    `owner` is whose circuit and retry budget of the upstream hold.
+    """
 
     upstream: Upstream
-    prompt: Prompt
     adapter: Adapter
     timeout_s: float
     max_attempts: int
     deadline: float
-    owner: str | None
-    take: Take | None
-    telling: Telling | None
-
-    @property
-    def has_told(self) -> bool:
-        """Whether a part of the answer was told."""
-        return self.telling is not None and self.telling.has_told
+    owner: str | None = None
+    take: Take | None = None
 
 
 class UpstreamCaller:
@@ -104,145 +102,109 @@ class UpstreamCaller:
         self._now = now
         self._sleep = sleep
 
-    async def call(  # noqa: PLR0913 - the call is these values; a class for them would be made for one caller
-        self,
-        upstream: Upstream,
-        prompt: Prompt,
-        *,
-        adapter: Adapter,
-        timeout_s: float,
-        max_attempts: int,
-        deadline: float,
-        owner: str | None = None,
-        take: Take | None = None,
-        tell: Tell | None = None,
-    ) -> CallOutcome:
-        """Ask for one answer until it is there, may not be asked again, or `deadline` (loop time) is near.
+    async def call(self, terms: Terms, prompt: Prompt, tell: Tell | None = None) -> CallOutcome:
+        """Ask for one answer until it is there, may not be asked again, or the deadline is near.
 
-        `take` is asked once, with the bytes of an answer that would be accepted; False makes it `too-large`.
-        `owner` is whose circuit and retry budget of the upstream hold. `tell` is told the text as it comes, where the
-        adapter streams it; from then on nothing is tried again. Raises nothing but cancellation.
+        `tell` is told the text as it comes, where the adapter streams it; from then on nothing is tried again. Raises
+        nothing but cancellation.
         """
-        call = _Call(
-            upstream=upstream,
-            prompt=prompt,
-            adapter=adapter,
-            timeout_s=timeout_s,
-            max_attempts=max_attempts,
-            deadline=deadline,
-            owner=owner,
-            take=take,
-            telling=None if tell is None else Telling(tell, max_bytes=self._max_answer_bytes),
-        )
-        started = self._clock()
-        answer, error, attempts = await self._attempts(call)
-        latency_ms = (self._clock() - started) * 1000.0
-        return CallOutcome(
-            answer=answer, error=error, attempts=attempts, latency_ms=latency_ms, has_told=call.has_told
-        )
-
-    async def _attempts(self, call: _Call) -> tuple[AdapterAnswer | None, CallError | None, int]:
-        attempt = 0
+        telling = None if tell is None else Telling(tell, max_bytes=self._max_answer_bytes)
+        answer: AdapterAnswer | None = None
         error: CallError | None = None
+        attempts, started = 0, self._clock()
         while True:
-            left = call.deadline - self._clock()
+            left = terms.deadline - self._clock()
             if left <= 0:
-                return None, _deadline(Phase.NOTHING_SENT).error, attempt
-            refusal = self._breaker.refusal(call.owner, call.upstream)
+                error = _deadline(Phase.NOTHING_SENT).error
+                break
+            refusal = self._breaker.refusal(terms.owner, terms.upstream)
             if refusal is not None:
-                return None, error or refusal, attempt
-            attempt += 1
-            if attempt == 1:
-                self._budgets.add(call.owner, call.upstream)
+                error = error or refusal
+                break
+            attempts += 1
+            if attempts == 1:
+                self._budgets.add(terms.owner, terms.upstream)
             try:
-                return await self._watched(call, left), None, attempt
+                answer, error = await self._attempt(terms, prompt, telling, left), None
+                break
             except CallFailed as failure:
-                error = failure.error
-                pause = self._pause(call, failure, attempt)
+                error, pause = self._judged(terms, telling, failure, attempts)
             if pause is None:
-                return None, error, attempt
-            if kept_from := self._kept_from(call):
-                return None, replace(error, detail=error.detail + kept_from), attempt
+                break
             await self._sleep(pause)
+        latency_ms = (self._clock() - started) * 1000.0
+        return CallOutcome(answer, error, attempts, latency_ms, telling is not None and telling.has_told)
 
-    def _kept_from(self, call: _Call) -> str:
-        """Return why a failure that is worth another attempt has none, or nothing; else take it off the budget."""
-        if call.has_told:
-            return _TOLD
-        return "" if self._budgets.take(call.owner, call.upstream) else _NOT_AGAIN
+    def _judged(
+        self, terms: Terms, telling: Telling | None, failure: CallFailed, attempt: int
+    ) -> tuple[CallError, float | None]:
+        """Return a failed attempt's error, and how long to wait before the next; None: the error is the call's."""
+        pause = self._pause(terms, failure, attempt)
+        if pause is None:
+            return failure.error, None
+        if telling is not None and telling.has_told:
+            kept_from = _TOLD
+        elif not self._budgets.take(terms.owner, terms.upstream):
+            kept_from = _NOT_AGAIN
+        else:
+            return failure.error, pause
+        return replace(failure.error, detail=failure.error.detail + kept_from), None
 
-    def _pause(self, call: _Call, failure: CallFailed, attempt: int) -> float | None:
-        """Return how long to wait before the next attempt, or None: the failure in hand is the call's error."""
-        if attempt >= call.max_attempts or self._breaker.is_open(call.owner, call.upstream):
+    def _pause(self, terms: Terms, failure: CallFailed, attempt: int) -> float | None:
+        """Return the pause after which a failed attempt would be worth another, or None."""
+        if attempt >= terms.max_attempts or self._breaker.is_open(terms.owner, terms.upstream):
             return None
-        pause = self._policy.pause_s(failure, attempt=attempt, idempotent=call.upstream.idempotent)
-        if pause is None or self._clock() + pause >= call.deadline:
+        pause = self._policy.pause_s(failure, attempt=attempt, idempotent=terms.upstream.idempotent)
+        if pause is None or self._clock() + pause >= terms.deadline:
             return None
         return pause
 
-    async def _watched(self, call: _Call, left: float) -> AdapterAnswer:
-        """Make one attempt, and tell its circuit what became of it: nothing, where it was cancelled."""
-        ticket = self._breaker.begin(call.owner, call.upstream)
+    async def _attempt(
+        self, terms: Terms, prompt: Prompt, telling: Telling | None, left: float
+    ) -> AdapterAnswer:
+        """Make one attempt within its own limit and what is `left` of the request's. Raises `CallFailed` only.
+
+        Its circuit is told what became of it: nothing, where it was cancelled.
+        """
+        wire = _Wire(self._transport, self._max_answer_bytes, self._now)
+        ticket = self._breaker.begin(terms.owner, terms.upstream)
         outcome = _NOTHING
+        limit = within(min(terms.timeout_s, left))
         try:
-            answer = await self._attempt(call, left)
-        except CallFailed as failure:
-            limit_s = call.timeout_s
-            outcome = outcome_of(failure, timeout_s=limit_s, own_timeout_s=call.upstream.timeout_s)
-            raise
+            async with limit:
+                if telling is not None and isinstance(terms.adapter, StreamingAdapter):
+                    answer = await terms.adapter.stream(terms.upstream, prompt, wire.listen, telling)
+                else:
+                    answer = await terms.adapter.call(terms.upstream, prompt, wire.send)
+            answer = _accepted(answer, wire, terms.take)
+        except Exception as fault:  # noqa: BLE001 - the engine's edge: one chunk's fault never fails the others
+            by_deadline = left <= terms.timeout_s if limit.expired() else None
+            failure = _failure(fault, terms.upstream, wire.phase, by_deadline=by_deadline)
+            outcome = outcome_of(failure, timeout_s=terms.timeout_s, own_timeout_s=terms.upstream.timeout_s)
+            raise failure from None
         else:
             outcome = _ANSWERED
             return answer
         finally:
             self._breaker.end(ticket, outcome)
 
-    async def _attempt(self, call: _Call, left: float) -> AdapterAnswer:
-        """Make one attempt within its own limit and what is `left` of the request's. Raises `CallFailed` only."""
-        progress = Progress()
-        limit = within(min(call.timeout_s, left))
-        try:
-            async with limit:
-                return await self._ask(call, progress)
-        except CallFailed:
-            raise
-        except Exception as fault:  # noqa: BLE001 - the engine's edge: one chunk's fault never fails the others
-            if limit.expired() and isinstance(fault, TimeoutError):
-                raise _expired(progress.phase, by_deadline=left <= call.timeout_s) from None
-            # The type alone: its text may hold the chunk or the credential.
-            _log.error("Adapter %s raised %s.", call.upstream.kind, type(fault).__name__)
-            raise _unreadable(progress.phase) from None
 
-    async def _ask(self, call: _Call, progress: Progress) -> AdapterAnswer:
-        wire = _Wire(self._transport, self._max_answer_bytes, progress, self._now)
-        if call.telling is not None and isinstance(call.adapter, StreamingAdapter):
-            answer = await call.adapter.stream(call.upstream, call.prompt, wire.listen, call.telling)
-        else:
-            answer = await call.adapter.call(call.upstream, call.prompt, wire.send)
-        if call.take is not None and not call.take(max(wire.received, answer.size)):
-            raise CallFailed(
-                ErrorCode.TOO_LARGE,
-                "The answers of this request are together larger than allowed; send fewer or smaller chunks.",
-                phase=Phase.ANSWERED,
-            )
-        return answer.of_status(wire.status)
-
-
-class _Wire:
+class _Wire(Progress):
     """What an adapter sends and hears in one attempt: the transport, and the check of each status. Sizes in bytes."""
 
-    __slots__ = ("_max_bytes", "_now", "_progress", "_transport", "received", "status")
+    __slots__ = ("_max_bytes", "_now", "_transport", "received", "status")
 
-    def __init__(
-        self, transport: Transport, max_bytes: int, progress: Progress, now: Callable[[], datetime]
-    ) -> None:
-        self._transport, self._max_bytes, self._progress, self._now = transport, max_bytes, progress, now
+    def __init__(self, transport: Transport, max_bytes: int, now: Callable[[], datetime]) -> None:
+        self._transport, self._max_bytes, self._now = transport, max_bytes, now
+        self.phase = _NOTHING_SENT
         self.received = 0
         self.status: int | None = None
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """Exchange one request for one answer of 2xx. Raises `CallFailed`."""
-        response = await self._transport.send(request, max_bytes=self._max_bytes, progress=self._progress)
-        _check_status(response, self._now)
+        response = await self._transport.send(request, max_bytes=self._max_bytes, progress=self)
+        if response.status not in _WITH_CONTENT:
+            raise _no_answer(response, self._now)
         self.received += len(response.body)
         self.status = response.status
         return response
@@ -250,33 +212,55 @@ class _Wire:
     @asynccontextmanager
     async def listen(self, request: UpstreamRequest) -> AsyncIterator[UpstreamStream]:
         """Send one request, and give its answer of 2xx once the head is there. Raises `CallFailed`."""
-        async with self._transport.stream(
-            request, max_bytes=self._max_bytes, progress=self._progress
-        ) as stream:
-            _check_status(stream, self._now)
+        async with self._transport.stream(request, max_bytes=self._max_bytes, progress=self) as stream:
+            if stream.status not in _WITH_CONTENT:
+                raise _no_answer(stream, self._now)
             self.status = stream.status
             yield stream
 
 
-def _check_status(response: UpstreamResponse | UpstreamStream, now: Callable[[], datetime]) -> None:
-    """Raise `CallFailed` unless the upstream answered 2xx with content."""
-    status = response.status
-    if status in _WITH_CONTENT:
-        return
-    if status >= HTTPStatus.MULTIPLE_CHOICES:
+def _accepted(answer: AdapterAnswer, wire: _Wire, take: Take | None) -> AdapterAnswer:
+    """Return an answer with its status, once there is room for it. Raises `CallFailed`."""
+    if take is not None and not take(max(wire.received, answer.size)):
         raise CallFailed(
+            ErrorCode.TOO_LARGE,
+            "The answers of this request are together larger than allowed; send fewer or smaller chunks.",
+            phase=Phase.ANSWERED,
+        )
+    return answer.of_status(wire.status)
+
+
+def _no_answer(response: UpstreamResponse | UpstreamStream, now: Callable[[], datetime]) -> CallFailed:
+    """Return the failure of a status that is not 2xx with content."""
+    status = response.status
+    if status >= HTTPStatus.MULTIPLE_CHOICES:
+        return CallFailed(
             ErrorCode.STATUS,
             f"The upstream answered {status}{status_hint(status)}.",
             phase=Phase.ANSWERED,
             status=status,
             retry_after_s=retry_after_s(response.headers.get("retry-after"), now=now()),
         )
-    raise CallFailed(
+    return CallFailed(
         ErrorCode.INVALID_ANSWER,
         f"The upstream answered {status}, which has no content.",
         phase=Phase.ANSWERED,
         status=status,
     )
+
+
+def _failure(fault: Exception, upstream: Upstream, phase: Phase, *, by_deadline: bool | None) -> CallFailed:
+    """Return what an attempt's exception means: one chunk's fault never fails the others.
+
+    `by_deadline`: whether it was the request's time that is up, or the attempt's own; None where neither is.
+    """
+    if isinstance(fault, CallFailed):
+        return fault
+    if isinstance(fault, TimeoutError) and by_deadline is not None:
+        return _expired(phase, by_deadline=by_deadline)
+    # The type alone: its text may hold the chunk or the credential.
+    _log.error("Adapter %s raised %s.", upstream.kind, type(fault).__name__)
+    return _unreadable(phase)
 
 
 def _expired(phase: Phase, *, by_deadline: bool) -> CallFailed:

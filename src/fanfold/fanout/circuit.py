@@ -98,7 +98,7 @@ class Circuit:
 
     def begin(self) -> int:
         """Return a ticket for an attempt that is not refused. Of an open circuit it is the one try."""
-        if self.is_open:
+        if self.opened_at is not None:
             self.is_probed = True
         return self._ticket
 

@@ -3,8 +3,7 @@
 import asyncio
 import heapq
 from collections import OrderedDict
-from dataclasses import dataclass, field
-from itertools import count
+from dataclasses import dataclass
 
 # So many times the owners may be in the heap before what is of the past is thrown out of it.
 _PAST = 4
@@ -21,16 +20,21 @@ class Ticket:
     number: int
 
 
-@dataclass(slots=True, eq=False)
+# Most owners never wait: one for all of them, in which nobody is ever put.
+_NOBODY: OrderedDict[Ticket, None] = OrderedDict()
+
+
 class OwnShare:
     """What one owner holds, and who of it waits, in order of arrival."""
 
-    owner: str | None
-    weight: int = 1
-    held: int = 0
-    turn: float = 0.0
-    waiting: OrderedDict[Ticket, None] = field(default_factory=OrderedDict)
-    place: "Place | None" = None
+    __slots__ = ("held", "owner", "place", "turn", "waiting", "weight")
+
+    def __init__(self, owner: str | None, weight: int) -> None:
+        self.owner, self.weight = owner, weight
+        self.held = 0
+        self.turn = 0.0
+        self.waiting = _NOBODY
+        self.place: Place | None = None
 
 
 # Held for the weight, then its turn, then the number of the ticket that waits longest.
@@ -45,12 +49,12 @@ class Shares:
     grant takes time by the logarithm of the owners, however many wait.
     """
 
-    __slots__ = ("_heap", "_numbers", "_owners", "_turn", "held")
+    __slots__ = ("_heap", "_number", "_owners", "_turn", "held")
 
     def __init__(self) -> None:
         self.held = 0
         self._owners: dict[str | None, OwnShare] = {}
-        self._numbers = count()
+        self._number = 0
         self._turn = 0.0  # of who was served last
         # Owners that could be served, by their place. One that has changed is put in anew: whatever is not its owner's
         # place now is of the past.
@@ -76,21 +80,35 @@ class Shares:
         share = self._owners.get(owner)
         return share.held if share else 0
 
-    def take(self, owner: str | None, *, weight: int, limit: int, owner_limit: int) -> Ticket | None:
-        """Take a slot, or else return a ticket to wait with."""
+    def take_free(self, owner: str | None, weight: int, limit: int, owner_limit: int) -> bool:
+        """Take a slot where one is free and nobody waits for it; tells whether it did. Limits from 1."""
+        if self.held >= limit or (self._heap and self._next() is not None):
+            return False
         share = self._owners.get(owner)
         if share is None:
-            share = self._owners[owner] = OwnShare(owner)
-        share.weight = weight
-        is_free = self.held < limit and share.held < owner_limit
-        if is_free and not share.waiting and (not self._heap or self._next() is None):
-            self.held += 1
-            share.held += 1
+            share = self._owners[owner] = OwnShare(owner, weight)
+        elif share.waiting or share.held >= owner_limit:
+            return False
+        else:
+            share.weight = weight
+        self.held += 1
+        share.held += 1
+        return True
+
+    def take(self, owner: str | None, *, weight: int, limit: int, owner_limit: int) -> Ticket | None:
+        """Take a slot, or else return a ticket to wait with."""
+        if self.take_free(owner, weight, limit, owner_limit):
             return None
+        share = self._owners.get(owner)
+        if share is None:
+            share = self._owners[owner] = OwnShare(owner, weight)
+        share.weight = weight
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        ticket = Ticket(future, share, limit, owner_limit, next(self._numbers))
+        ticket = Ticket(future, share, limit, owner_limit, self._number)
+        self._number += 1
         if not share.waiting:
             share.turn = self._turn + 1 / weight
+            share.waiting = OrderedDict()
         share.waiting[ticket] = None
         self._put(share)
         self.serve()

@@ -1,14 +1,11 @@
 """Which slots a call needs, in which order, and how many of them one owner may hold."""
 
 from fanfold.fanout.engine import Engine
-from fanfold.fanout.slots import ALL
+from fanfold.fanout.slots import ALL, Need
 from fanfold.fanout.types import Upstream
 
 # One in so many of a common upstream's slots is kept from any one owner.
 _HEADROOM = 8
-
-Need = tuple[str, int, int]
-"""A key, its slots, and the most of them for the call's owner."""
 
 
 def needs(

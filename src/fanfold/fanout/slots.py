@@ -1,11 +1,15 @@
 """How many calls are under way to one upstream, over all requests of this process, and whose turn is next."""
 
 import asyncio
+from collections.abc import Sequence
 
-from fanfold.fanout.shares import Shares, Ticket
+from fanfold.fanout.shares import Shares
 
 # The key that every call takes a slot of.
 ALL = "all upstreams"
+
+Need = tuple[str, int, int]
+"""A key, its slots, and the most of them for the call's owner."""
 
 
 class NoSlot(TimeoutError):
@@ -50,6 +54,15 @@ class Slots:
         """Return the slots that one owner holds under a key."""
         return self._keys[key].held_by(owner) if key in self._keys else 0
 
+    def take_free(self, needs: Sequence[Need], *, owner: str | None, weight: int) -> list[str]:
+        """Take a slot of each key, in order, up to the first of which none is free; return the keys of those taken."""
+        held: list[str] = []
+        for key, limit, owner_limit in needs:
+            if not self._shares(key).take_free(owner, weight, limit, owner_limit):
+                break
+            held.append(key)
+        return held
+
     async def acquire(
         self,
         key: str,
@@ -65,40 +78,32 @@ class Slots:
         Raises `NoSlot` at `deadline` (loop time).
         """
         own = limit if owner_limit is None else owner_limit
-        ticket = self.take(key, owner=owner, weight=weight, limit=limit, owner_limit=own)
-        if ticket is not None:
-            await self.wait(key, ticket, deadline=deadline)
-
-    def take(
-        self, key: str, *, owner: str | None, weight: int, limit: int, owner_limit: int
-    ) -> Ticket | None:
-        """Take a slot that is free, or else return a ticket to `wait` with."""
-        shares = self._keys.get(key)
-        if shares is None:
-            shares = self._keys[key] = Shares()
-        return shares.take(owner, weight=weight, limit=limit, owner_limit=owner_limit)
-
-    async def wait(self, key: str, ticket: Ticket, *, deadline: float) -> None:
-        """Wait for the slot of a ticket. Raises `NoSlot` at `deadline` (loop time)."""
-        shares = self._keys[key]
+        shares = self._shares(key)
+        ticket = shares.take(owner, weight=weight, limit=limit, owner_limit=own)
+        if ticket is None:
+            return
         try:
             async with asyncio.timeout_at(deadline):
                 await ticket.future
         except BaseException as error:
             shares.give_up(ticket)
-            self._forget(key, shares)
+            # Who leaves late may have waited among others, who are gone: the key may be that of somebody else by now.
+            if shares.is_idle and self._keys.get(key) is shares:
+                del self._keys[key]
             if isinstance(error, TimeoutError):
                 raise NoSlot from None
             raise
 
-    def release(self, key: str, *, owner: str | None = None) -> None:
-        """Give an owner's slot back; it goes to whose turn it is, in this same step."""
-        shares = self._keys[key]
-        shares.give_back(owner)
-        if not shares.held:
-            self._forget(key, shares)
+    def release(self, *keys: str, owner: str | None = None) -> None:
+        """Give an owner's slots back; each goes to whose turn it is, in this same step."""
+        for key in keys:
+            shares = self._keys[key]
+            shares.give_back(owner)
+            if not shares.held and shares.is_idle:
+                del self._keys[key]
 
-    def _forget(self, key: str, shares: Shares) -> None:
-        # Who leaves late may have waited among others, who are gone: the key may be that of somebody else by now.
-        if shares.is_idle and self._keys.get(key) is shares:
-            del self._keys[key]
+    def _shares(self, key: str) -> Shares:
+        shares = self._keys.get(key)
+        if shares is None:
+            shares = self._keys[key] = Shares()
+        return shares

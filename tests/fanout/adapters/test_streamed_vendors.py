@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from fanfold.fanout.adapters.registry import adapter
-from fanfold.fanout.caller import UpstreamCaller
+from fanfold.fanout.caller import Terms, UpstreamCaller
 from fanfold.fanout.service import FanOut
 from fanfold.fanout.transports.registry import TRANSPORTS, transport
 from fanfold.fanout.types import (
@@ -63,15 +63,15 @@ def ask(kind, upstream, wire):
     """Asks once through the engine's caller, as a stream if `tell` is given."""
 
     async def asked(situation="text", text="你好", *, tell=None, max_attempts=1, **fields):
-        return await UpstreamCaller(wire, max_answer_bytes=MAX_BYTES, random=lambda: 0.0).call(
-            upstream(situation, **fields),
-            Prompt(text, 0, 1),
+        terms = Terms(
+            upstream=upstream(situation, **fields),
             adapter=adapter(kind),
             timeout_s=20.0,
             max_attempts=max_attempts,
             deadline=asyncio.get_running_loop().time() + 30,
-            tell=tell,
         )
+        caller = UpstreamCaller(wire, max_answer_bytes=MAX_BYTES, random=lambda: 0.0)
+        return await caller.call(terms, Prompt(text, 0, 1), tell)
 
     return asked
 

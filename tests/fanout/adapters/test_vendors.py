@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from fanfold.fanout.adapters.registry import ADAPTERS, adapter
-from fanfold.fanout.caller import UpstreamCaller
+from fanfold.fanout.caller import Terms, UpstreamCaller
 from fanfold.fanout.service import FanOut
 from fanfold.fanout.splitters import tokens
 from fanfold.fanout.transports.registry import TRANSPORTS, transport
@@ -62,14 +62,15 @@ def ask(kind, server, wire):
             }
         )
         adapter(kind).check(upstream)
-        return await UpstreamCaller(wire, max_answer_bytes=MAX_BYTES, random=lambda: 0.0).call(
-            upstream,
-            Prompt(text, 0, 1),
+        terms = Terms(
+            upstream=upstream,
             adapter=adapter(kind),
             timeout_s=20.0,
             max_attempts=max_attempts,
             deadline=asyncio.get_running_loop().time() + 30,
         )
+        caller = UpstreamCaller(wire, max_answer_bytes=MAX_BYTES, random=lambda: 0.0)
+        return await caller.call(terms, Prompt(text, 0, 1))
 
     return asked
 

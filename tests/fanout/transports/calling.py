@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from fanfold.fanout.adapters.http_json import HttpJson
-from fanfold.fanout.caller import CallOutcome, UpstreamCaller
+from fanfold.fanout.caller import CallOutcome, Terms, UpstreamCaller
 from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.transports.base import Progress, Transport, UpstreamRequest, UpstreamResponse
 from fanfold.fanout.types import CallError, Prompt, Upstream
@@ -45,14 +45,14 @@ async def call(
 ) -> CallOutcome:
     """Call `url` with one chunk, through the engine's caller."""
     caller = UpstreamCaller(transport, max_answer_bytes=MAX_BYTES, random=lambda: 0.0)
-    return await caller.call(
-        Upstream(kind="http_json", url=url, **fields),
-        Prompt(text, 0, 1),
+    terms = Terms(
+        upstream=Upstream(kind="http_json", url=url, **fields),
         adapter=HttpJson(),
         timeout_s=timeout_s,
         max_attempts=max_attempts,
         deadline=asyncio.get_running_loop().time() + 30,
     )
+    return await caller.call(terms, Prompt(text, 0, 1))
 
 
 def error_of(outcome: CallOutcome) -> CallError:
