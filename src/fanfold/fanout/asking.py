@@ -102,7 +102,8 @@ class Asking:
         order = self._strategy.order(call.candidates, self)
         place, attempts, latency_ms = 0, 0, 0.0
         while True:
-            route = self._route(order[place])
+            upstream = order[place]
+            route = self._routes.get(id(upstream)) or self._new_route(upstream)
             outcome = await self._called(call, route, prompt, tell)
             place += 1
             attempts += outcome.attempts
@@ -111,7 +112,7 @@ class Asking:
                 break
             if outcome.has_told or self.bytes.is_spent or self.is_over:
                 break
-        upstream, answer, error, billed = route.terms.upstream, outcome.answer, outcome.error, route.billed
+        answer, error, billed = outcome.answer, outcome.error, route.billed
         if answer is not None and billed is None:
             try:
                 billed = await self._billed(call, upstream, prompt, answer)
@@ -157,12 +158,6 @@ class Asking:
         finally:
             slots.release(*reversed(held), owner=owner)
 
-    def _route(self, upstream: Upstream) -> _Route:
-        route = self._routes.get(id(upstream))
-        if route is None:
-            route = self._routes[id(upstream)] = self._new_route(upstream)
-        return route
-
     def _new_route(self, upstream: Upstream) -> _Route:
         request, engine, price = self._request, self._engine, upstream.price
         terms = Terms(
@@ -175,7 +170,9 @@ class Asking:
             take=self.bytes.take,
         )
         needed = needs(upstream, request.owner, engine, is_background=request.is_background)
-        return _Route(terms, needed, by_call(price) if price.is_by_call else None)
+        route = _Route(terms, needed, by_call(price) if price.is_by_call else None)
+        self._routes[id(upstream)] = route
+        return route
 
 
 def _failed(

@@ -58,7 +58,8 @@ class Slots:
         """Take a slot of each key, in order, up to the first of which none is free; return the keys of those taken."""
         held: list[str] = []
         for key, limit, owner_limit in needs:
-            if not self._shares(key).take_free(owner, weight, limit, owner_limit):
+            shares = self._keys.get(key) or self._new(key)
+            if not shares.take_free(owner, weight, limit, owner_limit):
                 break
             held.append(key)
         return held
@@ -78,7 +79,7 @@ class Slots:
         Raises `NoSlot` at `deadline` (loop time).
         """
         own = limit if owner_limit is None else owner_limit
-        shares = self._shares(key)
+        shares = self._keys.get(key) or self._new(key)
         ticket = shares.take(owner, weight=weight, limit=limit, owner_limit=own)
         if ticket is None:
             return
@@ -102,8 +103,6 @@ class Slots:
             if not shares.held and shares.is_idle:
                 del self._keys[key]
 
-    def _shares(self, key: str) -> Shares:
-        shares = self._keys.get(key)
-        if shares is None:
-            shares = self._keys[key] = Shares()
-        return shares
+    def _new(self, key: str) -> Shares:
+        self._keys[key] = Shares()
+        return self._keys[key]

@@ -21,12 +21,17 @@ _MAX_CHUNKS = 16
 class _Text:
     """A string in pieces: literals at even places, names of placeholders at odd ones."""
 
-    __slots__ = ("_pieces",)
+    __slots__ = ("_literals", "_pieces")
 
     def __init__(self, text: str) -> None:
         self._pieces = _PLACEHOLDER.split(text)
+        # What takes nothing but the chunk has it between its literals.
+        self._literals = self._pieces[::2] if set(self._pieces[1::2]) <= {"chunk"} else None
 
-    def render(self, values: dict[str, str]) -> str:
+    def render(self, prompt: Prompt, chunk: str) -> str:
+        if self._literals is not None:
+            return chunk.join(self._literals)
+        values = {"chunk": chunk, "index": str(prompt.index), "total": str(prompt.total)}
         pieces = self._pieces.copy()
         pieces[1::2] = [values[name] for name in pieces[1::2]]
         return "".join(pieces)
@@ -45,19 +50,13 @@ class Template:
 
     def render(self, prompt: Prompt) -> Any:
         """Return the JSON value with the prompt's text in place of `{chunk}`."""
-        return _render(self._parsed, _values(prompt))
+        return _render(self._parsed, prompt)
 
-    def write(self, prompt: Prompt) -> orjson.Fragment:
+    def write(self, prompt: Prompt) -> bytes:
         """Return the same as JSON, without making the value first."""
         if self._text is None:
-            return orjson.Fragment(orjson.dumps(self.render(prompt)))
-        values = _values(prompt)
-        values["chunk"] = orjson.dumps(prompt.text)[1:-1].decode()
-        return orjson.Fragment(self._text.render(values))
-
-
-def _values(prompt: Prompt) -> dict[str, str]:
-    return {"chunk": prompt.text, "index": str(prompt.index), "total": str(prompt.total)}
+            return orjson.dumps(self.render(prompt))
+        return self._text.render(prompt, orjson.dumps(prompt.text)[1:-1].decode()).encode()
 
 
 class PromptTemplate:
@@ -126,13 +125,13 @@ def _names_a_place(value: Any) -> bool:
             return False
 
 
-def _render(parsed: Any, values: dict[str, str]) -> Any:
+def _render(parsed: Any, prompt: Prompt) -> Any:
     match parsed:
         case _Text():
-            return parsed.render(values)
+            return parsed.render(prompt, prompt.text)
         case dict():
-            return {name: _render(member, values) for name, member in parsed.items()}
+            return {name: _render(member, prompt) for name, member in parsed.items()}
         case list():
-            return [_render(element, values) for element in parsed]
+            return [_render(element, prompt) for element in parsed]
         case _:
             return parsed

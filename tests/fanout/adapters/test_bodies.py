@@ -2,19 +2,23 @@
 
 import tracemalloc
 
-from fanfold.fanout.adapters.base import Defaults
-from fanfold.fanout.adapters.json_exchange import post
-from fanfold.fanout.types import Upstream
+import pytest
+
+from fanfold.fanout.adapters.json_exchange import written
+from fanfold.fanout.template import compiled
+from fanfold.fanout.types import Prompt
 
 CALLS = 100
 MOST_BYTES = 1_000  # orjson's own bytes would hold 4,097
 
 
-def test_a_short_body_holds_no_more_than_it_says() -> None:
-    upstream = Upstream(kind="http_json", url="https://one.example/")
+@pytest.mark.parametrize(
+    "make", [lambda: written({"text": "折"}), lambda: compiled({"text": "{chunk}"}).write(Prompt("折", 0, 1))]
+)
+def test_a_short_body_holds_no_more_than_it_says(make) -> None:
     tracemalloc.start()
     try:
-        made = [post(upstream, upstream.url, {"text": "折"}, defaults=Defaults()).body for _ in range(CALLS)]
+        made = [make() for _ in range(CALLS)]
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -76,7 +76,11 @@ class Anthropic:
         url = chat.endpoint(upstream.url, "/v1", "/messages")
         body = _body(upstream, prompt) | ({"stream": True} if is_streamed else {})
         return json_exchange.post(
-            upstream, url, body, defaults=self.defaults, accept=_ACCEPT if is_streamed else "application/json"
+            upstream,
+            url,
+            json_exchange.written(body),
+            defaults=self.defaults,
+            accept=_ACCEPT if is_streamed else "application/json",
         )
 
     def check(self, upstream: Upstream) -> None:

@@ -38,7 +38,7 @@ def messages(upstream: Upstream, prompt: Prompt) -> list[dict[str, Any]]:
 
 def written_messages(upstream: Upstream, prompt: Prompt) -> orjson.Fragment:
     """Return the same as JSON."""
-    return _template(upstream).write(prompt)
+    return orjson.Fragment(_template(upstream).write(prompt))
 
 
 def _template(upstream: Upstream) -> Template:

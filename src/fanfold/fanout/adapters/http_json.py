@@ -48,7 +48,8 @@ class HttpJson:
 
     def texts(self, upstream: Upstream, prompt: Prompt) -> list[str]:
         """Return the rendered template's strings."""
-        return json_exchange.texts(_template(upstream).render(prompt))
+        template = upstream.made.get(Template) or _template(upstream)
+        return json_exchange.texts(template.render(prompt))
 
     def output_tokens_bound(self, upstream: Upstream) -> int | None:
         """Return `options.max_tokens`: what the template is trusted to ask for."""
@@ -60,9 +61,8 @@ def _template_value(upstream: Upstream) -> Any:
 
 
 def _template(upstream: Upstream) -> Template:
-    template: Template | None = upstream.made.get(Template)
-    if template is None:
-        template = upstream.made[Template] = compiled_template(_template_value(upstream))
+    template: Template = compiled_template(_template_value(upstream))
+    upstream.made[Template] = template
     return template
 
 
@@ -73,7 +73,7 @@ def _is_query(template: Any) -> bool:
 
 
 def _request(upstream: Upstream, prompt: Prompt, defaults: Defaults) -> UpstreamRequest:
-    template = _template(upstream)
+    template = upstream.made.get(Template) or _template(upstream)
     if upstream.method != "GET":
         return json_exchange.post(upstream, upstream.url, template.write(prompt), defaults=defaults)
     members = {name: _query_text(value) for name, value in template.render(prompt).items()}

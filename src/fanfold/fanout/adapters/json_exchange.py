@@ -39,12 +39,16 @@ def check_http(upstream: Upstream, defaults: Defaults) -> None:
 
 
 def post(
-    upstream: Upstream, url: str, body: Any, *, defaults: Defaults, accept: str = "application/json"
+    upstream: Upstream, url: str, content: bytes, *, defaults: Defaults, accept: str = "application/json"
 ) -> UpstreamRequest:
-    """Return a POST of `body` as JSON."""
+    """Return a POST of JSON."""
     headers = _head(upstream, defaults, (("accept", accept), ("content-type", "application/json")))
-    content = bytes(memoryview(orjson.dumps(body)))  # a copy: what orjson makes holds 4 KB, however short
     return UpstreamRequest("POST", url, headers, content)
+
+
+def written(body: Any) -> bytes:
+    """Return a body as JSON: a copy, since what orjson makes holds 4 KB, however short."""
+    return bytes(memoryview(orjson.dumps(body)))
 
 
 def get(upstream: Upstream, url: str, *, defaults: Defaults) -> UpstreamRequest:
@@ -102,8 +106,8 @@ def loads(text: bytes, status: int, *, what: str) -> Any:
 
 def reported_tokens(value: Any) -> tuple[int | None, int | None]:
     """Return the input and output tokens of an answer's `usage`, in OpenAI's names or Anthropic's, None each."""
-    usage = value.get("usage") if isinstance(value, dict) else None
-    if not isinstance(usage, dict):
+    usage = value.get("usage") if type(value) is dict else None
+    if type(usage) is not dict:
         return None, None
     input_tokens = count(usage.get("prompt_tokens", usage.get("input_tokens")))
     return input_tokens, count(usage.get("completion_tokens", usage.get("output_tokens")))

@@ -51,7 +51,11 @@ class Ollama:
         url = chat.endpoint(upstream.url, "/api", "/chat")
         body = _body(upstream, prompt) | {"stream": is_streamed}
         return json_exchange.post(
-            upstream, url, body, defaults=self.defaults, accept=_ACCEPT if is_streamed else "application/json"
+            upstream,
+            url,
+            json_exchange.written(body),
+            defaults=self.defaults,
+            accept=_ACCEPT if is_streamed else "application/json",
         )
 
     def check(self, upstream: Upstream) -> None:

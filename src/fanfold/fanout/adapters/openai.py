@@ -53,7 +53,11 @@ class OpenAI:
             "messages": chat.written_messages(upstream, prompt),
         }
         return json_exchange.post(
-            upstream, url, body, defaults=self.defaults, accept=_ACCEPT if streamed else "application/json"
+            upstream,
+            url,
+            json_exchange.written(body),
+            defaults=self.defaults,
+            accept=_ACCEPT if streamed else "application/json",
         )
 
     def check(self, upstream: Upstream) -> None:

@@ -15,7 +15,7 @@ import yarl
 
 from fanfold.fanout.errors import CallFailed, Phase
 from fanfold.fanout.guard import AddressGuard
-from fanfold.fanout.shares import Shares, Ticket
+from fanfold.fanout.shares import Shares
 from fanfold.fanout.transports import wire
 from fanfold.fanout.transports.base import Progress, UpstreamRequest, UpstreamResponse, UpstreamStream
 from fanfold.fanout.transports.names import Resolver, SystemResolver
@@ -74,20 +74,20 @@ class HttptoolsTransport:
 
     async def send(self, request: UpstreamRequest, *, max_bytes: int, progress: Progress) -> UpstreamResponse:
         """Exchange one request for one answer of at most `max_bytes`. Raises `CallFailed` and nothing else."""
-        target, head = _target(request.url), _head(request)
-        if (ticket := self._ticket()) is not None:
-            await self._turn(ticket)
+        origin, head = _prepared(request)
+        if not self._in_use.take_free(None, 1, self._most, self._most):
+            await self._turn()
         try:
-            connection = self._idle_one(target.origin) or await self._new(target.origin)
+            connection = self._idle_one(origin) or await self._new(origin)
             try:
                 connection.begin(progress)
-                _write(connection, target, head, request)
+                connection.write(head, request.body)
                 await connection.head(up_to=max_bytes)
                 if connection.is_good:
                     return UpstreamResponse(connection.status, connection.headers, connection.whole())
                 return await wire.whole(await _begun(connection, max_bytes))
             finally:
-                self._leave(target.origin, connection)
+                self._leave(origin, connection)
         finally:
             self._in_use.give_back(None)
 
@@ -96,18 +96,18 @@ class HttptoolsTransport:
         self, request: UpstreamRequest, *, max_bytes: int, progress: Progress
     ) -> AsyncIterator[UpstreamStream]:
         """Send one request, and give its answer once the head is there. Raises `CallFailed` and nothing else."""
-        target, head = _target(request.url), _head(request)
-        if (ticket := self._ticket()) is not None:
-            await self._turn(ticket)
+        origin, head = _prepared(request)
+        if not self._in_use.take_free(None, 1, self._most, self._most):
+            await self._turn()
         try:
-            connection = self._idle_one(target.origin) or await self._new(target.origin)
+            connection = self._idle_one(origin) or await self._new(origin)
             try:
                 connection.begin(progress)
-                _write(connection, target, head, request)
+                connection.write(head, request.body)
                 await connection.head(up_to=None)
                 yield await _begun(connection, max_bytes, request.peek_bytes)
             finally:
-                self._leave(target.origin, connection)
+                self._leave(origin, connection)
         finally:
             self._in_use.give_back(None)
 
@@ -122,11 +122,11 @@ class HttptoolsTransport:
         self._names.close()
         await asyncio.sleep(0)  # until the loop has let the sockets go
 
-    def _ticket(self) -> Ticket | None:
-        """Take room for a connection, or else return a ticket to wait with. (A semaphore makes it seven calls.)"""
-        return self._in_use.take(None, weight=1, limit=self._most, owner_limit=self._most)
-
-    async def _turn(self, ticket: Ticket) -> None:
+    async def _turn(self) -> None:
+        """Wait for room for a connection. (A semaphore makes it seven calls where there is some.)"""
+        ticket = self._in_use.take(None, weight=1, limit=self._most, owner_limit=self._most)
+        if ticket is None:
+            return
         try:
             await ticket.future
         except BaseException:
@@ -248,14 +248,6 @@ class _Names:
         self._resolver.close()
 
 
-def _write(connection: Connection, target: _Target, head: bytes, request: UpstreamRequest) -> None:
-    """Send a request."""
-    body = request.body
-    length = b"" if body is None and request.method == "GET" else b"Content-Length: %d\r\n" % len(body or b"")
-    line = f"{request.method} {target.path} HTTP/1.1\r\nHost: {target.host}\r\n".encode("latin-1")
-    connection.write(line + head + length + b"\r\n", body)
-
-
 async def _begun(connection: Connection, max_bytes: int, peek_bytes: int | None = None) -> UpstreamStream:
     return await wire.begun(
         connection.status,
@@ -295,8 +287,24 @@ def _read_target(url: str) -> _Target:
 _known_target = lru_cache(maxsize=1_024)(_read_target)
 
 
-def _head(request: UpstreamRequest) -> bytes:
-    return _known_head(tuple(request.headers.items()))
+def _prepared(request: UpstreamRequest) -> tuple[_Origin, bytes]:
+    """Return whom to ask, and the request's head: without its end where a body follows, whose length comes first."""
+    asked = request.method, request.url, tuple(request.headers.items())
+    if request.body is not None and len(request.url) <= _REPEATED:
+        return _known_request(*asked)
+    origin, head = _read_request(*asked)
+    if request.body is None:
+        head += b"\r\n" if request.method == "GET" else b"Content-Length: 0\r\n\r\n"
+    return origin, head
+
+
+def _read_request(method: str, url: str, headers: tuple[tuple[str, str], ...]) -> tuple[_Origin, bytes]:
+    target = _target(url)
+    line = f"{method} {target.path} HTTP/1.1\r\nHost: {target.host}\r\n"
+    return target.origin, line.encode("latin-1") + _known_head(headers)
+
+
+_known_request = lru_cache(maxsize=256)(_read_request)
 
 
 @lru_cache(maxsize=256)

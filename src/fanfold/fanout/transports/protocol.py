@@ -4,7 +4,6 @@ import asyncio
 import select
 from collections import deque
 from collections.abc import Callable
-from functools import lru_cache
 from http import HTTPStatus
 from typing import Self, cast
 
@@ -18,18 +17,25 @@ from fanfold.fanout.transports.base import Progress
 _HIGH_WATER = 64 * 1024
 _MAX_HEAD = 64 * 1024
 _USUAL_NAME = 64
+_MOST_NAMES = 1_024
 _EMPTY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _SUCCESSES = frozenset(range(200, 300))
 _FINAL = int(HTTPStatus.OK)  # from here on a status is no interim one
-# An answer with neither ends with its connection.
-_LENGTHS = frozenset({"content-length", "transfer-encoding"})
 
 
-def _read_name(name: bytes) -> str:
-    return name.decode("latin-1").lower()
+class _Names(dict[bytes, str]):
+    """Names of headers in lower case, each made once. An upstream chooses its names: long ones are not kept."""
+
+    def __missing__(self, name: bytes) -> str:
+        shown = name.decode("latin-1").lower()
+        if len(name) <= _USUAL_NAME:
+            if len(self) >= _MOST_NAMES:
+                self.clear()
+            self[name] = shown
+        return shown
 
 
-_known_name = lru_cache(maxsize=1_024)(_read_name)
+_names = _Names()
 
 
 class Connection(asyncio.Protocol):
@@ -86,14 +92,14 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def write(self, head: bytes, body: bytes | None) -> None:
-        """Send a request; a small one at once, so that it is one packet."""
+        """Send a request, whose head is whole where it has no body; a small one at once, so that it is one packet."""
         assert self._transport is not None  # noqa: S101 (made by create_connection, which connects it)
-        if not body:
+        if body is None:
             self._transport.write(head)
-        elif len(body) < _HIGH_WATER:
-            self._transport.write(head + body)
+        elif (size := len(body)) < _HIGH_WATER:
+            self._transport.write(b"%bContent-Length: %d\r\n\r\n%b" % (head, size, body))
         else:
-            self._transport.writelines((head, body))
+            self._transport.writelines((b"%bContent-Length: %d\r\n\r\n" % (head, size), body))
 
     async def head(self, *, up_to: int | None) -> None:
         """Wait for the answer's head, and for all of an answer that `is_good`: 2xx, not encoded, at most `up_to` bytes.
@@ -102,7 +108,7 @@ class Connection(asyncio.Protocol):
         """
         self._wants = up_to
         while not self.is_complete and not (self._has_head and self._wants is None):
-            await self._wait()
+            await self._arrival()
         self._wants = None
 
     def whole(self) -> bytes:
@@ -126,21 +132,19 @@ class Connection(asyncio.Protocol):
         while not self._pieces:
             if self.is_complete:
                 raise StopAsyncIteration
-            await self._wait()
+            await self._arrival()
         piece = self._pieces.popleft()
         self._buffered -= len(piece)
         if self._buffered <= 0 and self._transport is not None:
             self._transport.resume_reading()
         return piece
 
-    async def _wait(self) -> None:
+    def _arrival(self) -> asyncio.Future[None]:
+        """Return what is done when there is something new to judge. Raises `CallFailed`."""
         if self._failure is not None:
             raise self._failure
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -194,11 +198,8 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; of several of one name the last stands."""
-        if self.is_complete:
-            return
-        # An upstream chooses its names: long ones are not kept.
-        shown = _known_name(name) if len(name) <= _USUAL_NAME else _read_name(name)
-        self.headers[shown] = value.decode("latin-1")
+        if not self.is_complete:
+            self.headers[_names[name]] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """Judge the head: an interim answer is none (RFC 9110, 15.2)."""
@@ -210,8 +211,8 @@ class Connection(asyncio.Protocol):
             return
         self._has_head = True
         self._progress.phase = Phase.ANSWERED
-        headers = self.headers
-        self._ends_with_connection = self.status not in _EMPTY and _LENGTHS.isdisjoint(headers)
+        has_length = "content-length" in self.headers or "transfer-encoding" in self.headers
+        self._ends_with_connection = not has_length and self.status not in _EMPTY
         self.is_good = self._wants is not None and self._fits(self._wants)
         if not self.is_good:
             self._wants = None
