@@ -70,3 +70,48 @@ async def test_owners_together_have_32_starts_in_one_turn():
             tasks.create_task(one(owner % 100))
     ticking.cancel()
     assert max(after - before for before, after in pairwise(a_turn)) == 32
+
+
+async def test_starts_of_one_taker_have_their_turns_among_those_of_others():
+    turns, order = Turns(), []
+
+    async def many(owner: str, times: int) -> None:
+        await turns.start(owner, lambda: order.append(owner), times=times)
+        order.append(f"{owner} has all")
+
+    async def one(owner: str) -> None:
+        await turns.take(owner)
+        order.append(owner)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(many("big", 100))
+        tasks.create_task(one("small"))
+        tasks.create_task(many("other", 2))
+        tasks.create_task(one("big"))
+    assert order[:3] == ["big", "other", "big"]
+    assert order.index("small") == 31  # its own was given with 31 others
+    assert order[-2:] == ["big has all", "big"] or order[-2:] == ["big", "big has all"]
+    assert (turns.waiting, turns.are_taken) == (0, False)
+
+
+async def test_a_taker_of_many_starts_has_32_in_a_turn_and_none_once_it_is_cancelled():
+    turns, started, a_turn = Turns(), [], []
+    taking = asyncio.create_task(turns.start("big", lambda: started.append(1), times=1000))
+    for _ in range(5):
+        await asyncio.sleep(0)
+        a_turn.append(len(started))
+    assert max(after - before for before, after in pairwise(a_turn)) == 32
+    taking.cancel()
+    await asyncio.wait([taking], timeout=20)
+    before = len(started)
+    await turns.take("other")
+    await turns.take("big")
+    assert len(started) == before < 1000
+    assert turns.waiting == 0
+
+
+async def test_who_starts_nothing_waits_for_nothing():
+    turns = Turns()
+    async with asyncio.timeout(20):
+        await turns.start("one", lambda: None, times=0)
+    assert not turns.are_taken

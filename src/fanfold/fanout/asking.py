@@ -47,7 +47,7 @@ class Asking:
     def __init__(self, plan: Plan, engine: Engine) -> None:
         request = plan.request
         self._engine, self._request = engine, request
-        self._strategy = engine.kinds.strategy(request.strategy)
+        self.strategy = engine.kinds.strategy(request.strategy)
         self._purse = _purse(plan)
         self._routes: dict[int, _Route] = {}  # by identity: two of one key may differ in all that is sent
         self.bytes = AnswerBytes(engine.max_answers_bytes)
@@ -99,7 +99,7 @@ class Asking:
         """Ask the candidates, as the strategy orders them, in turn until one answers or has begun to."""
         if self.bytes.is_spent:
             return ended(call, ErrorCode.TOO_LARGE)
-        order = self._strategy.order(call.candidates, self)
+        order = self.strategy.order(call.candidates, self)
         place, attempts, latency_ms = 0, 0, 0.0
         while True:
             upstream = order[place]

@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict, deque
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 
 from fanfold.fanout.asking import Asking
@@ -19,10 +20,10 @@ class Execution:
     def __init__(self, run: Run, engine: Engine) -> None:
         self._run, self._engine = run, engine
         self._request = run.plan.request
-        self._strategy = engine.kinds.strategy(self._request.strategy)
         self._prompts = PromptTemplate(self._request.prompt)
         self._asking = Asking(run.plan, engine)
         self._workers: list[asyncio.Task[None]] = []
+        self._groups = _groups(run.plan)
 
     async def carry_out(self) -> None:
         """Make the calls, those that never ran get `deadline` or `cancelled`; then fold."""
@@ -33,24 +34,32 @@ class Execution:
         await Folding(self._run, self._asking, self._engine).carry_out()
 
     async def _call(self) -> None:
-        calls = self._run.plan.calls
-        if len(calls) == 1:  # in this very task: another one would cost a good part of what the call does
-            await self._work(deque(calls))
+        turns, owner, groups = self._engine.turns, self._request.owner, self._groups
+        if (
+            len(self._run.plan.calls) == 1
+        ):  # in this very task: another one would cost much of what the call does
+            if turns.are_taken:  # else what came with it took longer than it does
+                await turns.take(owner)
+            await self._work(groups[0])
             return
-        groups = _groups(self._run.plan)
         fair = max(1, self._engine.max_workers // len(groups)) if groups else 0
+        starts: deque[deque[Call]] = deque()
+        for group in groups:
+            starts += [group] * min(self._asking.strategy.width(group[0].candidates), fair, len(group))
+        context = copy_context()  # for each a copy, as if it began here
         async with asyncio.TaskGroup() as tasks:
-            for group in groups:
-                width = min(self._strategy.width(group[0].candidates), fair, len(group))
-                self._workers += [tasks.create_task(self._work(group)) for _ in range(width)]
+
+            def begin() -> None:
+                if group := starts.popleft():  # else others have made its calls meanwhile
+                    self._workers.append(tasks.create_task(self._work(group), context=context.copy()))
+
+            await turns.start(owner, begin, times=len(starts))
 
     async def _work(self, calls: deque[Call]) -> None:
+        """Make calls until there are none; the first one has had its turn to start."""
         run, asking, turns = self._run, self._asking, self._engine.turns
-        owner, total, is_lone = self._request.owner, run.plan.total, len(run.plan.calls) == 1
+        owner, total = self._request.owner, run.plan.total
         while calls:
-            # A lone call needs no line where there is none: what came with it took longer than it does.
-            if not is_lone or turns.are_taken:
-                await turns.take(owner)
             if run.is_ahead:
                 await self._caught_up()
             if asking.is_over or not calls:
@@ -62,6 +71,8 @@ class Execution:
             if not result.success and self._request.on_error is OnError.FAIL:
                 self._cancel_others()
                 return
+            if calls:
+                await turns.take(owner)
 
     async def _caught_up(self) -> None:
         """Wait for a reader that is behind, until the request's deadline."""
@@ -70,6 +81,8 @@ class Execution:
                 await self._run.room()
 
     def _cancel_others(self) -> None:
+        for group in self._groups:
+            group.clear()  # nor does anybody begin
         for worker in self._workers:
             if worker is not asyncio.current_task():
                 worker.cancel()

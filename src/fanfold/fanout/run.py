@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
+from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
@@ -67,8 +68,14 @@ class Run:
         self._finished = False
         self._output: Any = None
         self._fold_error: CallError | None = None
-        self._arrived = asyncio.Event()
-        self._was_read = asyncio.Event()
+
+    @cached_property
+    def _arrived(self) -> asyncio.Event:
+        return asyncio.Event()
+
+    @cached_property
+    def _was_read(self) -> asyncio.Event:
+        return asyncio.Event()
 
     def __aiter__(self) -> "Run":
         """Iterate over the results and deltas that were not read yet."""
@@ -131,7 +138,8 @@ class Run:
         """Set the fold's output: nothing comes any more."""
         self._output, self._fold_error = output, fold_error
         self._finished = True
-        self._arrived.set()
+        if self._told:
+            self._arrived.set()
 
     @property
     def has_failed(self) -> bool:

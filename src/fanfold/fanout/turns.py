@@ -2,9 +2,32 @@
 
 import asyncio
 from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
 
 # A call takes some 60 µs of the loop, a large chunk's some 200: a turn of the loop stays within a few milliseconds.
 _STARTS_A_TURN = 32
+
+
+@dataclass(slots=True, eq=False)
+class _Ticket:
+    """Starts that somebody waits for; `begin` is called for each of them, `future` is done with the last."""
+
+    future: asyncio.Future[None]
+    left: int
+    begin: Callable[[], object] | None
+
+    def serve(self) -> bool:
+        """Give one start; tells whether it was the last that is wanted."""
+        if self.future.done():  # its taker was cancelled
+            return True
+        self.left -= 1
+        if self.begin is not None:
+            self.begin()
+        if self.left:
+            return False
+        self.future.set_result(None)
+        return True
 
 
 class Turns:
@@ -15,7 +38,7 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[str | None, deque[asyncio.Future[None]]] = OrderedDict()
+        self._waiting: OrderedDict[str | None, deque[_Ticket]] = OrderedDict()
         self._is_scheduled = False
 
     @property
@@ -26,12 +49,22 @@ class Turns:
     @property
     def waiting(self) -> int:
         """Starts that wait for their turn."""
-        return sum(map(len, self._waiting.values()))
+        return sum(ticket.left for tickets in self._waiting.values() for ticket in tickets)
 
     async def take(self, owner: str | None = None) -> None:
         """Wait for the next turn that has room for this owner; always lets others run."""
+        await self._ticket(owner, 1, None)
+
+    async def start(self, owner: str | None, begin: Callable[[], object], *, times: int) -> None:
+        """Call `begin`, which starts a task, so many times, each in the next turn that has room for this owner."""
+        if times:
+            await self._ticket(owner, times, begin)
+
+    def _ticket(
+        self, owner: str | None, times: int, begin: Callable[[], object] | None
+    ) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
-        ticket: asyncio.Future[None] = loop.create_future()
+        ticket = _Ticket(loop.create_future(), times, begin)
         tickets = self._waiting.get(owner)
         if tickets is None:
             tickets = self._waiting[owner] = deque()
@@ -39,7 +72,7 @@ class Turns:
         if not self._is_scheduled:
             self._is_scheduled = True
             loop.call_soon(self._serve)
-        await ticket
+        return ticket.future
 
     def _serve(self) -> None:
         self._is_scheduled = False
@@ -47,11 +80,10 @@ class Turns:
             if not self._waiting:
                 return
             owner, tickets = self._waiting.popitem(last=False)
-            ticket = tickets.popleft()
+            if tickets[0].serve():
+                tickets.popleft()
             if tickets:
                 self._waiting[owner] = tickets  # behind the others
-            if not ticket.done():  # else its taker was cancelled
-                ticket.set_result(None)
         if self._waiting:
             self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self._serve)

@@ -3,13 +3,13 @@
 from fanfold.fanout.errors import UnknownKind
 from fanfold.fanout.folds.base import Computed, Fold
 from fanfold.fanout.folds.concat import concat
-from fanfold.fanout.folds.list import fold_list
+from fanfold.fanout.folds.list import List
 from fanfold.fanout.folds.merge import merge
 from fanfold.fanout.folds.reduce import Reduce
 from fanfold.fanout.folds.vote import vote
 
 FOLDS: dict[str, Fold] = {
-    "list": Computed(fold_list),
+    "list": List(),
     "concat": Computed(concat, joins=True),
     "merge": Computed(merge),
     "reduce": Reduce(),
