@@ -19,4 +19,4 @@ def cut(text: str, split: Split, kinds: Kinds, *, most: int) -> tuple[Chunk, ...
     refuse_too_many(len(spans), most)
     if split.overlap:
         refuse_repetition(sum(end - start for start, end in spans), len(text))
-    return tuple(Chunk(index, start, end, text[start:end]) for index, (start, end) in enumerate(spans))
+    return tuple([Chunk(index, start, end, text[start:end]) for index, (start, end) in enumerate(spans)])

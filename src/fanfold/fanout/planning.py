@@ -90,6 +90,7 @@ def _check_text(text: str) -> None:
 def _calls(request: FanOutRequest, kinds: Kinds, chunks: tuple[Chunk, ...], whole: int) -> Iterator[Call]:
     template = PromptTemplate(request.prompt)
     adapters = {upstream.kind: kinds.adapter(upstream.kind) for upstream in request.upstreams}
+    is_by_call = False not in [upstream.price.is_by_call for upstream in request.upstreams]
     strategy = kinds.strategy(request.strategy)
     first = chunks[0].index if chunks else 0
     if first:
@@ -99,10 +100,13 @@ def _calls(request: FanOutRequest, kinds: Kinds, chunks: tuple[Chunk, ...], whol
             raise TooManyChunks(
                 f"The request gives more than {MAX_CALLS} calls; use fewer chunks or upstreams."
             )
-        prompt = template.prompt(chunk, whole)
-        dearest = max(
-            [units_max(upstream, chunk, prompt, adapters[upstream.kind]) for upstream in candidates]
-        )
+        if is_by_call:  # whatever is sent
+            dearest = max([upstream.price.units_per_call for upstream in candidates])
+        else:
+            prompt = template.prompt(chunk, whole)
+            dearest = max(
+                [units_max(upstream, chunk, prompt, adapters[upstream.kind]) for upstream in candidates]
+            )
         yield Call(index, chunk, candidates, dearest)
 
 

@@ -64,7 +64,7 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Split:
     """How a text is cut: `size` and `overlap` in the measure of `by` (graphemes, words or tokens)."""
 
@@ -170,7 +170,7 @@ class Upstream:
         return str(self.id) if self.id else f"{self.kind}:{self.url}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class FoldOptions:
     """How the answers become one; `separator` joins them for `concat` and for what `reduce` sends to `upstream`.
 
@@ -183,7 +183,7 @@ class FoldOptions:
     prompt: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class FanOutRequest:
     """One whole job: a text, how it is cut, who answers and how the answers are folded. Seconds and units."""
 
@@ -220,7 +220,7 @@ class Call:
     units_max: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Plan:
     """What a request will do and at most cost, before anything is called. `calls` are in order of `index`.
 
@@ -291,7 +291,7 @@ class CallResult:
         return readings[0].units if len(readings) == 1 else sum(reading.units for reading in readings)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Delta:
     """The next words of the answer to call `index`, not empty; joined they are its result, unless that failed.
 
@@ -302,7 +302,7 @@ class Delta:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class FanOutAnswer:
     """The folded whole: `results` in order of `index`, one for each call of the plan; the fold's own calls apart."""
 
