@@ -227,7 +227,7 @@ def _accepted(answer: AdapterAnswer, wire: _Wire, take: Take | None) -> AdapterA
             "The answers of this request are together larger than allowed; send fewer or smaller chunks.",
             phase=Phase.ANSWERED,
         )
-    return answer.of_status(wire.status)
+    return answer if answer.status == wire.status else answer.of_status(wire.status)
 
 
 def _no_answer(response: UpstreamResponse | UpstreamStream, now: Callable[[], datetime]) -> CallFailed:

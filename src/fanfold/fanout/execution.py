@@ -23,25 +23,29 @@ class Execution:
         self._prompts = PromptTemplate(self._request.prompt)
         self._asking = Asking(run.plan, engine)
         self._workers: list[asyncio.Task[None]] = []
-        self._groups = _groups(run.plan)
+        self._groups: list[deque[Call]] = []
 
     async def carry_out(self) -> None:
         """Make the calls, those that never ran get `deadline` or `cancelled`; then fold."""
         await self._call()
-        code = ErrorCode.DEADLINE if self._asking.is_over else ErrorCode.CANCELLED
-        for call in self._run.missing():
-            self._run.record(ended(call, code))
+        if missing := self._run.missing():
+            code = ErrorCode.DEADLINE if self._asking.is_over else ErrorCode.CANCELLED
+            for call in missing:
+                self._run.record(ended(call, code))
         await Folding(self._run, self._asking, self._engine).carry_out()
 
     async def _call(self) -> None:
-        turns, owner, groups = self._engine.turns, self._request.owner, self._groups
-        if (
-            len(self._run.plan.calls) == 1
-        ):  # in this very task: another one would cost much of what the call does
-            if turns.are_taken:  # else what came with it took longer than it does
-                await turns.take(owner)
-            await self._work(groups[0])
+        turns, owner, calls = self._engine.turns, self._request.owner, self._run.plan.calls
+        if len(calls) != 1:
+            await self._call_beside_each_other()
             return
+        # In this very task: another one would cost a good part of what the call does.
+        if turns.are_taken:  # else what came with it took longer than it does
+            await turns.take(owner)
+        await self._work(deque(calls))
+
+    async def _call_beside_each_other(self) -> None:
+        groups = self._groups = _groups(self._run.plan)
         fair = max(1, self._engine.max_workers // len(groups)) if groups else 0
         starts: deque[deque[Call]] = deque()
         for group in groups:
@@ -53,7 +57,7 @@ class Execution:
                 if group := starts.popleft():  # else others have made its calls meanwhile
                     self._workers.append(tasks.create_task(self._work(group), context=context.copy()))
 
-            await turns.start(owner, begin, times=len(starts))
+            await self._engine.turns.start(self._request.owner, begin, times=len(starts))
 
     async def _work(self, calls: deque[Call]) -> None:
         """Make calls until there are none; the first one has had its turn to start."""

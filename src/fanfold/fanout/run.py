@@ -19,6 +19,8 @@ from fanfold.fanout.types import (
     Status,
 )
 
+# Members of an enumeration cost a call each time they are named, before Python 3.12.
+_SUCCEEDED, _PARTIAL, _FAILED = Status.SUCCEEDED, Status.PARTIAL, Status.FAILED
 # Results that may wait for a slow reader before its own fan-out waits too.
 _UNREAD = 64
 _DETAILS = {
@@ -144,7 +146,7 @@ class Run:
     @property
     def has_failed(self) -> bool:
         """Whether the request has failed as a whole, by the results there are."""
-        return self._status(tuple(self.results)) is Status.FAILED
+        return self._status(tuple(self.results)) is _FAILED
 
     def answer(self) -> FanOutAnswer:
         """Return the whole, in order of index; a call without a result counts as cancelled.
@@ -166,7 +168,7 @@ class Run:
         successful = len([result for result in results if result.success])
         some_failed = successful < len(results)
         if not successful or successful / len(results) < request.min_success:
-            return Status.FAILED
+            return _FAILED
         if some_failed and request.on_error is OnError.FAIL:
-            return Status.FAILED
-        return Status.PARTIAL if some_failed or self._fold_error else Status.SUCCEEDED
+            return _FAILED
+        return _PARTIAL if some_failed or self._fold_error else _SUCCEEDED

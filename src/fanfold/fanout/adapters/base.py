@@ -31,8 +31,6 @@ class AdapterAnswer:
 
     def of_status(self, status: int | None) -> "AdapterAnswer":
         """Return the same, with the status it came with."""
-        if self.status == status:
-            return self
         return AdapterAnswer(
             self.result, self.input_tokens, self.output_tokens, self.size, self.finish_reason, status
         )

@@ -138,8 +138,7 @@ class HttptoolsTransport:
         idle = self._idle.get(origin)
         while idle:
             connection = idle.pop()
-            is_fresh = self._loop.time() - connection.idle_since < wire.KEEP_ALIVE_S
-            if connection.is_fit and is_fresh and connection.is_silent:
+            if connection.may_follow(idle_since=self._loop.time() - wire.KEEP_ALIVE_S):
                 return connection
             self._drop(connection)
         return None

@@ -20,6 +20,8 @@ _USUAL_NAME = 64
 _MOST_NAMES = 1_024
 _EMPTY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _SUCCESSES = frozenset(range(200, 300))
+# Members of an enumeration cost a call each time they are named, before Python 3.12.
+_NOTHING_SENT, _MAYBE_SENT, _ANSWERED = Phase
 _FINAL = int(HTTPStatus.OK)  # from here on a status is no interim one
 
 
@@ -57,7 +59,7 @@ class Connection(asyncio.Protocol):
     def begin(self, progress: Progress) -> None:
         """Forget the answer before: the next one is another exchange's, whose `progress` is told from here."""
         self._progress = progress
-        progress.phase = Phase.MAYBE_SENT if self._transport else Phase.NOTHING_SENT
+        progress.phase = _MAYBE_SENT if self._transport else _NOTHING_SENT
         self.status = 0
         self.headers: dict[str, str] = {}
         self.is_complete = False
@@ -78,10 +80,12 @@ class Connection(asyncio.Protocol):
             return False
         return self._may_be_kept
 
-    @property
-    def is_silent(self) -> bool:
-        """Whether nothing has come that the loop has yet to read: an end, as a rule (RFC 9112, 9.5)."""
-        return not self._arrivals.poll(0)
+    def may_follow(self, *, idle_since: float) -> bool:
+        """Tell whether another exchange may follow one that ended no earlier than `idle_since`.
+
+        Not where something has come that the loop has yet to read: an end, as a rule (RFC 9112, 9.5).
+        """
+        return self.is_fit and self.idle_since > idle_since and not self._arrivals.poll(0)
 
     def rest(self) -> None:
         """Let the answer go, read or not; while nothing is asked, what comes or ends is seen."""
@@ -210,7 +214,7 @@ class Connection(asyncio.Protocol):
         if self.status < _FINAL:
             return
         self._has_head = True
-        self._progress.phase = Phase.ANSWERED
+        self._progress.phase = _ANSWERED
         has_length = "content-length" in self.headers or "transfer-encoding" in self.headers
         self._ends_with_connection = not has_length and self.status not in _EMPTY
         self.is_good = self._wants is not None and self._fits(self._wants)
