@@ -233,3 +233,12 @@ async def test_a_fault_in_an_adapter_fails_its_own_call_alone():
         answer = await fan.run(request(4, upstream("a"), upstream("refusing")))
     assert [result.error and result.error.code for result in answer.results][1::2] == [ErrorCode.CONNECT] * 2
     assert len(answer.results) == 4
+
+
+async def test_two_upstreams_of_one_address_are_each_sent_their_own_headers():
+    transport = ScriptedTransport()
+    both = [upstream(headers={"x-which": which}) for which in ("first", "second")]
+    async with fan_out(transport) as fan:
+        answer = await fan.run(request(4, *both))
+    assert answer.status is Status.SUCCEEDED
+    assert sorted(sent.headers["x-which"] for sent in transport.requests) == ["first"] * 2 + ["second"] * 2
