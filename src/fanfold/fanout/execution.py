@@ -27,22 +27,18 @@ class Execution:
 
     async def carry_out(self) -> None:
         """Make the calls, those that never ran get `deadline` or `cancelled`; then fold."""
-        await self._call()
+        calls, turns = self._run.plan.calls, self._engine.turns
+        if len(calls) == 1:  # in this very task: another one would cost a good part of what the call does
+            if turns.are_taken:  # else what came with it took longer than it does
+                await turns.take(self._request.owner)
+            await self._work(deque(calls))
+        else:
+            await self._call_beside_each_other()
         if missing := self._run.missing():
             code = ErrorCode.DEADLINE if self._asking.is_over else ErrorCode.CANCELLED
             for call in missing:
                 self._run.record(ended(call, code))
         await Folding(self._run, self._asking, self._engine).carry_out()
-
-    async def _call(self) -> None:
-        turns, owner, calls = self._engine.turns, self._request.owner, self._run.plan.calls
-        if len(calls) != 1:
-            await self._call_beside_each_other()
-            return
-        # In this very task: another one would cost a good part of what the call does.
-        if turns.are_taken:  # else what came with it took longer than it does
-            await turns.take(owner)
-        await self._work(deque(calls))
 
     async def _call_beside_each_other(self) -> None:
         groups = self._groups = _groups(self._run.plan)
