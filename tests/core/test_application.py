@@ -90,3 +90,13 @@ async def test_a_failed_start_is_explained() -> None:
     assert sent == [
         {"type": "lifespan.startup.failed", "message": "Cannot start. The database cannot be reached."}
     ]
+
+
+def test_its_state_is_read_without_asking_starlettes(app: Application) -> None:
+    app.state.first = 1
+    app.state["second"] = 2
+    assert (app.state["first"], app.state.second) == (1, 2)
+    assert {"first": 1, "second": 2}.items() <= vars(app.state).items()
+    del app.state.first
+    with pytest.raises(AttributeError, match="no attribute 'first'"):
+        _ = app.state.first

@@ -51,10 +51,13 @@ class Client:
         await asyncio.sleep(0)  # others may send now
 
     async def run(self, response: EventStreamResponse) -> None:
-        with self.drain.attending():
+        task = self.drain.enter()
+        try:
             async with asyncio.timeout(30) as limit:
                 await response(self.scope, self.receive, self.send)
             assert not limit.expired(), "it ended only when it was cancelled"
+        finally:
+            self.drain.leave(task)
 
     @property
     def seen(self) -> Stream:

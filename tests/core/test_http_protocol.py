@@ -90,7 +90,7 @@ class Wire(asyncio.Transport):
 
 
 def connected(kind: type[HttpToolsProtocol], app: Any) -> tuple[HttpToolsProtocol, Wire]:
-    config = Config(app, log_config=None, access_log=False, lifespan="off")
+    config = Config(app, interface="asgi3", log_config=None, access_log=False, lifespan="off")
     config.load()
     state = ServerState()
     state.default_headers = [(b"date", b"Sun, 22 Nov 2026 20:35:45 GMT")]

@@ -4,7 +4,7 @@ import threading
 import time
 from uuid import UUID
 
-from fanfold.core.identifiers import uuid7
+from fanfold.core.identifiers import uuid7, uuid7_text
 
 
 def test_is_a_version_7_uuid_of_now():
@@ -17,6 +17,14 @@ def test_ids_are_distinct_and_in_the_order_they_were_made_also_within_a_millisec
     made = [uuid7() for _ in range(2000)]
     assert len(set(made)) == 2000
     assert made == sorted(made)
+
+
+def test_one_as_text_is_the_same_kind_written_as_uuid_writes_it():
+    made = [text for _ in range(2000) for text in (uuid7_text(), str(uuid7()))]
+    assert [str(UUID(text)) for text in made] == made == sorted(set(made))
+    assert {(UUID(text).version, UUID(text).variant) for text in made} == {(7, "specified in RFC 4122")}
+    bits = [UUID(text).int for text in made[::2]]
+    assert {bit for bit in range(62) for each in bits if each >> bit & 1} == set(range(62))
 
 
 def test_the_last_62_bits_are_random():

@@ -37,7 +37,7 @@ CurrentTenant = Annotated[PrincipalTenant, Depends(_tenant)]
 async def _actor(request: Request) -> Actor:
     state = request.scope["state"]
     principal: Principal | None = state.get("principal")
-    request_id = str(state["server_id"])
+    request_id: str = state["server_id"]
     if principal is None:
         return Actor(kind="stranger", request_id=request_id)
     return Actor(kind=principal.kind.value, id=principal.id, request_id=request_id)

@@ -1,11 +1,21 @@
 """FastAPI, without what stands around its middlewares."""
 
+from typing import Any
+
 from fastapi import FastAPI
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
+from starlette.datastructures import State
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fanfold.core.startup import StartupErrors
+
+
+class PlainState(State):
+    """Keeps what it is given where Python looks first: Starlette's asks a dictionary, by a call each time."""
+
+    def __init__(self) -> None:
+        super().__init__(vars(self))
 
 
 class Application(FastAPI):
@@ -14,6 +24,10 @@ class Application(FastAPI):
     FastAPI puts a page for faults, telemetry and a limit of bodies around them. We have all three of our own
     (`TelemetryMiddleware`, `JsonRequest`), and each request would pass through those too.
     """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.state = PlainState()
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the middlewares around the routes and what renders their errors."""

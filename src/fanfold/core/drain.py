@@ -1,12 +1,11 @@
 """Whether this process is stopping, and what a request meets meanwhile."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fanfold.core.errors import Draining
+from fanfold.core.outgoing import Outgoing
 from fanfold.core.problems import problem
 from fanfold.core.sockets import TRY_AGAIN_LATER, closing
 
@@ -44,17 +43,17 @@ class Drain:
             task.cancel()
         return len(self._cut_off)
 
-    @contextmanager
-    def attending(self) -> Iterator[asyncio.Task[object]]:
-        """Count the present task as a running request."""
+    def enter(self) -> asyncio.Task[object]:
+        """Count the present task as a running request, until it leaves."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 (a coroutine always runs in a task)
         self._running.add(task)
-        try:
-            yield task
-        finally:
-            self._running.discard(task)
-            self._cut_off.discard(task)
+        return task
+
+    def leave(self, task: asyncio.Task[object]) -> None:
+        """Count `task` no more: its request has ended."""
+        self._running.discard(task)
+        self._cut_off.discard(task)
 
     def has_cut_off(self, task: asyncio.Task[object]) -> bool:
         """Whether `task` was cancelled by the stop, not by somebody else."""
@@ -78,26 +77,29 @@ class DrainMiddleware:
             return
         has_started = False
 
-        async def closing(message: Message) -> None:
+        def close(head: Message) -> None:
             nonlocal has_started
-            if message["type"] == "http.response.start":
+            if head["type"] == "http.response.start":
                 has_started = True
-                if self._drain.has_begun and scope["http_version"] in {"1.0", "1.1"}:
-                    message = {**message, "headers": [*message.get("headers", ()), _CLOSE]}
-            await send(message)
+                if drain.begun.is_set() and scope["http_version"] in {"1.0", "1.1"}:
+                    head["headers"].append(_CLOSE)
 
-        with self._drain.attending() as task:
-            scope.setdefault("state", {})["drain"] = self._drain
-            if self._drain.refuses:
-                await _refuse(_TOO_LATE, scope, receive, closing)
+        drain, out = self._drain, Outgoing(send, close)
+        task = drain.enter()
+        try:
+            scope.setdefault("state", {})["drain"] = drain
+            if drain.refuses:
+                await _refuse(_TOO_LATE, scope, receive, out)
                 return
             try:
-                await self._app(scope, receive, closing)
+                await self._app(scope, receive, out)
             except asyncio.CancelledError:
-                if has_started or not self._drain.has_cut_off(task):
+                if has_started or not drain.has_cut_off(task):
                     raise
                 task.uncancel()
-                await _refuse(_CUT_OFF, scope, receive, closing)
+                await _refuse(_CUT_OFF, scope, receive, out)
+        finally:
+            drain.leave(task)
 
 
 def cut_off_error(scope: Scope) -> Draining | None:

@@ -11,7 +11,7 @@ from fanfold.core.disconnect import gone
 from fanfold.core.drain import cut_off_error
 from fanfold.core.errors import FanfoldError, InternalError
 from fanfold.core.events import Event, Unread
-from fanfold.core.identifiers import uuid7
+from fanfold.core.identifiers import uuid7_text
 from fanfold.core.problems import problem_content
 
 MEDIA_TYPE = "text/event-stream"
@@ -132,7 +132,7 @@ class _Wire:
             return  # in the middle of an event: the stream breaks off
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_S):
-                content = problem_content(error, scope.get("state", {}).get("server_id") or uuid7())
+                content = problem_content(error, scope.get("state", {}).get("server_id") or uuid7_text())
                 await self.tell(Event("error", content))
                 await self.close()
 

@@ -39,14 +39,17 @@ class LivenessMiddleware:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer, or pass on."""
-        if scope["type"] != "http" or scope["method"] != "GET" or path_below_root(scope) != "/healthz":
-            await self._app(scope, receive, send)
-            return
-        scope["state"]["route"] = "/healthz"
-        await send({"type": "http.response.start", "status": 200, "headers": _ALIVE_HEADERS})
-        await send({"type": "http.response.body", "body": _ALIVE})
+        if scope["type"] == "http" and scope["method"] == "GET" and path_below_root(scope) == "/healthz":
+            return _say_alive(scope, send)
+        return self._app(scope, receive, send)
+
+
+async def _say_alive(scope: Scope, send: Send) -> None:
+    scope["state"]["route"] = "/healthz"
+    await send({"type": "http.response.start", "status": 200, "headers": _ALIVE_HEADERS})
+    await send({"type": "http.response.body", "body": _ALIVE})
 
 
 class Readiness:

@@ -19,15 +19,24 @@ def uuid7() -> UUID:
     Of those that one process makes one after the other the later is the greater (section 6.2, method 3), as far as
     its clock tells them apart and is not set back.
     """
-    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
-    parts = rest * _PARTS // 1_000_000
-    return UUID(int=milliseconds << 80 | 0x7 << 76 | parts << 64 | 0x2 << 62 | _random_bits())
+    milliseconds, parts, bits = _parts()
+    return UUID(int=milliseconds << 80 | 0x7 << 76 | parts << 64 | 0x2 << 62 | bits)
 
 
-def _random_bits() -> int:
-    """Return 62 bits that nobody else has had."""
+def uuid7_text() -> str:
+    """Return such a one as text, for which no UUID has to be made."""
+    ms, parts, bits = _parts()
+    time_part = f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-7{parts:03x}"
+    return f"{time_part}-{0x8000 | bits >> 48:04x}-{bits & 0xFFFF_FFFF_FFFF:012x}"
+
+
+def _parts() -> tuple[int, int, int]:
+    """Return the time in ms and 4096ths of one, and 62 random bits that nobody else has had."""
+    now = time.time_ns()
+    milliseconds = now // 1_000_000
+    parts = (now - milliseconds * 1_000_000) * _PARTS // 1_000_000
     while True:
         try:
-            return _drawn.pop() >> 2
+            return milliseconds, parts, _drawn.pop() >> 2
         except IndexError:  # used up, perhaps by another thread
             _drawn.extend(array("Q", os.urandom(8 * _DRAWN_AT_ONCE)))

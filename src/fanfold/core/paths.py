@@ -10,7 +10,9 @@ from starlette.types import Scope
 def path_below_root(scope: Scope) -> str:
     """Return the path without the root path that a proxy or a mount stands at, as Starlette's router takes it."""
     path: str = scope["path"]
-    root: str = scope.get("root_path", "")
+    if "root_path" not in scope:
+        return path
+    root: str = scope["root_path"]
     return path[len(root) :] if root and f"{path}/".startswith(f"{root}/") else path
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from http import HTTPStatus
 from typing import Any, get_args
-from uuid import UUID
 
 import orjson
 from fastapi import FastAPI, Request
@@ -23,7 +22,7 @@ from fanfold.core.errors import (
     NotFound,
     ValidationFailed,
 )
-from fanfold.core.identifiers import uuid7
+from fanfold.core.identifiers import uuid7_text
 from fanfold.core.paths import allowed_methods
 from fanfold.core.routing import Router
 from fanfold.core.schemas import StrictModel
@@ -42,14 +41,14 @@ _PLACES = frozenset({"body", "query", "path", "header"})
 
 def problem(error: FanfoldError, scope: Scope) -> Response:
     """Return the answer for `error`: a problem that names the request and repeats nothing of it."""
-    server_id: UUID = scope.get("state", {}).get("server_id") or uuid7()
+    server_id: str = scope.get("state", {}).get("server_id") or uuid7_text()
     headers = error.headers
     if isinstance(error, NotAuthenticated):
         headers = {"WWW-Authenticate": "Bearer", **headers}
     return Response(problem_content(error, server_id), error.status, headers, MEDIA_TYPE)
 
 
-def problem_content(error: FanfoldError, server_id: UUID) -> bytes:
+def problem_content(error: FanfoldError, server_id: str) -> bytes:
     """Return the problem's JSON; `server_id` is the request's own id."""
     content = {
         "type": f"/problems/{error.code}",

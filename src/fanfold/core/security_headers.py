@@ -1,11 +1,12 @@
 """What every answer tells browsers and caches, in one place."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fanfold.core.outgoing import Outgoing
+
 _A_YEAR_S = 31_536_000
-_STARTS = frozenset({"http.response.start", "websocket.http.response.start"})
 # Answers are data: no browser may sniff, frame, embed or run them, nor tell others where it came from. Nobody may keep
 # them: `X-API-Key` does not stop a shared cache as `Authorization` does (RFC 9111, section 3.5).
 HEADERS = (
@@ -30,21 +31,15 @@ class SecurityHeadersMiddleware:
         self._headers = HEADERS + transport
         self._names = frozenset(dict(self._headers))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass everything through but the start of an answer."""
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Pass everything through but the head of an answer."""
+        return self._app(scope, receive, Outgoing(send, self._complete))
+
+    def _complete(self, head: Message) -> None:
+        if head["type"] == "websocket.accept":
             return
-
-        async def guarded(message: Message) -> None:
-            if message["type"] in _STARTS:
-                message = {**message, "headers": self._completed(message.get("headers", ()))}
-            await send(message)
-
-        await self._app(scope, receive, guarded)
-
-    def _completed(self, headers: Collection[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        present = dict(headers)
+        present = dict(head["headers"])
         if self._names.isdisjoint(present):  # nearly always
-            return [*headers, *self._headers]
-        return [*headers, *(header for header in self._headers if header[0] not in present)]
+            head["headers"] += self._headers
+        else:
+            head["headers"] += [header for header in self._headers if header[0] not in present]

@@ -1,5 +1,7 @@
 """How WebSockets end: close codes that a page can read, reasons that say what to do, and nothing sent after the end."""
 
+from collections.abc import Awaitable
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fanfold.core.errors import (
@@ -57,11 +59,11 @@ class SocketMiddleware:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one WebSocket; anything else passes."""
         if scope["type"] == "websocket":
             send = _Outlet(scope, send)
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)
 
 
 class _Outlet:

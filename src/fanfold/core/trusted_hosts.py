@@ -1,7 +1,7 @@
 """For which names the server answers."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from ipaddress import AddressValueError, IPv6Address
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -34,22 +34,24 @@ class TrustedHostMiddleware:
         self._exact = frozenset(allowed)
         self._below = tuple(name[1:] for name in allowed if name.startswith("*."))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Pass on what is for us."""
         if scope["type"] == "lifespan" or self._allows(scope):
-            await self._app(scope, receive, send)
-        elif scope["type"] == "http":
-            await problem(MalformedRequest(_REFUSED), scope)(scope, receive, send)
-        else:
-            await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+            return self._app(scope, receive, send)
+        if scope["type"] == "http":
+            return problem(MalformedRequest(_REFUSED), scope)(scope, receive, send)
+        return send({"type": "websocket.close", "code": _POLICY_VIOLATION})
 
     def _allows(self, scope: Scope) -> bool:
-        hosts = [value for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) > 1:  # of two a proxy may have judged the other one (RFC 9112, section 3.2)
-            return False
+        host = None
+        for name, value in scope["headers"]:
+            if name == b"host":
+                if host is not None:  # of two a proxy may have judged the other one (RFC 9112, section 3.2)
+                    return False
+                host = value
         if self._allows_any or path_below_root(scope) in EXEMPT_PATHS:
             return True
-        name = _sent(hosts[0]) if hosts else ""
+        name = _sent(host) if host else ""
         return name in self._exact or name.endswith(self._below)
 
 

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
-from uuid import UUID
 
-from fanfold.core.identifiers import uuid7
+from fanfold.core.identifiers import uuid7_text
 
 request_state: ContextVar[Mapping[str, Any] | None] = ContextVar("request_state", default=None)
 
@@ -16,16 +15,16 @@ def request_fields() -> dict[str, object]:
     if not state:
         return {}
     fields: dict[str, object] = {"request_id": state["request_id"]}
-    if state["request_id"] != state["server_id_text"]:
-        fields["server_id"] = state["server_id_text"]
+    if state["request_id"] != state["server_id"]:
+        fields["server_id"] = state["server_id"]
     tenant_id = getattr(state.get("principal"), "tenant_id", None)
     if tenant_id is not None:
         fields["tenant_id"] = tenant_id
     return fields
 
 
-def request_server_id() -> UUID:
+def request_server_id() -> str:
     """Return our own id of the request, a new one outside any."""
     state = request_state.get()
-    server_id: UUID | None = state.get("server_id") if state else None
-    return server_id or uuid7()
+    server_id: str | None = state.get("server_id") if state else None
+    return server_id or uuid7_text()

@@ -4,8 +4,9 @@ import json
 import os
 import select
 import threading
-from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import orjson
@@ -17,6 +18,7 @@ BATCH = 256
 _OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 
 Entry = Mapping[str, Any]
+_END = b""  # wakes the thread; nothing of it is written
 
 
 class LogWriter:
@@ -29,51 +31,57 @@ class LogWriter:
         self.dropped = 0
         self._descriptor = descriptor
         self._size = size
-        self._entries: deque[Entry | bytes] = deque()
-        self._abandoned = False
+        self._entries: SimpleQueue[Entry | bytes] = SimpleQueue()
+        self._is_closed = self._abandoned = False
         self._counting = threading.Lock()
-        self._filled = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
     def put(self, entry: Entry | bytes) -> None:
         """Hand an entry over; never waits."""
-        if len(self._entries) >= self._size or self._stopping.is_set():
-            self._drop(1)
-            return
-        self._entries.append(entry)
-        if not self._filled.is_set():
-            self._filled.set()
+        if self._is_closed or self._entries.qsize() >= self._size:
+            self._drop([entry])
+        else:
+            self._entries.put(entry)
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Write what waits, for at most `timeout_s`; the rest is dropped. Later entries are dropped too."""
+        self._is_closed = True
         self._stopping.set()
-        self._filled.set()
+        self._entries.put(_END)
         self._thread.join(timeout_s)
         self._abandoned = True
-        self._drop(len(self._entries))
+        self._drop(self._taken(self._entries.qsize()))
 
-    def _drop(self, count: int) -> None:
+    def _drop(self, lost: list[Entry | bytes]) -> None:
         with self._counting:
-            self.dropped += count
+            self.dropped += sum(entry != _END for entry in lost)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._filled.wait()
+            taken = [self._entries.get()]
             self._stopping.wait(GATHER_S)  # one turn of the thread for many lines
-            self._filled.clear()
-            while self._entries and not self._abandoned:
-                self._write(min(len(self._entries), BATCH))
+            taken += self._taken(BATCH)
+            while taken and not self._abandoned:
+                self._write(taken)
+                taken = self._taken(BATCH)
+            self._drop(taken)
 
-    def _write(self, count: int) -> None:
-        taken = [self._entries.popleft() for _ in range(count)]
+    def _taken(self, most: int) -> list[Entry | bytes]:
+        taken: list[Entry | bytes] = []
+        with suppress(Empty):
+            while len(taken) < most:
+                taken.append(self._entries.get_nowait())
+        return taken
+
+    def _write(self, taken: list[Entry | bytes]) -> None:
         lines = b"".join([each if isinstance(each, bytes) else mask(line_of(each)) for each in taken])
         try:
             while lines:
                 lines = lines[self._write_some(lines) :]
         except OSError:  # nobody reads any more, or the disk is full: serving goes on without logs
-            self._drop(count)
+            self._drop(taken)
 
     def _write_some(self, lines: bytes) -> int:
         try:

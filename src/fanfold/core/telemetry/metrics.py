@@ -27,14 +27,20 @@ from fanfold.core.telemetry.request_counts import OwnRequestCounts, RequestCount
 from fanfold.core.telemetry.workers import WorkerGroup, is_worker
 
 MAX_LABEL_VALUES = 100
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WEBSOCKET"})
 
 _log = get_logger("fanfold.metrics")
 
 
-def known_method(method: str) -> str:
-    """Return the method, or `OTHER`: HTTP lets a client invent one."""
-    return method if method in _METHODS else "OTHER"
+class _Methods(dict[str, str]):
+    """Each method by itself, and `OTHER` by what else there is: HTTP lets a client invent one."""
+
+    def __missing__(self, _invented: str) -> str:
+        return "OTHER"
+
+
+KNOWN_METHODS = _Methods(
+    {name: name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WEBSOCKET")}
+)
 
 
 class Metrics:
@@ -51,7 +57,7 @@ class Metrics:
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one HTTP request; `route` is a template of the app's, never a client's path."""
-        self._instruments.requests.observe(known_method(method), route, status, seconds)
+        self._instruments.requests.observe(KNOWN_METHODS[method], route, status, seconds)
 
     def count(self, name: str, value: str | None = None, *, amount: float = 1) -> None:
         """Raise a counter of the catalogue; `value` is that of its label, if it has one."""

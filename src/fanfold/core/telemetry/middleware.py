@@ -2,24 +2,24 @@
 
 import re
 import time
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, MutableMapping
 from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fanfold.core.errors import InternalError
-from fanfold.core.identifiers import uuid7
+from fanfold.core.identifiers import uuid7_text
+from fanfold.core.outgoing import Outgoing
 from fanfold.core.problems import problem
 from fanfold.core.telemetry.context import request_state
 from fanfold.core.telemetry.logging import get_logger, log_request
-from fanfold.core.telemetry.metrics import Metrics, known_method
+from fanfold.core.telemetry.metrics import KNOWN_METHODS, Metrics
 
 _CLIENT_GONE = 499  # nginx's number for it: no answer was sent
 _SWITCHING = 101
 _SERVER_ERROR = 500
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_STARTS = frozenset({"http.response.start", "websocket.http.response.start"})
 _UNMATCHED = "(unmatched)"
 
 _log = get_logger("fanfold.telemetry")
@@ -59,8 +59,9 @@ class TelemetryMiddleware:
         scope, status = exchange.scope, exchange.status or _CLIENT_GONE
         seconds = time.perf_counter() - exchange.started
         route = route_template(scope)
-        method = known_method(scope.get("method", "WEBSOCKET"))
-        if scope["type"] == "http":
+        is_http = scope["type"] == "http"
+        method = KNOWN_METHODS[scope["method"]] if is_http else "WEBSOCKET"
+        if is_http:
             self._observe(method, route, status, seconds)
         log_request(
             "error" if status == _SERVER_ERROR else "info",
@@ -75,22 +76,22 @@ class TelemetryMiddleware:
 class _Exchange:
     """One request and its answer, as they pass by."""
 
-    __slots__ = ("_gone", "_receive", "_send", "close_code", "scope", "started", "state", "status")
+    __slots__ = ("_gone", "_out", "_receive", "close_code", "scope", "send", "started", "state", "status")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
         self._receive = receive
-        self._send = send
+        self._out = Outgoing(send, self._add)
+        self.send: Send = self._out if scope["type"] == "http" else self._send_on_socket
         self.started = time.perf_counter()
         self.status: int | None = None
         self.close_code: int | None = None
         self._gone = False
-        server_id = uuid7()
-        text = str(server_id)
-        self.state: MutableMapping[str, Any] = scope.setdefault("state", {})
-        self.state["server_id"], self.state["server_id_text"] = server_id, text
-        self.state["request_id"] = _clients_id(scope) or text
-        self.state["started"] = self.started
+        state: MutableMapping[str, Any] = scope.setdefault("state", {})
+        self.state = state
+        state["server_id"] = server_id = uuid7_text()
+        state["request_id"] = _clients_id(scope) or server_id
+        state["started"] = self.started
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -99,24 +100,24 @@ class _Exchange:
             self.close_code = self.close_code or message.get("code")
         return message
 
-    async def send(self, message: Message) -> None:
-        if message["type"] != "http.response.body":
-            message = self._noted(message)
-        await self._send(message)
-
-    def _noted(self, message: Message) -> Message:
-        kind = message["type"]
-        if kind in _STARTS:
-            self.status = message["status"]
-        elif kind == "websocket.accept":
-            self.status = _SWITCHING
-        elif kind == "websocket.close":
+    def _send_on_socket(self, message: Message) -> Awaitable[None]:
+        if message["type"] == "websocket.close":
             self.status = self.status or 403  # what a server answers to a handshake that is closed
             self.close_code = self.close_code or message.get("code", 1000)
-            return message
-        else:
-            return message
-        return {**message, "headers": [*message.get("headers", ()), *self._headers()]}
+        return self._out(message)
+
+    def _add(self, head: Message) -> None:
+        self.status = head.get("status", _SWITCHING)
+        elapsed = time.perf_counter() - self.started
+        timing = b"app;dur=%.2f" % (elapsed * 1000)
+        if "timings" in self.state:
+            for name, seconds in self.state["timings"].items():
+                timing += b", %b;dur=%.2f" % (name.encode(), seconds * 1000)
+        head["headers"] += (
+            (b"x-request-id", self.state["request_id"].encode()),
+            (b"x-process-time", b"%.4f" % elapsed),
+            (b"server-timing", timing),
+        )
 
     async def end(self) -> None:
         """See to it that a client that still waits gets an answer: there was none."""
@@ -140,17 +141,6 @@ class _Exchange:
             return
         error = InternalError("Something went wrong on our side. Tell us the request id if it stays.")
         await problem(error, self.scope)(self.scope, self._receive, self.send)
-
-    def _headers(self) -> list[tuple[bytes, bytes]]:
-        elapsed = time.perf_counter() - self.started
-        timing = b"app;dur=%.2f" % (elapsed * 1000)
-        if timings := self.state.get("timings"):
-            timing += b"".join(b", %b;dur=%.2f" % (name.encode(), s * 1000) for name, s in timings.items())
-        return [
-            (b"x-request-id", self.state["request_id"].encode()),
-            (b"x-process-time", b"%.4f" % elapsed),
-            (b"server-timing", timing),
-        ]
 
 
 def _clients_id(scope: Scope) -> str | None:
