@@ -31,7 +31,10 @@ _AUTHENTICATE = text(
 
 
 class KeyAuthenticator:
-    """Judges API keys of tenants and of operators."""
+    """Judges API keys of tenants and of operators.
+
+    `on_use` is told of a key's principal as often as that is looked up: of one in use, each second.
+    """
 
     def __init__(
         self, database: Database, key_ring: KeyRing, *, on_use: Callable[[Principal], None] | None = None
@@ -53,8 +56,6 @@ class KeyAuthenticator:
         principal = self._principals.fresh(fingerprint)
         if principal is None and has_form(credential) and is_intact(credential):
             principal = await self._look_up(fingerprint, credential)
-        if principal is not None and self._on_use is not None:
-            self._on_use(principal)
         return principal
 
     def _fingerprint(self, credential: str) -> bytes:
@@ -68,7 +69,12 @@ class KeyAuthenticator:
             digests = self._key_ring.digests(credential)
             async with self._may_look_up, self._database.begin() as connection:
                 row = (await connection.execute(_AUTHENTICATE, {"digests": digests})).mappings().first()
-            return _principal(row) if row else None
+            if row is None:
+                return None
+            principal = _principal(row)
+            if self._on_use is not None:
+                self._on_use(principal)
+            return principal
 
         return await self._principals.get(fingerprint, lambda: self._look_ups.get(fingerprint, load))
 

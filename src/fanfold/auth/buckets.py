@@ -22,15 +22,22 @@ def buckets_of(trusted_proxies: Sequence[IPNetwork]) -> Callable[[AsgiScope], tu
     """Return the function that names a request's buckets; none for the paths that are not limited."""
 
     def buckets(scope: AsgiScope) -> tuple[Bucket, ...]:
-        principal: Principal | None = scope.get("state", {}).get("principal")
-        path = path_below_root(scope)
-        if path in UNLIMITED_PATHS or path.startswith(UNLIMITED_PREFIXES):
+        if is_unlimited(scope):
             return ()
+        principal: Principal | None = scope["state"].get("principal") if "state" in scope else None
         if principal is None:
             return (stranger_bucket(scope, trusted_proxies),)
         return buckets_of_principal(principal)
 
     return buckets
+
+
+def is_unlimited(scope: AsgiScope) -> bool:
+    """Whether a request is for what everybody may always see: no route that requires anything is."""
+    if "state" in scope and "route" in scope["state"]:
+        return False
+    path = path_below_root(scope)
+    return path in UNLIMITED_PATHS or path.startswith(UNLIMITED_PREFIXES)
 
 
 def tenant_bucket(tenant: PrincipalTenant) -> Bucket:
@@ -46,8 +53,9 @@ def stranger_bucket(scope: AsgiScope, trusted_proxies: Sequence[IPNetwork]) -> B
 
 def buckets_of_principal(principal: Principal) -> tuple[Bucket, ...]:
     """Return the buckets of whoever this is: a handshake counts against them, and each message after it."""
-    buckets: tuple[Bucket, ...] | None = principal.made.get(Bucket)
-    if buckets is None:
+    try:
+        buckets: tuple[Bucket, ...] = principal.made[Bucket]
+    except KeyError:
         buckets = principal.made[Bucket] = _buckets(principal)
     return buckets
 

@@ -9,6 +9,8 @@ from fanfold.auth.principal import Principal
 from fanfold.core.errors import NotAuthenticated
 
 MAX_CREDENTIAL_BYTES = 4096
+_AUTHORIZATION, _API_KEY = b"authorization", b"x-api-key"
+_NAMES = frozenset({_AUTHORIZATION, _API_KEY})
 NO_CREDENTIAL = (
     "No credential was sent. Send an API key as `Authorization: Bearer ff_live_...` or `X-API-Key: ff_live_...`, or an "
     "access token of `POST /v1/auth/token` as `Authorization: Bearer ...`."
@@ -47,13 +49,15 @@ def read_credential(scope: AsgiScope) -> str | None:
 
     Of two of a kind a proxy may have judged the other one: neither holds.
     """
-    bearers = [value for name, value in scope["headers"] if name == b"authorization"]
-    keys = [value for name, value in scope["headers"] if name == b"x-api-key"]
-    if len(bearers) > 1 or len(keys) > 1:
-        return ""
-    if bearers and bearers[0][:7].lower() == b"bearer ":
-        return _text(bearers[0][7:])
-    return _text(keys[0]) if keys else None
+    found: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        if name in _NAMES:
+            if name in found:
+                return ""
+            found[name] = value
+    if _AUTHORIZATION in found and found[_AUTHORIZATION][:7].lower() == b"bearer ":
+        return _text(found[_AUTHORIZATION][7:])
+    return _text(found[_API_KEY]) if _API_KEY in found else None
 
 
 def _text(value: bytes) -> str:

@@ -2,19 +2,15 @@
 
 from starlette.types import Scope as AsgiScope
 
-from fanfold.auth.buckets import UNLIMITED_PATHS, UNLIMITED_PREFIXES
+from fanfold.auth.buckets import is_unlimited
 from fanfold.auth.principal import Principal
-from fanfold.core.paths import path_below_root
 from fanfold.ratelimit.concurrency.base import Holder
 
 
 def holders_of(scope: AsgiScope) -> tuple[Holder, ...]:
     """Return a request's holders; none for strangers, for operators and for the paths that are not limited."""
-    principal: Principal | None = scope.get("state", {}).get("principal")
-    if principal is None or principal.tenant is None:
-        return ()
-    path = path_below_root(scope)
-    if path in UNLIMITED_PATHS or path.startswith(UNLIMITED_PREFIXES):
+    principal: Principal | None = scope["state"].get("principal") if "state" in scope else None
+    if principal is None or principal.tenant is None or is_unlimited(scope):
         return ()
     holders = holders_of_principal(principal)
     return tuple(map(_of_sockets, holders)) if scope["type"] == "websocket" else holders
@@ -27,8 +23,9 @@ def _of_sockets(holder: Holder) -> Holder:
 
 def holders_of_principal(principal: Principal) -> tuple[Holder, ...]:
     """Return the holders of whoever this is: for those who say it later than in the request's headers."""
-    holders: tuple[Holder, ...] | None = principal.made.get(Holder)
-    if holders is None:
+    try:
+        holders: tuple[Holder, ...] = principal.made[Holder]
+    except KeyError:
         holders = principal.made[Holder] = _holders(principal)
     return holders
 

@@ -44,7 +44,7 @@ class RouteTable:
     def match(self, scope: AsgiScope) -> GuardedRoute | None:
         """Return the guarded route that will answer; None for a public one, and for 404 and 405."""
         path = path_below_root(scope)
-        method = _SOCKET if scope.get("type") == "websocket" else scope["method"]
+        method = _SOCKET if scope["type"] == "websocket" else scope["method"]
         try:
             return self._known[method, path]
         except KeyError:

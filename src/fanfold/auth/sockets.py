@@ -1,7 +1,7 @@
 """Who opens this WebSocket? Asked before the application hears of it, in the handshake or by the first frame."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Send
@@ -49,12 +49,14 @@ class SocketAuthenticationMiddleware:
         self._origins, self._trusted_proxies = origins, trusted_proxies
         self._first_frame_s, self._on_refusal = first_frame_s, on_refusal
 
-    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> Awaitable[None]:
         """Let one WebSocket in or close it; anything else passes, and so does what no route answers."""
         route = scope["app"].state.route_table.match(scope) if scope["type"] == "websocket" else None
         if route is None:
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
+        return self._judge(scope, route, receive, send)
+
+    async def _judge(self, scope: AsgiScope, route: GuardedRoute, receive: Receive, send: Send) -> None:
         state = scope.setdefault("state", {})
         state["route"] = route.path
         if not self._origins.allow(scope):

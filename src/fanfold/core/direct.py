@@ -12,9 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fanfold.core.errors import FanfoldError
 from fanfold.core.paths import path_below_root
 from fanfold.core.problems import problem
-from fanfold.core.requests import JsonRequest
+from fanfold.core.requests import JsonRequest, media_type
 
-_JSON = b"application/json"
+_JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,14 @@ class DirectMiddleware:
     def __init__(self, app: ASGIApp, *, answers: Mapping[str, Direct], headers: frozenset[bytes]) -> None:
         self._app, self._answers, self._headers = app, answers, headers
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request, or pass it on."""
         direct = self._direct(scope)
         if direct is None:
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
+        return self._answer(direct, scope, receive, send)
+
+    async def _answer(self, direct: Direct, scope: Scope, receive: Receive, send: Send) -> None:
         request = JsonRequest(scope, receive)
         try:
             response = await self._response(direct, request)
@@ -56,9 +58,9 @@ class DirectMiddleware:
     @staticmethod
     async def _response(direct: Direct, request: JsonRequest) -> Response | None:
         """Return the answer, None for a body that is not valid: nothing was begun that would be begun anew."""
-        await request.load(request.app.state.settings.server)
+        await request.load_json(request.app.state.settings.server)
         try:
-            body = direct.model.model_validate(await request.json(), from_attributes=True)
+            body = direct.model.model_validate(request.decoded, from_attributes=True)
         except ValidationError:
             return None
         return await direct.answer(request, body)
@@ -69,13 +71,13 @@ class DirectMiddleware:
         answer = self._answers.get(path_below_root(scope))
         if answer is None or scope["app"].dependency_overrides:
             return None
-        media_types = []
+        content_types = []
         for name, value in scope["headers"]:
             if name in self._headers:
                 return None
             if name == b"content-type":
-                media_types.append(value.partition(b";")[0].strip().lower())
-        return answer if media_types == [_JSON] else None
+                content_types.append(value)
+        return answer if len(content_types) == 1 and media_type(content_types[0]) == _JSON else None
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from starlette.types import Message, Send
 
 Add = Callable[[Message], None]
-_HEADS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
+_HEADS = frozenset({"http.response.start", "websocket.http.response.start"})
 
 
 class Outgoing:

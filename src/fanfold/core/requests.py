@@ -18,20 +18,29 @@ _LENGTH_DIGITS = 20
 _PAGING = frozenset({"skip", "offset", "page"})
 
 
-class JsonRequest(Request):
-    """A request whose body has been read and decoded strictly."""
+def media_type(content_type: bytes) -> str:
+    """Return the media type of a `Content-Type`, without its parameters."""
+    return str(content_type, "latin-1").partition(";")[0].strip().lower()
 
-    _decoded: Any
+
+class JsonRequest(Request):
+    """A request whose body has been read and `decoded` strictly."""
+
+    decoded: Any
 
     async def json(self) -> Any:
         """Return the body as it was decoded."""
-        return self._decoded
+        return self.decoded
 
     async def load(self, settings: ServerSettings) -> None:
         """Read and decode the body; raises 415, 413 or 400, in this order; 503 where a long one finds no thread."""
-        media_type = self._header(b"content-type").partition(";")[0].strip().lower()
-        if media_type != "application/json" and not media_type.endswith("+json"):
+        kind = media_type(self._header(b"content-type"))
+        if kind != "application/json" and not kind.endswith("+json"):
             raise UnsupportedMediaType("This route takes application/json.")
+        await self.load_json(settings)
+
+    async def load_json(self, settings: ServerSettings) -> None:
+        """Do the same for a body that is known to be JSON."""
         try:
             async with within(settings.body_timeout_s):
                 self._body = await self._read(settings.max_body_bytes)
@@ -41,29 +50,28 @@ class JsonRequest(Request):
             ) from None
         except ClientDisconnect:
             raise MalformedRequest("The client left before the body was complete.") from None
-        self._decoded = await self._decode()
+        if is_long(self._body):
+            offload: Offload = self.app.state.offload
+            self.decoded = await offload.run(strict_json.loads, self._body)
+        else:
+            self.decoded = strict_json.loads(self._body)
 
-    def _header(self, name: bytes) -> str:
+    def _header(self, name: bytes) -> bytes:
         """Return the first of that name, or nothing: Starlette's look-up would make an object for each request."""
         for given, value in self.scope["headers"]:
             if given == name:
-                return str(value, "latin-1")
-        return ""
-
-    async def _decode(self) -> Any:
-        if not is_long(self._body):
-            return strict_json.loads(self._body)
-        offload: Offload = self.app.state.offload
-        return await offload.run(strict_json.loads, self._body)
+                found: bytes = value
+                return found
+        return b""
 
     async def _read(self, max_bytes: int) -> bytes:
-        declared = self._header(b"content-length") or "0"
+        declared = self._header(b"content-length") or b"0"
         body = bytearray()
         # A length that is no number, or of more digits than any memory has, was written by no server: it is counted.
-        if not declared.isdecimal() or len(declared) > _LENGTH_DIGITS or int(declared) <= max_bytes:
+        if not declared.isdigit() or len(declared) > _LENGTH_DIGITS or int(declared) <= max_bytes:
             is_whole = False
             while not is_whole and len(body) <= max_bytes:
-                message = await self.receive()
+                message = await self._receive()
                 if message["type"] == "http.disconnect":
                     raise ClientDisconnect
                 body += message.get("body", b"")

@@ -36,8 +36,6 @@ class SecurityHeadersMiddleware:
         return self._app(scope, receive, Outgoing(send, self._complete))
 
     def _complete(self, head: Message) -> None:
-        if head["type"] == "websocket.accept":
-            return
         present = dict(head["headers"])
         if self._names.isdisjoint(present):  # nearly always
             head["headers"] += self._headers

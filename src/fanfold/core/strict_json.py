@@ -14,26 +14,28 @@ MAX_VALUES = 20_000
 MAX_MEMBERS = 1_000
 MAX_DIGITS = 64
 
-_SEPARATORS = (b",", b"[", b"{")
+_BRACKETS = (b"[", b"{")
+_SEPARATORS = (b",", *_BRACKETS)
+_SPACE = " \t\n\r"
 
 
-def _count_separators(data: bytes) -> int:
+def _count(wanted: tuple[bytes, ...], data: bytes) -> int:
     # In pieces: to count through 30 MB at once would keep the GIL for 40 ms.
-    separators = 0
+    found = 0
     for start in range(0, len(data), PIECE):
-        for separator in _SEPARATORS:
-            separators += data.count(separator, start, start + PIECE)
-    return separators
+        for each in wanted:
+            found += data.count(each, start, start + PIECE)
+    return found
 
 
-def _check_number_of_values(data: bytes, separators: int) -> None:
-    if separators <= MAX_VALUES:
+def _check_number_of_values(data: bytes) -> None:
+    if _count(_SEPARATORS, data) <= MAX_VALUES:
         return
     # Most of them may stand in texts: what is between quotes does not count, once escaped quotes are out of the way.
     for escaped in (b"\\\\", b'\\"'):
         if escaped in data:
             data = data.replace(escaped, b"")
-    if data.count(b'"') > 4 * MAX_VALUES or _count_separators(b"".join(data.split(b'"')[::2])) > MAX_VALUES:
+    if data.count(b'"') > 4 * MAX_VALUES or _count(_SEPARATORS, b"".join(data.split(b'"')[::2])) > MAX_VALUES:
         raise MalformedRequest(f"The JSON holds more than {MAX_VALUES} values.")
 
 
@@ -102,13 +104,25 @@ def loads(data: bytes) -> Any:
     more than 64 levels, 20,000 values, 1,000 members of an object or 64 digits, any encoding but UTF-8.
     Long data should be read in a thread: it is read in pieces, between which others get the GIL.
     """
-    separators = _count_separators(data)
-    _check_number_of_values(data, separators)
+    if len(data) > MAX_VALUES:  # each takes a byte at least
+        _check_number_of_values(data)
     try:
-        value = (_long if is_long(data) else _short).decode(decode_utf8(data))
+        value = _long.decode(decode_utf8(data)) if is_long(data) else _read(data.decode())
     except (ValueError, RecursionError):
         raise MalformedRequest("The body is not valid JSON in UTF-8.") from None
-    # NUL and half of a pair can only be written as an escape, and each level takes a separator.
-    if separators >= MAX_DEPTH or b"\\u" in data:
+    # NUL and half of a pair can only be written as an escape, and each level takes a bracket.
+    if b"\\u" in data or _count(_BRACKETS, data) >= MAX_DEPTH:
         _check(value, 1)
+    return value
+
+
+def _read(text: str) -> Any:
+    """Return the one value that a short text is; raises `ValueError`."""
+    text = text.strip(_SPACE)
+    try:
+        value, end = _short.scan_once(text, 0)  # type: ignore[attr-defined] # what decode() calls
+    except StopIteration:
+        raise ValueError(text[:1]) from None
+    if end != len(text):
+        raise ValueError(text[end : end + 1])
     return value

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fanfold.core.errors import RateLimited
+from fanfold.core.outgoing import Outgoing
 from fanfold.core.problems import problem
 from fanfold.core.sockets import closing, code_of
 from fanfold.ratelimit import headers
@@ -51,7 +52,12 @@ class RateLimitMiddleware:
             await self._app(scope, receive, send)
             return
         if decision.admitted:
-            await self._app(scope, receive, _with_fields(send, decision))
+
+            def add(head: Message) -> None:
+                if head["type"] == "http.response.start" and headers.STATE not in dict(head["headers"]):
+                    head["headers"] += _fields(decision)
+
+            await self._app(scope, receive, Outgoing(send, add))
             return
         self._on_refusal(waited_for(decision))
         error = refusal(decision)
@@ -71,17 +77,6 @@ def _fields(decision: Decision) -> list[tuple[bytes, bytes]]:
         (headers.POLICY, headers.policy_field([state.bucket for state in decision.states])),
         (headers.STATE, headers.state_field(decision.states)),
     ]
-
-
-def _with_fields(send: Send, decision: Decision) -> Send:
-    async def send_with_fields(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            own = list(message.get("headers", ()))
-            if headers.STATE not in [name.lower() for name, _ in own]:
-                message = {**message, "headers": own + _fields(decision)}
-        await send(message)
-
-    return send_with_fields
 
 
 def refusal(decision: Decision) -> RateLimited:

@@ -104,6 +104,9 @@ class _Exchange:
         if message["type"] == "websocket.close":
             self.status = self.status or 403  # what a server answers to a handshake that is closed
             self.close_code = self.close_code or message.get("code", 1000)
+        elif message["type"] == "websocket.accept":
+            message = {**message, "headers": [*message.get("headers", ())]}
+            self._add(message)
         return self._out(message)
 
     def _add(self, head: Message) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class LimitReached(Exception):
 Holders = Sequence[Holder]
 
 
+@lru_cache(maxsize=1024)
 def spare_slots(limit: int, workers: int) -> int:
     """Return how many free slots one process may keep, so that most requests cost no statement: 0 for small limits.
 

@@ -97,7 +97,8 @@ class ConcurrencyLimiter:
         """Give the slots of one `acquire` back."""
         self._shares.release(holders)
         for holder in holders:
-            self._serve(holder.key)
+            if self._waiting.has(holder.key):
+                self._serve(holder.key)
         self._give_back_spare(holders)
 
     def _give_back_spare(self, holders: Holders) -> None:

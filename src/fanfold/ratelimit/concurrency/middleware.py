@@ -1,6 +1,6 @@
 """The limit on what runs at once, in front of the routes, as pure ASGI: nothing is read, nothing is buffered."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -58,14 +58,20 @@ class ConcurrencyMiddleware:
 class _Slots:
     """The slots of one request, given back once."""
 
+    __slots__ = ("_are_held", "_holders", "_limiter", "_send")
+
     def __init__(self, limiter: ConcurrencyLimiter, holders: Holders, send: Send) -> None:
         self._limiter, self._holders, self._send = limiter, holders, send
         self._are_held = True
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            return self._send_last(message)
+        return self._send(message)
+
+    async def _send_last(self, message: Message) -> None:
         await self._send(message)
-        if message["type"] == "http.response.body" and not message.get("more_body", False):
-            self.release()
+        self.release()
 
     def release(self) -> None:
         if self._are_held:

@@ -27,7 +27,9 @@ class Share:
 
     def free(self, now: float) -> int:
         """Return how many more requests may start without asking."""
-        return min(self.held, self.limit) - self.in_use if now < self.valid_until else 0
+        if now >= self.valid_until:
+            return 0
+        return (self.held if self.held < self.limit else self.limit) - self.in_use
 
 
 class Shares:
@@ -45,8 +47,9 @@ class Shares:
     def take(self, holders: Holders, now: float) -> bool:
         """Take a slot of every holder, or none at all."""
         shares = [self._share(holder) for holder in holders]
-        if min([share.free(now) for share in shares]) <= 0:
-            return False
+        for share in shares:
+            if share.free(now) <= 0:
+                return False
         self._use(shares)
         return True
 

@@ -37,8 +37,8 @@ class FallbackStore:
 
     async def take(self, buckets: Sequence[Bucket]) -> Decision:
         """Take one token of every bucket, or none at all, of the store that is there."""
-        now = self._clock()
         if self._again_at is not None:
+            now = self._clock()
             if now < self._again_at:
                 return await self._fall_back(buckets)
             self._again_at = now + self._pause_s  # the others need not wait with this one

@@ -60,7 +60,10 @@ class Lease:
         self.waiting: deque[asyncio.Future[Answer]] = deque()
 
     def adopt(self, bucket: Bucket) -> None:
-        """Go on with changed limits: what was taken ahead by the old ones goes back."""
+        """Go on with `bucket`; if its limits are others, what was taken ahead by the old ones goes back."""
+        if bucket == self.bucket:
+            self.bucket = bucket
+            return
         self.bucket, self.rate = bucket, bucket.requests_per_minute / 60
         self.back += self.tokens
         self.tokens, self.closed_until = 0, 0.0
@@ -147,13 +150,20 @@ class Lease:
             if not future.done():
                 future.set_result(answer)
 
+    def spend(self, now: float) -> BucketState:
+        """Give a token that is there to a request of now; returns what is left."""
+        self.tokens -= 1
+        return self.state(now)
+
     def state(self, now: float, *, is_refused: bool = False) -> BucketState:
         """Return what is left: what this process may still admit, and what the row said was free, refilled since."""
         room = self.bucket.burst - self.tokens - self.lent
-        free = min(room, self.free + self.back + (now - self.seen_at) * self.rate)
+        free = self.free + self.back + (now - self.seen_at) * self.rate
+        if free >= room:
+            if not is_refused:
+                return BucketState(self.bucket, self.tokens + room, 0)
+            free = room
         left = 0 if is_refused else self.tokens + math.floor(free)
-        if free >= room and not is_refused:
-            return BucketState(self.bucket, left, 0)
         wait = math.ceil(max(0.0, (math.floor(free) + 1 - free) / self.rate) - 1e-6)
         return BucketState(self.bucket, left, wait if left else max(1, wait))
 

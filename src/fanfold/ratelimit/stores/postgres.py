@@ -66,12 +66,13 @@ class PostgresStore:
         """Take one token of every bucket, or none at all; from what is held where that is enough."""
         now = self._clock()
         leases = [self._lease(bucket, now) for bucket in buckets]
-        if False not in [lease.has_token(now) for lease in leases]:
-            for lease in leases:
-                lease.tokens -= 1
-            return Decision(
-                admitted=True, states=tuple([lease.state(now) for lease in leases]), retry_after_s=0
-            )
+        for lease in leases:
+            if not lease.has_token(now):
+                return await self._ask_or_refuse(leases, now)
+        states = tuple([lease.spend(now) for lease in leases])
+        return Decision(admitted=True, states=states, retry_after_s=0)
+
+    async def _ask_or_refuse(self, leases: Sequence[Lease], now: float) -> Decision:
         refusing = [lease.refuses(now) for lease in leases]
         if not (any(refusing) and all(lease.is_seen for lease in leases)):
             answers = await self._ask(leases, now)
@@ -100,7 +101,7 @@ class PostgresStore:
             if len(self._leases) >= self._max_leases:
                 raise StoreUnavailable
             lease = self._leases[identity] = Lease(bucket, now)
-        elif lease.bucket is not bucket and lease.bucket != bucket:
+        elif lease.bucket is not bucket:
             lease.adopt(bucket)
         return lease
 
