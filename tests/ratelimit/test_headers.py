@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from fractions import Fraction
 from math import ceil
 
@@ -6,10 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanfold.ratelimit.base import MAX_LIMIT, Bucket, BucketState
-from fanfold.ratelimit.headers import policy_field, state_field
+from fanfold.ratelimit.headers import fields
 from tests.ratelimit.fields import read_list
 
 limits = st.integers(1, MAX_LIMIT)
+
+
+def policy_field(buckets: Iterable[Bucket]) -> bytes:
+    (name, value), _ = fields([BucketState(bucket, 0, 1) for bucket in buckets])
+    assert name == b"ratelimit-policy"
+    return value
+
+
+def state_field(states: Iterable[BucketState]) -> bytes:
+    _, (name, value) = fields(states)
+    assert name == b"ratelimit"
+    return value
 
 
 class TestPolicyField:

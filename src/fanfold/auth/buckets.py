@@ -22,9 +22,10 @@ def buckets_of(trusted_proxies: Sequence[IPNetwork]) -> Callable[[AsgiScope], tu
     """Return the function that names a request's buckets; none for the paths that are not limited."""
 
     def buckets(scope: AsgiScope) -> tuple[Bucket, ...]:
-        if is_unlimited(scope):
+        state = scope.get("state", {})
+        if "route" not in state and is_unlimited(scope):  # no route that requires something is
             return ()
-        principal: Principal | None = scope["state"].get("principal") if "state" in scope else None
+        principal: Principal | None = state.get("principal")
         if principal is None:
             return (stranger_bucket(scope, trusted_proxies),)
         return buckets_of_principal(principal)
@@ -33,9 +34,7 @@ def buckets_of(trusted_proxies: Sequence[IPNetwork]) -> Callable[[AsgiScope], tu
 
 
 def is_unlimited(scope: AsgiScope) -> bool:
-    """Whether a request is for what everybody may always see: no route that requires anything is."""
-    if "state" in scope and "route" in scope["state"]:
-        return False
+    """Whether a request is for what everybody may always see."""
     path = path_below_root(scope)
     return path in UNLIMITED_PATHS or path.startswith(UNLIMITED_PREFIXES)
 

@@ -9,8 +9,9 @@ from fanfold.ratelimit.concurrency.base import Holder
 
 def holders_of(scope: AsgiScope) -> tuple[Holder, ...]:
     """Return a request's holders; none for strangers, for operators and for the paths that are not limited."""
-    principal: Principal | None = scope["state"].get("principal") if "state" in scope else None
-    if principal is None or principal.tenant is None or is_unlimited(scope):
+    state = scope.get("state", {})
+    principal: Principal | None = state.get("principal")
+    if principal is None or principal.tenant is None or ("route" not in state and is_unlimited(scope)):
         return ()
     holders = holders_of_principal(principal)
     return tuple(map(_of_sockets, holders)) if scope["type"] == "websocket" else holders

@@ -117,7 +117,7 @@ class Principal:
         """The tenant's API key, which has a budget and limits of its own; None for everybody else."""
         return self.id if self.kind is PrincipalKind.API_KEY else None
 
-    @property
+    @cached_property
     def tenant_id(self) -> UUID | None:
         """The tenant's id, or None for an operator."""
         return self.tenant.id if self.tenant else None

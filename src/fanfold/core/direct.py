@@ -47,23 +47,16 @@ class DirectMiddleware:
     async def _answer(self, direct: Direct, scope: Scope, receive: Receive, send: Send) -> None:
         request = JsonRequest(scope, receive)
         try:
-            response = await self._response(direct, request)
+            await request.load_json(scope["app"].state.settings.server)
+            body = _valid(direct.model, request.decoded)
+            # What is not valid: nothing was begun that would be begun anew.
+            response = None if body is None else await direct.answer(request, body)
         except FanfoldError as error:
             response = problem(error, scope)
         if response is None:
             await self._app(scope, _again(await request.body(), receive), send)
         else:
             await response(scope, receive, send)
-
-    @staticmethod
-    async def _response(direct: Direct, request: JsonRequest) -> Response | None:
-        """Return the answer, None for a body that is not valid: nothing was begun that would be begun anew."""
-        await request.load_json(request.app.state.settings.server)
-        try:
-            body = direct.model.model_validate(request.decoded, from_attributes=True)
-        except ValidationError:
-            return None
-        return await direct.answer(request, body)
 
     def _direct(self, scope: Scope) -> Direct | None:
         if scope["type"] != "http" or scope["method"] != "POST" or scope["query_string"]:
@@ -78,6 +71,13 @@ class DirectMiddleware:
             if name == b"content-type":
                 content_types.append(value)
         return answer if len(content_types) == 1 and media_type(content_types[0]) == _JSON else None
+
+
+def _valid(model: type[BaseModel], decoded: Any) -> BaseModel | None:
+    try:
+        return model.model_validate(decoded, from_attributes=True)
+    except ValidationError:
+        return None
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

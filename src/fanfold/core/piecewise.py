@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 # Up to here one piece is dearer to send than to copy.
 _SMALL = 64 * 1024
+_OK = HTTPStatus.OK.value  # a call each time, before Python 3.12
 
 
 class PiecewiseResponse(Response):
@@ -18,16 +19,17 @@ class PiecewiseResponse(Response):
     ) -> None:
         self._pieces, self._length = pieces, sum(map(len, pieces))
         # Written here: a third of the work of Starlette's own, which reads what it is given.
-        self.status_code = HTTPStatus.OK.value
+        self.status_code = _OK
         self.background = None
         self.raw_headers = [
-            *(
-                (name.lower().encode("latin-1"), value.encode("latin-1"))
-                for name, value in (headers or {}).items()
-            ),
             (b"content-length", b"%d" % self._length),
             (b"content-type", media_type.encode("latin-1")),
         ]
+        if headers:
+            own = [
+                (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()
+            ]
+            self.raw_headers[:0] = own
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer."""

@@ -8,22 +8,22 @@ from functools import lru_cache
 from urllib.parse import quote
 
 from fanfold.ratelimit import gcra
-from fanfold.ratelimit.base import Bucket, BucketState
+from fanfold.ratelimit.base import BucketState
 
-POLICY = b"ratelimit-policy"
 STATE = b"ratelimit"
+_POLICY = b"ratelimit-policy"
 
 _PRINTABLE_ASCII = "".join(map(chr, range(0x20, 0x7F)))
 
 
-def policy_field(buckets: Iterable[Bucket]) -> bytes:
-    """Return the value of RateLimit-Policy: `q` requests at rest, refilled in `w` seconds."""
-    return b", ".join([_policy(one.name, one.requests_per_minute, one.burst) for one in buckets])
-
-
-def state_field(states: Iterable[BucketState]) -> bytes:
-    """Return the value of RateLimit: `r` requests remaining, one more in `t` seconds."""
-    return b", ".join([b"%b;r=%d;t=%d" % (_string(s.bucket.name), s.remaining, s.reset_s) for s in states])
+def fields(states: Iterable[BucketState]) -> list[tuple[bytes, bytes]]:
+    """Return both: `q` requests at rest, refilled in `w` seconds; `r` requests remaining, one more in `t` seconds."""
+    policies, left = [], []
+    for state in states:
+        bucket = state.bucket
+        policies.append(_policy(bucket.name, bucket.requests_per_minute, bucket.burst))
+        left.append(b"%b;r=%d;t=%d" % (_string(bucket.name), state.remaining, state.reset_s))
+    return [(_POLICY, b", ".join(policies)), (STATE, b", ".join(left))]
 
 
 @lru_cache(maxsize=1024)

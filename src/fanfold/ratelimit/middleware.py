@@ -55,7 +55,7 @@ class RateLimitMiddleware:
 
             def add(head: Message) -> None:
                 if head["type"] == "http.response.start" and headers.STATE not in dict(head["headers"]):
-                    head["headers"] += _fields(decision)
+                    head["headers"] += headers.fields(decision.states)
 
             await self._app(scope, receive, Outgoing(send, add))
             return
@@ -72,17 +72,10 @@ def waited_for(decision: Decision) -> str:
     return max(decision.states, key=lambda state: state.reset_s).bucket.name
 
 
-def _fields(decision: Decision) -> list[tuple[bytes, bytes]]:
-    return [
-        (headers.POLICY, headers.policy_field([state.bucket for state in decision.states])),
-        (headers.STATE, headers.state_field(decision.states)),
-    ]
-
-
 def refusal(decision: Decision) -> RateLimited:
     """Return the 429 of a refused decision, with `Retry-After` and the RateLimit fields."""
     wait = decision.retry_after_s
-    fields = {name.decode("ascii"): value.decode("ascii") for name, value in _fields(decision)}
+    fields = {name.decode("ascii"): value.decode("ascii") for name, value in headers.fields(decision.states)}
     return RateLimited(
         f"Too many requests. Wait {wait} {'second' if wait == 1 else 'seconds'} (see Retry-After), then try again; "
         "the RateLimit fields say how many requests are left.",

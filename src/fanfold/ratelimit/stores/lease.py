@@ -150,11 +150,6 @@ class Lease:
             if not future.done():
                 future.set_result(answer)
 
-    def spend(self, now: float) -> BucketState:
-        """Give a token that is there to a request of now; returns what is left."""
-        self.tokens -= 1
-        return self.state(now)
-
     def state(self, now: float, *, is_refused: bool = False) -> BucketState:
         """Return what is left: what this process may still admit, and what the row said was free, refilled since."""
         room = self.bucket.burst - self.tokens - self.lent

@@ -69,8 +69,11 @@ class PostgresStore:
         for lease in leases:
             if not lease.has_token(now):
                 return await self._ask_or_refuse(leases, now)
-        states = tuple([lease.spend(now) for lease in leases])
-        return Decision(admitted=True, states=states, retry_after_s=0)
+        states = []
+        for lease in leases:
+            lease.tokens -= 1
+            states.append(lease.state(now))
+        return Decision(admitted=True, states=tuple(states), retry_after_s=0)
 
     async def _ask_or_refuse(self, leases: Sequence[Lease], now: float) -> Decision:
         refusing = [lease.refuses(now) for lease in leases]
