@@ -80,9 +80,9 @@ class _Outlet:
             return False
         if self._length != b"%d" % len(body):
             return False
-        headers = [*cycle.default_headers, *start["headers"]]
-        head = STATUS_LINE[start["status"]] + b"\r\n".join([*map(b": ".join, headers), b"\r\n"])
-        if head.translate(None, _PERMITTED) != b"\r\n" * (len(headers) + 2):
+        lines = [*map(b": ".join, cycle.default_headers), *map(b": ".join, start["headers"]), b"\r\n"]
+        head = STATUS_LINE[start["status"]] + b"\r\n".join(lines)
+        if head.translate(None, _PERMITTED) != b"\r\n" * (len(lines) + 1):
             return False  # a value would end its line
         cycle.transport.writelines((head, body))
         cycle.waiting_for_100_continue = False

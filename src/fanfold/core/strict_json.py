@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from fanfold.core.errors import MalformedRequest
-from fanfold.core.long_json import PIECE, decode_utf8, in_pieces, is_long, pieces_of
+from fanfold.core.long_json import PIECE, decode_utf8, in_pieces, pieces_of
 
 MAX_DEPTH = 64
 # A body of 32 MB can hold ten million empty arrays, which would stop the event loop for half a minute and take a
@@ -40,10 +40,11 @@ def _check_number_of_values(data: bytes) -> None:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(pairs) > MAX_MEMBERS:
+    given = len(pairs)
+    if given > MAX_MEMBERS:
         raise MalformedRequest(f"A JSON object has more than {MAX_MEMBERS} members.")
     members = dict(pairs)
-    if len(members) != len(pairs):
+    if len(members) != given:
         raise MalformedRequest("A JSON object gives the same member twice.")
     return members
 
@@ -107,7 +108,7 @@ def loads(data: bytes) -> Any:
     if len(data) > MAX_VALUES:  # each takes a byte at least
         _check_number_of_values(data)
     try:
-        value = _long.decode(decode_utf8(data)) if is_long(data) else _read(data.decode())
+        value = _read(data.decode()) if len(data) <= PIECE else _long.decode(decode_utf8(data))
     except (ValueError, RecursionError):
         raise MalformedRequest("The body is not valid JSON in UTF-8.") from None
     # NUL and half of a pair can only be written as an escape, and each level takes a bracket.
