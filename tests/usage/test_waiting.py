@@ -8,9 +8,10 @@ import pytest
 
 from fanfold.core.identifiers import uuid7
 from fanfold.tenants.periods import period_of, utc_now
-from fanfold.usage import waiting as queue
+from fanfold.usage import bell
+from fanfold.usage.bell import MOST_S, TURNS
 from fanfold.usage.items import LARGE_EVENTS, Item, Operation, Size
-from fanfold.usage.waiting import MAX_EVENTS, MAX_ITEMS, MOST_S, TURNS, Waiting
+from fanfold.usage.waiting import MAX_EVENTS, MAX_ITEMS, Waiting
 from tests.usage.books import events
 
 LARGE = LARGE_EVENTS + 1
@@ -134,7 +135,7 @@ class TestTenantsInOneBatchAtATime:
 @pytest.fixture
 def no_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """No turn of the loop is long: the host may stand still in the middle of one."""
-    monkeypatch.setattr(queue, "MOST_S", 60.0)
+    monkeypatch.setattr(bell, "MOST_S", 60.0)
 
 
 class TestConsumers:

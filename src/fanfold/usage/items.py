@@ -28,11 +28,6 @@ class Size(IntEnum):
     SMALL = 0
     LARGE = 1
 
-    @property
-    def other(self) -> "Size":
-        """The lane that takes the others."""
-        return Size.SMALL if self else Size.LARGE
-
 
 class Status(IntEnum):
     """What `ledger_commit` answers for an item; the last is of `jobs_commit` alone."""

@@ -1,18 +1,16 @@
 """The queue before the lanes: in order of arrival, a tenant in one batch at a time, an id and a key in it once."""
 
-import asyncio
 from collections import deque
 from uuid import UUID
 
+from fanfold.usage.bell import Bell
 from fanfold.usage.items import Item, Size
 
 MAX_ITEMS = 500
 # They take the database some 15 ms, which everyone in the batch waits for.
 MAX_EVENTS = 1_000
-# Of the event loop, before an idle consumer takes what came. They pass at once where nobody else has anything to do,
-# and where others come to the ledger, more comes along: half as many flushes. Long turns are somebody else's work.
-TURNS = 8
-MOST_S = 0.001
+# by size
+_OTHER = (Size.LARGE, Size.SMALL)
 
 
 class Waiting:
@@ -27,7 +25,7 @@ class Waiting:
         self._large = 0
         # by size
         self._under_way: list[set[UUID]] = [set() for _ in Size]
-        self._changed = [asyncio.Event() for _ in Size]
+        self._bells = [Bell() for _ in Size]
         self.is_closed = False
 
     def __len__(self) -> int:
@@ -37,21 +35,19 @@ class Waiting:
         """Put an item at the end and wake its consumer."""
         self._items.append(item)
         self._large += item.size
-        self._changed[item.size].set()
+        self._bells[item.size].ring()
 
     def close(self) -> None:
         """Let `batch` answer nothing once the queue has no more of its size."""
         self.is_closed = True
-        for changed in self._changed:
-            changed.set()
+        for bell in self._bells:
+            bell.ring()
 
     async def batch(self, size: Size) -> list[Item]:
         """Wait until something of this size can be taken; nothing where none will come any more."""
-        changed = self._changed[size]
+        bell = self._bells[size]
         while not (batch := self.take(size)) and (self._count(size) or not self.is_closed):
-            changed.clear()
-            await changed.wait()
-            await _some_turns()
+            await bell.heard()
         return batch
 
     def take(self, size: Size) -> list[Item]:
@@ -65,20 +61,20 @@ class Waiting:
         batch: list[Item] = []
         later: list[Item] = []
         names: set[object] = set()
-        elsewhere = self._under_way[size.other].copy()
+        elsewhere = self._under_way[_OTHER[size]].copy()
         events, queued = 0, len(self._items)
         while self._items and len(batch) < MAX_ITEMS:
             item = self._items.popleft()
-            if item.size != size or item.tenant_id in elsewhere:
+            if item.size is not size or (elsewhere and item.tenant_id in elsewhere):
                 elsewhere.add(item.tenant_id)
                 later.append(item)
-            elif not names.isdisjoint(own := item.names):
+            elif not names.isdisjoint(item.names):
                 later.append(item)
             elif batch and events + item.load > MAX_EVENTS:
                 later.append(item)
                 break
             elif not (item.answer.cancelled() and item.is_dropped):
-                names.update(own)
+                names.update(item.names)
                 batch.append(item)
                 events += item.load
         self._items.extendleft(reversed(later))
@@ -86,13 +82,13 @@ class Waiting:
         self._large -= gone * size
         self._under_way[size] = {item.tenant_id for item in batch}
         if gone > len(batch):
-            self._wake(size.other)  # somebody may have waited behind what was dropped
+            self._wake(_OTHER[size])  # somebody may have waited behind what was dropped
         return batch
 
     def done(self, size: Size) -> None:
         """Let the other consumer have the tenants of the last batch."""
         self._under_way[size].clear()
-        self._wake(size.other)
+        self._wake(_OTHER[size])
 
     def drain(self, size: Size) -> list[Item]:
         """Take everything of this size, however much it is."""
@@ -103,16 +99,7 @@ class Waiting:
 
     def _wake(self, size: Size) -> None:
         if self._count(size):
-            self._changed[size].set()
+            self._bells[size].ring()
 
     def _count(self, size: Size) -> int:
         return self._large if size else len(self._items) - self._large
-
-
-async def _some_turns() -> None:
-    loop = asyncio.get_running_loop()
-    until = loop.time() + MOST_S
-    for _ in range(TURNS):
-        await asyncio.sleep(0)
-        if loop.time() >= until:
-            return
