@@ -19,11 +19,10 @@ class Books:
         self.counted, self.begun, self.settled = 0, 0, 0
         self._is_late = is_late
 
-    def bill(self, *_: Any, **__: Any) -> Any:
+    def count(self, _answer: Any) -> None:
         self.counted += 1
-        return self.settle
 
-    async def settle(self) -> Any:
+    async def bill(self, *_: Any, **__: Any) -> Any:
         self.begun += 1
         if self.begun == 1 and self._is_late:
             raise TimeoutError
@@ -33,12 +32,15 @@ class Books:
         return SimpleNamespace()
 
 
-async def _late() -> NoReturn:
+async def _late(*_: Any, **__: Any) -> NoReturn:
     raise NotReady("The ledger does not answer.")
 
 
-def _bill(*_: Any, **__: Any) -> Any:
-    return _late
+LATE: Any = SimpleNamespace(bill=_late)
+
+
+def _books(*, is_late: bool = False) -> Any:
+    return Books(is_late=is_late)
 
 
 def _admission(keyed: Any = None) -> Any:
@@ -52,15 +54,15 @@ def _admission(keyed: Any = None) -> Any:
 async def test_who_has_left_is_not_told_of_the_bill(raised: type[BaseException], told: type[BaseException]):
     async with Background() as background:
         with pytest.raises(told):
-            async with UnderWay(_admission(), _bill, background):
+            async with UnderWay(_admission(), LATE, background):
                 raise raised
 
 
 async def test_a_bill_that_is_cut_off_is_written_before_the_request_ends_and_counted_once():
-    books, admission = Books(), _admission()
+    books, admission = _books(), _admission()
 
     async def request() -> None:
-        async with UnderWay(admission, books.bill, background) as under_way:
+        async with UnderWay(admission, books, background) as under_way:
             under_way.opened = Run(admission.plan, told=False)
             await under_way.end()
 
@@ -75,10 +77,10 @@ async def test_a_bill_that_is_cut_off_is_written_before_the_request_ends_and_cou
 
 
 async def test_a_bill_that_comes_too_late_is_a_503_and_written_all_the_same():
-    books, admission = Books(is_late=True), _admission()
+    books, admission = _books(is_late=True), _admission()
 
     async def request() -> None:
-        async with UnderWay(admission, books.bill, background) as under_way:
+        async with UnderWay(admission, books, background) as under_way:
             under_way.opened = Run(admission.plan, told=False)
             await under_way.end()
 
@@ -89,10 +91,10 @@ async def test_a_bill_that_comes_too_late_is_a_503_and_written_all_the_same():
 
 
 async def test_what_stores_an_answer_on_the_way_is_not_begun_twice():
-    books, admission = Books(), _admission(keyed=object())
+    books, admission = _books(), _admission(keyed=object())
 
     async def request() -> None:
-        async with UnderWay(admission, books.bill, background) as under_way:
+        async with UnderWay(admission, books, background) as under_way:
             under_way.opened = Run(admission.plan, told=False)
             await under_way.end()
 

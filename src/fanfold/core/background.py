@@ -19,8 +19,7 @@ class Background:
         self._grace_s = grace_s
         self._tasks: set[asyncio.Task[Any]] = set()
         self._attending = 0
-        self._nobody_attends = asyncio.Event()
-        self._nobody_attends.set()
+        self._nobody_attends: asyncio.Future[None] | None = None  # while it is waited for
 
     async def __aenter__(self) -> Self:
         return self
@@ -28,7 +27,7 @@ class Background:
     async def __aexit__(self, *_exc: object) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._grace_s):
-                await self._nobody_attends.wait()
+                await self._until_nobody_attends()
                 if self._tasks:
                     await asyncio.wait(self._tasks)
         for task in self._tasks:
@@ -41,13 +40,12 @@ class Background:
     def attend(self) -> None:
         """Keep `Background` open until `leave` is called as often: there may yet be work to be seen through."""
         self._attending += 1
-        self._nobody_attends.clear()
 
     def leave(self) -> None:
         """Take back one `attend`."""
         self._attending -= 1
-        if not self._attending:
-            self._nobody_attends.set()
+        if self._nobody_attends is not None and not (self._attending or self._nobody_attends.done()):
+            self._nobody_attends.set_result(None)
 
     async def see_through(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Await `work`; when the caller is cancelled the work goes on without it."""
@@ -64,3 +62,9 @@ class Background:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # Read, so that a failure nobody waited for is not reported as forgotten.
+
+    async def _until_nobody_attends(self) -> None:
+        while self._attending:
+            self._nobody_attends = asyncio.get_running_loop().create_future()
+            await self._nobody_attends
+        self._nobody_attends = None

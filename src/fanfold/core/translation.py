@@ -5,7 +5,10 @@ from types import TracebackType
 
 
 class translated:  # noqa: N801 (used as a function; a generator as a context costs each request three times as much)
-    """Raise what `told` makes of an error of the body; where it makes nothing of it, the error goes on."""
+    """Raise what `told` makes of an error of the body; where it makes nothing of it, the error goes on.
+
+    It keeps nothing of a body: one serves all.
+    """
 
     __slots__ = ("_told",)
 

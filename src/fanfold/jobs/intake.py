@@ -110,7 +110,7 @@ class Draft:
             max_stored_bytes=limits.max_stored_bytes,
             parts=self.spool.rest(),
         )
-        with reserving(), storing(limits.max_stored_bytes):
+        with reserving, storing:
             await self._tools.lane.create(
                 job,
                 period=self._asker.quota.period,
@@ -158,10 +158,10 @@ class JobIntake:
         limits = asker.tenant.limits
         check_length(len(body.text), limits.max_text_chars)
         draft = await self.draft(asker, body, text=body.text)
-        with planning():
+        with planning:
             plan = await self.tools.fan_out.plan(draft.asked, max_chunks=limits.max_chunks)
         async with draft:
-            with storing(limits.max_stored_bytes):
+            with storing:
                 await _spool(draft.spool, plan)
             sums = Sums(total=len(plan.calls), characters=len(body.text), units_max=plan.units_max)
             return await draft.commit(JobSource.JSON, sums, keyed)

@@ -162,7 +162,8 @@ class JobLane:
         answer = await self._commit.carry_out(item)
         is_renewal = isinstance(rider, Turn) and rider.kind is TurnKind.RENEW
         if answer.status is Status.STORAGE_FULL:
-            raise StorageFull
+            assert isinstance(rider, NewJob)  # noqa: S101 (only a new job is refused for it)
+            raise StorageFull(rider.max_stored_bytes)
         if answer.status is Status.GONE:
             raise LookupError("The job is another's by now.")
         if answer.status is not Status.OK and not (is_renewal and answer.status is Status.DUPLICATE):

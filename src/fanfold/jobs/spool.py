@@ -46,7 +46,7 @@ class Spool:
         self._kept_bytes += len(body)
         self.stored_bytes += len(body)
         if self.stored_bytes > self._max_bytes:
-            raise StorageFull
+            raise StorageFull(self._max_bytes)
         if self._is_stored or self._kept_bytes > _AT_ONCE:
             await self._store()
 

@@ -59,7 +59,7 @@ class TakingIn:
     async def take(self, content: AsyncIterator[bytes]) -> Taken:
         """Take all that comes. Raises 400, 409, 413, 422, and 503 where the server has too much work."""
         running = hashlib.sha256()
-        with planning(), storing(self._limits.max_stored_bytes):
+        with planning, storing:
             size = 0
             async for data in _gathered(content):
                 running.update(data)

@@ -1,6 +1,7 @@
 """How a request ends: its answer is stored where a key asks for it, then what was done is billed."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import chain
 
@@ -20,8 +21,17 @@ _UNPAID = frozenset({Outcome.UNBILLED, Outcome.GONE})
 class Billing:
     """Stores before it bills: a key that is billed has its answer, so a repetition never runs, or costs, again."""
 
-    def __init__(self, ledger: Ledger, answers: KeptAnswers) -> None:
-        self._ledger, self._answers = ledger, answers
+    def __init__(self, ledger: Ledger, answers: KeptAnswers, count_calls: Callable[[str, int], None]) -> None:
+        self._ledger, self._answers, self._count_calls = ledger, answers, count_calls
+
+    def count(self, answer: FanOutAnswer) -> None:
+        """Count how many calls ended how."""
+        codes: dict[str, int] = {}  # what counts by itself first asks whether it was given a mapping
+        for result in chain(answer.results, answer.fold_results):
+            code = result.error.code if result.error else "ok"
+            codes[code] = codes.get(code, 0) + 1
+        for code, calls in codes.items():
+            self._count_calls(code, calls)
 
     async def bill(
         self, admission: Admission, answer: FanOutAnswer | None, *, is_whole: bool, store_by: float

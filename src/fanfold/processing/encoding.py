@@ -22,6 +22,7 @@ LINE = b"\n"
 RESULTS_BEGIN, RESULTS_BETWEEN, RESULTS_END = b',"results":[' + LINE, b"," + LINE, LINE + b"]"
 
 _NOBODY_ASKED = b',"fold":{"calls":0,"units":0,"error":null}'
+_NOTHING_FOLDED = b',"output":null' + _NOBODY_ASKED
 
 
 def encode_error(error: CallError | None) -> dict[str, Any] | None:
@@ -66,10 +67,8 @@ async def encode_answer(processed: Processed) -> Sequence[bytes]:
 
 async def encode_beginning(admission: Admission, answer: FanOutAnswer) -> Sequence[bytes]:
     """Return the answer as far as it is known before it is billed; `encode_end` completes it."""
-    with_url = admission.by_address
     if len(answer.results) == 1 and answer.output is None:  # as for most texts of one chunk
-        results = encode_result(answer.results[0], with_url=with_url)
-        return [b"".join([_head(admission, answer), RESULTS_BEGIN, results, RESULTS_END, *_tail(answer)])]
+        return [b"".join(_beginning(admission, answer))]
     return await _collected(_beginning(admission, answer))
 
 
@@ -108,9 +107,13 @@ def _head(admission: Admission, answer: FanOutAnswer) -> bytes:
 
 
 def _tail(answer: FanOutAnswer) -> Iterator[bytes]:
+    nobody_asked = not answer.fold_results and answer.fold_error is None
+    if nobody_asked and answer.output is None:
+        yield _NOTHING_FOLDED
+        return
     yield b',"output":'
     yield from json_pieces(answer.output)
-    if not answer.fold_results and answer.fold_error is None:
+    if nobody_asked:
         yield _NOBODY_ASKED
         return
     fold = {

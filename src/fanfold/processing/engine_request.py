@@ -10,19 +10,18 @@ def engine_request(
     options: ProcessOptions, selection: Selection, tenant: PrincipalTenant, *, text: str = ""
 ) -> FanOutRequest:
     """Return the engine's request; without a text where that comes by itself."""
-    split = Split(by=options.split.by, size=options.split.size, overlap=options.split.overlap)
+    asked, fold = options.split, options.fold
+    if options.chunk_size:
+        split = Split(size=options.chunk_size)
+    else:
+        split = Split(by=asked.by, size=asked.size, overlap=asked.overlap)
     return FanOutRequest(
         text=text,
         upstreams=selection.upstreams,
-        split=Split(size=options.chunk_size) if options.chunk_size else split,
+        split=split,
         strategy=options.strategy,
         prompt=options.prompt,
-        fold=FoldOptions(
-            by=options.fold.by,
-            separator=options.fold.separator,
-            upstream=selection.folder,
-            prompt=options.fold.prompt,
-        ),
+        fold=FoldOptions(by=fold.by, separator=fold.separator, upstream=selection.folder, prompt=fold.prompt),
         on_error=options.on_error,
         min_success=options.min_success,
         timeout_s=options.timeout_s,

@@ -14,16 +14,6 @@ def check_length(characters: int, most: int) -> None:
         raise TooLarge(f"The text is over the plan's {most} characters.")
 
 
-def planning() -> translated:
-    """Make a 413 of too many chunks, and a 422 of what cannot be planned."""
-    return translated(_unplanned)
-
-
-def reserving() -> translated:
-    """Make a 402 of units that do not fit, and a 409 of a key whose first request was faster."""
-    return translated(_unreserved)
-
-
 def _unplanned(error: BaseException) -> FanfoldError | None:
     match error:
         case TooManyChunks():
@@ -41,3 +31,10 @@ def _unreserved(error: BaseException) -> FanfoldError | None:
         case Insufficient():
             return quota_exhausted(error)
     return None
+
+
+planning = translated(_unplanned)
+"""Makes a 413 of too many chunks, and a 422 of what cannot be planned."""
+
+reserving = translated(_unreserved)
+"""Makes a 402 of units that do not fit, and a 409 of a key whose first request was faster."""

@@ -3,8 +3,6 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
-from functools import partial
-from itertools import chain
 
 from fanfold.auth.dependencies import Quota
 from fanfold.auth.principal import Principal, PrincipalTenant
@@ -14,7 +12,7 @@ from fanfold.core.identifiers import uuid7
 from fanfold.core.time_limits import within
 from fanfold.fanout.run import Run
 from fanfold.fanout.service import FanOut
-from fanfold.fanout.types import FanOutAnswer, Plan
+from fanfold.fanout.types import Plan
 from fanfold.idempotency.service import KeptAnswers
 from fanfold.idempotency.types import KeyedRequest
 from fanfold.processing.billing import Billing
@@ -25,7 +23,7 @@ from fanfold.processing.schemas import ProcessRequest
 from fanfold.processing.selection import AddressPolicy, Selection, select_upstreams
 from fanfold.processing.streaming import READ_MARGIN_S, read_by, stream_of
 from fanfold.processing.types import Admission, Processed
-from fanfold.processing.under_way import Settle, UnderWay
+from fanfold.processing.under_way import UnderWay
 from fanfold.upstreams.directory import UpstreamDirectory
 from fanfold.usage.ledger import Ledger
 from fanfold.usage.types import Claim
@@ -49,16 +47,16 @@ class ProcessingService:
     ) -> None:
         self._fan_out, self._ledger, self._upstreams = fan_out, ledger, upstreams
         self.answers = answers
-        self._billing = Billing(ledger, answers)
+        self._billing = Billing(ledger, answers, count_calls)
         self._read_margin_s = READ_MARGIN_S
-        self._addresses, self._background, self._count_calls = addresses, background, count_calls
+        self._addresses, self._background = addresses, background
 
     async def plan(self, tenant: PrincipalTenant, request: ProcessRequest) -> tuple[Plan, Selection]:
         """Split and price; calls nothing and reserves nothing. Raises 413 and 422."""
         check_length(len(request.text), tenant.limits.max_text_chars)
         selection = select_upstreams(request, await self._upstreams.of(tenant.id), self._addresses)
         asked = engine_request(request, selection, tenant, text=request.text)
-        with planning():
+        with planning:
             plan = await self._fan_out.plan(asked, max_chunks=tenant.limits.max_chunks)
         return plan, selection
 
@@ -79,7 +77,7 @@ class ProcessingService:
         try:
             # A cancelled reserve holds nothing.
             async with within(request.deadline_s):
-                with reserving():
+                with reserving:
                     reserved = await self._ledger.reserve(
                         tenant_id=tenant.id,
                         request_id=request_id,
@@ -132,22 +130,7 @@ class ProcessingService:
 
     def _attended(self, admission: Admission) -> UnderWay:
         """Return what, entered, sees to it that the request is billed, whichever way it is left."""
-        return UnderWay(admission, partial(self._bill, admission), self._background)
-
-    def _bill(
-        self, admission: Admission, answer: FanOutAnswer | None, *, is_whole: bool, store_by: float
-    ) -> Settle:
-        for code, calls in _codes(answer).items():
-            self._count_calls(code, calls)
-        return partial(self._billing.bill, admission, answer, is_whole=is_whole, store_by=store_by)
-
-
-def _codes(answer: FanOutAnswer | None) -> dict[str, int]:
-    codes: dict[str, int] = {}  # what counts by itself first asks whether it was given a mapping
-    for result in chain(answer.results, answer.fold_results) if answer else ():
-        code = result.error.code if result.error else "ok"
-        codes[code] = codes.get(code, 0) + 1
-    return codes
+        return UnderWay(admission, self._billing, self._background)
 
 
 def claim_of(keyed: KeyedRequest) -> Claim:

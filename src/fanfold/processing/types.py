@@ -1,7 +1,6 @@
 """A request's way through: admitted, then ended and billed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 from fanfold.core.values import value
@@ -10,7 +9,7 @@ from fanfold.idempotency.types import KeyedRequest
 from fanfold.usage.types import Reservation, Settled
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Admission:
     """A request that may run: its plan, and the units held for it."""
 

@@ -2,28 +2,21 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from fanfold.core.background import Background
 from fanfold.core.errors import NotReady
 from fanfold.core.time_limits import by
 from fanfold.fanout.run import Run
 from fanfold.fanout.types import FanOutAnswer
+from fanfold.processing.billing import Billing
 from fanfold.processing.types import Admission, Billed, Processed
 
 SETTLE_MARGIN_S = 10.0
 
-
 Settle = Callable[[], Coroutine[Any, Any, Billed]]
-
-
-class Bill(Protocol):
-    """Ends a request: counts what it has done, and says how that is settled."""
-
-    def __call__(self, answer: FanOutAnswer | None, *, is_whole: bool, store_by: float) -> Settle:
-        """Return what settles it, also where it was cut off and is called once more; no `answer`: it never began."""
-        ...
 
 
 class UnderWay:
@@ -32,14 +25,14 @@ class UnderWay:
     `deadline` is the event loop's time at which its calls end.
     """
 
-    def __init__(self, admission: Admission, bill: Bill, background: Background) -> None:
+    def __init__(self, admission: Admission, billing: Billing, background: Background) -> None:
         self.admission = admission
         self._background = background
         self.deadline = asyncio.get_running_loop().time() + admission.plan.request.deadline_s
         self.opened: Run | None = None
-        self._bill = bill
+        self._billing = billing
         self._is_ended = False
-        self._billing: asyncio.Task[Billed] | None = None
+        self._bill: asyncio.Task[Billed] | None = None  # where it is settled in a task of its own
         self._settle_by = 0.0
 
     async def __aenter__(self) -> Self:
@@ -77,17 +70,21 @@ class UnderWay:
         if not self._is_ended:
             await self._billed(self.opened.answer() if self.opened else None, is_whole=False)
             return
-        if self._billing is None or self._billing.done():
+        if self._bill is None or self._bill.done():
             return
         left_s = self._settle_by - asyncio.get_running_loop().time()
-        await asyncio.wait([self._billing], timeout=max(0.0, left_s))
+        await asyncio.wait([self._bill], timeout=max(0.0, left_s))
 
     async def _billed(self, answer: FanOutAnswer | None, *, is_whole: bool) -> Billed:
         # A stream may be read late: it is billed late.
         now = asyncio.get_running_loop().time()
         self._settle_by = max(self.deadline, now) + SETTLE_MARGIN_S
         self._is_ended = True
-        settle = self._bill(answer, is_whole=is_whole, store_by=self._settle_by)
+        if answer is not None:
+            self._billing.count(answer)
+        settle = partial(
+            self._billing.bill, self.admission, answer, is_whole=is_whole, store_by=self._settle_by
+        )
         try:
             if self.admission.keyed is not None:
                 return await self._settled_apart(settle)
@@ -103,14 +100,14 @@ class UnderWay:
             async with by(self._settle_by):
                 return await settle()
         except (TimeoutError, asyncio.CancelledError):
-            self._billing = self._background.begin(settle())
+            self._bill = self._background.begin(settle())
             raise
 
     async def _settled_apart(self, settle: Settle) -> Billed:
         """Settle in a task of its own: an answer that is stored on the way is stored once."""
-        self._billing = self._background.begin(settle())
+        self._bill = self._background.begin(settle())
         left_s = self._settle_by - asyncio.get_running_loop().time()
-        await asyncio.wait([self._billing], timeout=left_s)
-        if not self._billing.done():
+        await asyncio.wait([self._bill], timeout=left_s)
+        if not self._bill.done():
             raise TimeoutError
-        return self._billing.result()
+        return self._bill.result()

@@ -136,16 +136,19 @@ class UpstreamDirectory:
 
     async def of(self, tenant_id: UUID) -> TenantUpstreams:
         """Return the tenant's and the shared upstreams as they were at most a second ago, with the prices in force."""
-        own = await self._present(self._tenants, tenant_id)
-        return own.beside(await self._present(self._shared, SHARED))
+        own = self._tenants.fresh(tenant_id) or await self._loaded(self._tenants, tenant_id)
+        shared = self._shared.fresh(SHARED) or await self._loaded(self._shared, SHARED)
+        clock = self._clock()
+        return own.at(clock).beside(shared.at(clock))
 
     def forget(self, tenant_id: UUID) -> None:
         """Let this process see a change of the tenant's own, or of what is `SHARED`, at once."""
         (self._shared if tenant_id == SHARED else self._tenants).forget(tenant_id)
 
-    async def _present(self, cache: FreshCache[UUID, _Loaded], owner: UUID) -> TenantUpstreams:
-        loaded = cache.fresh(owner) or await cache.get(owner, partial(self._load, owner))
-        return loaded.at(self._clock()) if loaded else TenantUpstreams((), None)
+    async def _loaded(self, cache: FreshCache[UUID, _Loaded], owner: UUID) -> _Loaded:
+        loaded = await cache.get(owner, partial(self._load, owner))
+        assert loaded is not None  # noqa: S101 (`_load` returns one)
+        return loaded
 
     async def _load(self, owner: UUID) -> _Loaded:
         # What is shared can be read without being any tenant.

@@ -6,7 +6,7 @@ asyncpg looks at every element of an array, and at every field of a composite, f
 from collections.abc import Sequence
 from datetime import date
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any
 from uuid import UUID
 
 from fanfold.usage.items import Item
@@ -25,8 +25,7 @@ select status, remaining, quota_warning, budget_warning from fanfold.ledger_comm
 
 ClaimRow = tuple[int, str, str, bytes]
 MarkRow = tuple[int, str, str, int]
-Name = TypeVar("Name")
-Arguments = tuple[str, str, str, str, str, str, list[ClaimRow] | None, list[MarkRow] | None]
+Arguments = tuple[Any, ...]
 
 
 def encode(batch: Sequence[Item]) -> Arguments:
@@ -42,33 +41,26 @@ def encode(batch: Sequence[Item]) -> Arguments:
     claims: list[ClaimRow] = []
     marks: list[MarkRow] = []
     for place, item in enumerate(batch, 1):
-        quota = _number(quotas, (item.tenant_id, item.period_start))
-        budget = "" if item.api_key_id is None else _number(budgets, (quota, item.api_key_id))
+        quota = quotas.setdefault((item.tenant_id, item.period_start), len(quotas) + 1)
+        key = item.api_key_id
+        budget = "" if key is None else budgets.setdefault((quota, key), len(budgets) + 1)
         request = item.request_id.int  # str() of a UUID takes three times as long
         items.append(f'"({item.operation},{quota},{budget},{request:032x},{item.units},{item.lease_s})"')
-        readings += [_reading(place, event) for event in item.events]
+        if item.events:
+            readings += [_reading(place, event) for event in item.events]
         if claim := item.claim:
             claims.append((place, claim.route, claim.key, claim.body_hash))
         if mark := item.mark:
             marks.append((place, mark.route, mark.key, mark.status))
-    return (
-        _array([str(tenant) for tenant, _ in quotas]),
-        _array([str(period) for _, period in quotas]),
-        _array([str(quota) for quota, _ in budgets]),
-        _array([str(key) for _, key in budgets]),
-        _array(items),
-        _array(readings),
-        claims or None,
-        marks or None,
+    columns = (
+        [str(tenant) for tenant, _ in quotas],
+        [str(period) for _, period in quotas],
+        [str(quota) for quota, _ in budgets],
+        [str(key) for _, key in budgets],
+        items,
+        readings,
     )
-
-
-def _number(numbers: dict[Name, int], name: Name) -> int:
-    return numbers.get(name) or numbers.setdefault(name, len(numbers) + 1)
-
-
-def _array(elements: Sequence[str]) -> str:
-    return f"{{{','.join(elements)}}}"
+    return (*[f"{{{','.join(column)}}}" for column in columns], claims or None, marks or None)
 
 
 def _reading(place: int, event: UsageEvent) -> str:

@@ -72,7 +72,8 @@ class GroupCommit:
 
         Raises `Overloaded` when the queue is full; it refuses reserves alone: whatever else comes is work already done.
         """
-        self._submit_where_room(item)
+        self._check_room()
+        self._submit(item)
         try:
             return await item.answer
         except asyncio.CancelledError:
@@ -82,7 +83,8 @@ class GroupCommit:
 
     async def carry_out(self, item: Item) -> Answer:
         """Queue a reserve that is written, and stands, whatever becomes of the caller. Raises `Overloaded` as above."""
-        self._submit_where_room(item)
+        self._check_room()
+        self._submit(item)
         return await asyncio.shield(item.answer)
 
     async def settle(self, item: Item) -> Answer:
@@ -90,21 +92,19 @@ class GroupCommit:
         self._submit(item)
         return await item.answer
 
-    def _submit_where_room(self, item: Item) -> None:
+    def _check_room(self) -> None:
         if len(self._waiting) >= self._max_queue:
             raise Overloaded(
                 "Too many requests wait for the ledger. Try again.", headers={"Retry-After": "1"}
             )
-        self._submit(item)
 
     def _submit(self, item: Item) -> None:
-        if not self._tasks or self._waiting.is_closed:
+        if self._waiting.is_closed or not self._tasks:
             raise not_ready()
         self._enqueue(item)
 
     def _enqueue(self, item: Item) -> None:
-        now = asyncio.get_running_loop().time()
-        item.give_up_at = now + self._patience_s
+        item.give_up_at = asyncio.get_running_loop().time() + self._patience_s
         if item.size is Size.LARGE:
             item.give_up_at += extra_s(item.load)
         self._waiting.append(item)

@@ -5,6 +5,8 @@ from datetime import date
 from enum import StrEnum
 from uuid import UUID
 
+from fanfold.core.values import value
+
 
 class Outcome(StrEnum):
     """What a settle did.
@@ -22,7 +24,7 @@ class Outcome(StrEnum):
     GONE = "gone"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Reservation:
     """Units held for one request. It carries all that a settle needs, since a late one finds no row any more."""
 
@@ -33,7 +35,7 @@ class Reservation:
     api_key_id: UUID | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class UsageEvent:
     """One meter of one accepted answer: `quantity` in the meter's measure, `units` as priced.
 
@@ -79,7 +81,7 @@ class Warnings:
 NO_WARNINGS = Warnings()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reserved:
     """A reservation that was granted, and the units still free: None where overage is allowed."""
 
@@ -87,7 +89,7 @@ class Reserved:
     remaining: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Settled:
     """What became of a reservation, and the units that are free after it: None where overage is allowed."""
 
