@@ -55,11 +55,8 @@ class Answering:
     def _wants_stream(self, body: ProcessRequest, *, usually_streams: bool) -> bool:
         if "stream" in body.model_fields_set:
             return body.stream
-        given = [
-            value.decode("latin-1") for name, value in self.request.scope["headers"] if name == b"accept"
-        ]
-        accept = ",".join(given)
-        return usually_streams or prefers(accept, EVENTS, JSON)
+        given = [value for name, value in self.request.scope["headers"] if name == b"accept"]
+        return usually_streams or prefers(b",".join(given).decode("latin-1"), EVENTS, JSON)
 
     def _attended(self, body: ProcessRequest) -> AbstractAsyncContextManager[None]:
         # What goes on is still this very request, so that limits of concurrent requests count it to its end.

@@ -44,7 +44,7 @@ class Billing:
         billed, and the reservation lapses. Raises NotReady, Rejected.
         """
         events = await _all_events(answer) if answer else []
-        units = answer.units if answer else 0
+        units = sum([event.units for event in events])
         if answer is None or admission.keyed is None or not (is_whole or events):
             settled = await self._ledger.settle(admission.reservation, events)
             return Billed(settled, _paid(settled, units), settled.remaining)

@@ -68,7 +68,8 @@ async def encode_answer(processed: Processed) -> Sequence[bytes]:
 async def encode_beginning(admission: Admission, answer: FanOutAnswer) -> Sequence[bytes]:
     """Return the answer as far as it is known before it is billed; `encode_end` completes it."""
     if len(answer.results) == 1 and answer.output is None:  # as for most texts of one chunk
-        return [b"".join(_beginning(admission, answer))]
+        result = encode_result(answer.results[0], with_url=admission.by_address)
+        return [b"".join([_head(admission, answer), RESULTS_BEGIN, result, RESULTS_END, *_tail(answer)])]
     return await _collected(_beginning(admission, answer))
 
 

@@ -42,11 +42,14 @@ def select_upstreams(request: ProcessOptions, own: TenantUpstreams, policy: Addr
 def _asked(request: ProcessOptions, own: TenantUpstreams, policy: AddressPolicy) -> tuple[Upstream, ...]:
     if request.api_urls is not None:
         return tuple(
-            _by_address(url, own, policy, f"api_urls[{place}]") for place, url in enumerate(request.api_urls)
+            [
+                _by_address(url, own, policy, f"api_urls[{place}]")
+                for place, url in enumerate(request.api_urls)
+            ]
         )
     if request.upstreams is not None:
         return tuple(
-            _by_slug(slug, own, f"upstreams[{place}]") for place, slug in enumerate(request.upstreams)
+            [_by_slug(slug, own, f"upstreams[{place}]") for place, slug in enumerate(request.upstreams)]
         )
     default = own.find_default()
     if default is None:

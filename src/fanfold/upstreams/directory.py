@@ -96,11 +96,11 @@ class _Loaded:
     read_at: datetime
     read_on_clock: float
 
-    def at(self, clock: float) -> TenantUpstreams:
+    def present(self, clock: Callable[[], float]) -> TenantUpstreams:
         """Return the upstreams with the prices in force, by the database's time as it must be by now."""
         if not self.schedules:
             return self.upstreams
-        moment = self.read_at + timedelta(seconds=clock - self.read_on_clock)
+        moment = self.read_at + timedelta(seconds=clock() - self.read_on_clock)
 
         def priced(upstream: Upstream) -> Upstream:
             schedule = self.schedules.get(upstream.id) if upstream.id else None
@@ -132,23 +132,23 @@ class UpstreamDirectory:
         self._database, self._key_ring, self._clock = database, key_ring, clock
         self._tenants: FreshCache[UUID, _Loaded] = FreshCache(ttl_s=ttl_s, max_entries=MAX_TENANTS)
         # Apart, so that no number of tenants displaces them.
-        self._shared: FreshCache[UUID, _Loaded] = FreshCache(ttl_s=ttl_s, max_entries=1)
+        self._shared: FreshCache[None, _Loaded] = FreshCache(ttl_s=ttl_s, max_entries=1)
 
     async def of(self, tenant_id: UUID) -> TenantUpstreams:
         """Return the tenant's and the shared upstreams as they were at most a second ago, with the prices in force."""
-        own = self._tenants.fresh(tenant_id) or await self._loaded(self._tenants, tenant_id)
-        shared = self._shared.fresh(SHARED) or await self._loaded(self._shared, SHARED)
-        clock = self._clock()
-        return own.at(clock).beside(shared.at(clock))
+        own = self._tenants.fresh(tenant_id) or await self._tenants.get(
+            tenant_id, partial(self._load, tenant_id)
+        )
+        shared = self._shared.fresh(None) or await self._shared.get(None, partial(self._load, SHARED))
+        assert own is not None and shared is not None  # noqa: S101, PT018 (`_load` returns one)
+        return own.present(self._clock).beside(shared.present(self._clock))
 
     def forget(self, tenant_id: UUID) -> None:
         """Let this process see a change of the tenant's own, or of what is `SHARED`, at once."""
-        (self._shared if tenant_id == SHARED else self._tenants).forget(tenant_id)
-
-    async def _loaded(self, cache: FreshCache[UUID, _Loaded], owner: UUID) -> _Loaded:
-        loaded = await cache.get(owner, partial(self._load, owner))
-        assert loaded is not None  # noqa: S101 (`_load` returns one)
-        return loaded
+        if tenant_id == SHARED:
+            self._shared.forget(None)
+        else:
+            self._tenants.forget(tenant_id)
 
     async def _load(self, owner: UUID) -> _Loaded:
         # What is shared can be read without being any tenant.

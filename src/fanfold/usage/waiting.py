@@ -22,8 +22,8 @@ class Waiting:
 
     def __init__(self) -> None:
         self._items: deque[Item] = deque()
-        self._large = 0
         # by size
+        self._counts = [0 for _ in Size]
         self._under_way: list[set[UUID]] = [set() for _ in Size]
         self._bells = [Bell() for _ in Size]
         self.is_closed = False
@@ -34,7 +34,7 @@ class Waiting:
     def append(self, item: Item) -> None:
         """Put an item at the end and wake its consumer."""
         self._items.append(item)
-        self._large += item.size
+        self._counts[item.size] += 1
         self._bells[item.size].ring()
 
     def close(self) -> None:
@@ -46,7 +46,7 @@ class Waiting:
     async def batch(self, size: Size) -> list[Item]:
         """Wait until something of this size can be taken; nothing where none will come any more."""
         bell = self._bells[size]
-        while not (batch := self.take(size)) and (self._count(size) or not self.is_closed):
+        while not (batch := self.take(size)) and (self._counts[size] or not self.is_closed):
             await bell.heard()
         return batch
 
@@ -56,7 +56,7 @@ class Waiting:
         The second item of an id or an idempotency key waits for the batch after; a reserve that nobody awaits any more
         is dropped.
         """
-        if not self._count(size):
+        if not self._counts[size]:
             return []
         batch: list[Item] = []
         later: list[Item] = []
@@ -79,7 +79,7 @@ class Waiting:
                 events += item.load
         self._items.extendleft(reversed(later))
         gone = queued - len(self._items)
-        self._large -= gone * size
+        self._counts[size] -= gone
         self._under_way[size] = {item.tenant_id for item in batch}
         if gone > len(batch):
             self._wake(_OTHER[size])  # somebody may have waited behind what was dropped
@@ -94,12 +94,9 @@ class Waiting:
         """Take everything of this size, however much it is."""
         items = [item for item in self._items if item.size is size]
         self._items = deque(item for item in self._items if item.size is not size)
-        self._large -= len(items) * size
+        self._counts[size] = 0
         return items
 
     def _wake(self, size: Size) -> None:
-        if self._count(size):
+        if self._counts[size]:
             self._bells[size].ring()
-
-    def _count(self, size: Size) -> int:
-        return self._large if size else len(self._items) - self._large
