@@ -13,6 +13,7 @@ from fanfold.core.db import Database
 from fanfold.core.errors import FanfoldError, NotReady
 from fanfold.core.identifiers import uuid7
 from fanfold.core.offload import Offload
+from fanfold.core.values import value
 from fanfold.fanout.service import FanOut
 from fanfold.fanout.types import FanOutRequest, Plan
 from fanfold.idempotency.types import KeyedRequest
@@ -33,7 +34,7 @@ from fanfold.usage.types import Mark
 ACCEPTED = 202
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Asker:
     """Who wants a job made."""
 
@@ -56,7 +57,7 @@ class IntakeTools:
     offload: Offload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Sums:
     """What a job's input comes to: its calls, code points, and the most units that it can cost."""
 
@@ -173,5 +174,5 @@ async def _spool(spool: Spool, plan: Plan) -> None:
     chunks = [StoredChunk(one.index, one.start, one.end, one.text) for one in plan.chunks]
     for portion in portions(chunks, most=max(1, PART_CALLS // each)):
         calls = plan.calls[portion[0].index * each : (portion[-1].index + 1) * each]
-        units = sum(call.units_max for call in calls)
+        units = sum([call.units_max for call in calls])
         await spool.add(portion, first_index=calls[0].index, calls=len(calls), units_max=units)

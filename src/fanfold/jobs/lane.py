@@ -77,7 +77,7 @@ class JobLane:
             units=job.units,
             api_key_id=job.api_key_id,
         )
-        size = sum(len(part.body) for part in job.parts) + len(job.request)
+        size = sum([len(part.body) for part in job.parts]) + len(job.request)
         return await self._reserve(reservation, period, job, claim=claim, mark=mark, size=size)
 
     async def renew(self, job: JobReference, *, units: int, period: Period) -> Reserved:
@@ -157,9 +157,10 @@ class JobLane:
             claim=claim,
             mark=mark,
             rider=rider,
+            stands=True,
             extra=size // _EVENT_BYTES,
         )
-        answer = await self._commit.carry_out(item)
+        answer = await self._commit.reserve(item)
         is_renewal = isinstance(rider, Turn) and rider.kind is TurnKind.RENEW
         if answer.status is Status.STORAGE_FULL:
             assert isinstance(rider, NewJob)  # noqa: S101 (only a new job is refused for it)

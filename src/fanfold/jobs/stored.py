@@ -1,13 +1,14 @@
 """What a job's sealed texts hold, as JSON: the request that all its calls share, and the chunks of one part."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from operator import attrgetter
 from typing import Any, Self
 from uuid import UUID
 
 import orjson
 
+from fanfold.core.values import value
 from fanfold.fanout.types import FanOutRequest, FoldOptions, OnError, Price, Split, Upstream
 
 _UNSTORED = frozenset({"credential", "price", "id"})
@@ -28,7 +29,7 @@ _of_upstream = _members(Upstream, _UNSTORED)
 _of_price = _members(Price)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class StoredRequest:
     """The engine's request without its text; its upstreams as they were priced, without their credentials.
 
@@ -93,7 +94,7 @@ def _decode_upstream(members: Mapping[str, Any]) -> Upstream:
     return replace(Upstream(**others), id=UUID(identity) if identity else None, price=price)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StoredChunk:
     """A chunk of a job; `start` and `end` are code points of the text, or of the line that `custom_id` names."""
 

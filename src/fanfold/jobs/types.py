@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from fanfold.core.values import value
 from fanfold.usage.types import UsageEvent
 
 
@@ -41,7 +42,7 @@ class Part(NamedTuple):
     body: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class NewJob:
     """A job to be made. `units` are held for it, `units_max` is its quote; `request` is sealed.
 

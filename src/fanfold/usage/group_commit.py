@@ -68,35 +68,26 @@ class GroupCommit:
             await lane.close()
 
     async def reserve(self, item: Item) -> Answer:
-        """Queue a reserve and await its answer. What a cancelled caller was granted is given back.
+        """Queue a reserve and await its answer. What a cancelled caller was granted is given back, unless it stands.
 
         Raises `Overloaded` when the queue is full; it refuses reserves alone: whatever else comes is work already done.
         """
-        self._check_room()
+        if len(self._waiting) >= self._max_queue:
+            raise Overloaded(
+                "Too many requests wait for the ledger. Try again.", headers={"Retry-After": "1"}
+            )
         self._submit(item)
         try:
             return await item.answer
         except asyncio.CancelledError:
-            if item.is_granted:  # answered in the very moment of the cancellation
+            if item.was_granted:  # answered in the very moment of the cancellation
                 self._give_back(item)
             raise
-
-    async def carry_out(self, item: Item) -> Answer:
-        """Queue a reserve that is written, and stands, whatever becomes of the caller. Raises `Overloaded` as above."""
-        self._check_room()
-        self._submit(item)
-        return await asyncio.shield(item.answer)
 
     async def settle(self, item: Item) -> Answer:
         """Queue a settle and await its answer. Once queued it is written, whatever becomes of the caller."""
         self._submit(item)
         return await item.answer
-
-    def _check_room(self) -> None:
-        if len(self._waiting) >= self._max_queue:
-            raise Overloaded(
-                "Too many requests wait for the ledger. Try again.", headers={"Retry-After": "1"}
-            )
 
     def _submit(self, item: Item) -> None:
         if self._waiting.is_closed or not self._tasks:

@@ -59,7 +59,8 @@ class Item:
     """One operation in the queue. A caller that leaves cancels `answer`, never the item. Units, seconds.
 
     `give_up_at` is the loop's time after which a failed attempt is the last. `is_uncertain` means that the item was
-    sent once without an answer: what is there already may be its own work. `rider` is what goes with it in a lane of
+    sent once without an answer: what is there already may be its own work. A reserve that `stands` is written and kept
+    whatever becomes of its caller, where others are dropped or given back. `rider` is what goes with it in a lane of
     others, and weighs as much as `extra` events.
     """
 
@@ -74,6 +75,7 @@ class Item:
     claim: Claim | None = None
     mark: Mark | None = None
     rider: object = None
+    stands: bool = False
     extra: int = 0
     give_up_at: float = 0.0
     is_uncertain: bool = False
@@ -95,14 +97,22 @@ class Item:
     @property
     def is_dropped(self) -> bool:
         """Whether nobody waits for this reserve any more, so that it need not be sent at all."""
-        return self.operation is Operation.RESERVE and self.answer.cancelled() and not self.is_uncertain
+        return self._needs_its_caller and self.answer.cancelled() and not self.is_uncertain
 
     @property
-    def is_granted(self) -> bool:
-        """Whether this is a reserve that was answered with OK."""
-        if self.operation is not Operation.RESERVE or not self.answer.done() or self.answer.cancelled():
+    def was_granted(self) -> bool:
+        """Whether this is a reserve that was answered with OK, and is given back where its caller has left."""
+        if not self.answer.done() or self.answer.cancelled() or self.answer.exception() is not None:
             return False
-        return self.answer.exception() is None and self.answer.result().status is Status.OK
+        return self.is_given_back(self.answer.result())
+
+    def is_given_back(self, answer: Answer) -> bool:
+        """Tell whether what `answer` grants must be given back where the caller has left."""
+        return self._needs_its_caller and answer.status is Status.OK
+
+    @property
+    def _needs_its_caller(self) -> bool:
+        return self.operation is Operation.RESERVE and not self.stands
 
     def outcome(self, status: Status) -> Status:
         """Return `status`, or OK where it says that this very item was already written by an attempt before."""

@@ -11,7 +11,7 @@ from fanfold.core.errors import NotReady
 from fanfold.usage.connection import PreparedConnection
 from fanfold.usage.errors import Rejected, UnknownTenant
 from fanfold.usage.failures import ConnectFailed, Remedy, remedy_for
-from fanfold.usage.items import Answer, Item, Operation, Size, Status
+from fanfold.usage.items import Answer, Item, Size, Status
 from fanfold.usage.types import Warnings
 from fanfold.usage.waiting import Waiting
 
@@ -156,7 +156,7 @@ class Lane:
                 item.answer.set_result(answer)
 
     def _undo(self, item: Item, answer: Answer) -> None:
-        if item.operation is Operation.RESERVE and answer.status is Status.OK:
+        if item.is_given_back(answer):
             self._give_back(item)
 
 
