@@ -10,7 +10,10 @@ from typer.core import TyperGroup
 from fanfold.cli.commands import add, wanted
 from fanfold.cli.help_texts import complete
 from fanfold.cli.output import show_error, use_json
-from fanfold.core.startup import explain
+from fanfold.core.lazily import on_call
+
+# For who fails alone: it knows the errors of the database's libraries.
+explain = on_call("fanfold.core.startup", "explain")
 
 JSON_OPTION = "--json"
 END_OF_OPTIONS = "--"
@@ -44,7 +47,7 @@ def _reported(error: Exception) -> int:
     cause: BaseException = error
     while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:
         cause = cause.exceptions[0]
-    text = cause.message if isinstance(cause, typer.TyperException) else explain(cause)
+    text: str | None = cause.message if isinstance(cause, typer.TyperException) else explain(cause)
     if text is None:
         raise error
     show_error(text)
