@@ -59,9 +59,11 @@ def served() -> set[str]:
     "library",
     [
         "aiohttp",
+        "aiosmtplib",
         "alembic",
         "httpx",
         "jinja2",
+        "passlib",
         "pgqueuer",
         "pygments",
         "rich",

@@ -1,11 +1,14 @@
 """Which mailer the settings name."""
 
 from fanfold.core.config import MailSettings
+from fanfold.core.lazily import on_call
 from fanfold.core.mail_urls import parse_mail_url, parse_sender
 from fanfold.mail.base import Mailer
 from fanfold.mail.console import ConsoleMailer
 from fanfold.mail.file import FileMailer
-from fanfold.mail.smtp import SmtpMailer
+
+# With a client of SMTP, which is for whoever names a server of it.
+SmtpMailer = on_call("fanfold.mail.smtp", "SmtpMailer")
 
 
 def open_mailer(settings: MailSettings) -> Mailer:
@@ -17,4 +20,5 @@ def open_mailer(settings: MailSettings) -> Mailer:
         case "file":
             return FileMailer(url.folder, sender)
         case _:
-            return SmtpMailer(url, sender)
+            mailer: Mailer = SmtpMailer(url, sender)
+            return mailer

@@ -3,13 +3,15 @@
 import secrets
 from base64 import b64encode
 from collections.abc import Sequence
-
-from passlib.context import CryptContext
+from functools import cache
+from typing import Any
 
 from fanfold.core.lazily import on_call
 from fanfold.core.offload import Offload
 from fanfold.users.errors import not_valid
 
+# Of a server where nobody signs in. The first who does has it imported in a thread.
+CryptContext = on_call("passlib.context", "CryptContext")
 # With lists of words, of which no process needs one before somebody chooses a password.
 weakness = on_call("fanfold.users.strength", "weakness")
 
@@ -19,14 +21,18 @@ _BCRYPT, _BCRYPT_BYTES = "$2", 72
 # OWASP's password storage cheat sheet: argon2id with 19 MiB, two passes, one lane.
 _KIB, _PASSES, _LANES = 19 * 1024, 2, 1
 _SALT_BYTES, _DIGEST_BYTES = 16, 32
-_CONTEXT = CryptContext(
-    schemes=["argon2", "bcrypt"],
-    deprecated=["bcrypt"],
-    argon2__type="ID",
-    argon2__memory_cost=_KIB,
-    argon2__time_cost=_PASSES,
-    argon2__parallelism=_LANES,
-)
+
+
+@cache
+def _context() -> Any:
+    return CryptContext(
+        schemes=["argon2", "bcrypt"],
+        deprecated=["bcrypt"],
+        argon2__type="ID",
+        argon2__memory_cost=_KIB,
+        argon2__time_cost=_PASSES,
+        argon2__parallelism=_LANES,
+    )
 
 
 def hash_of_none() -> str:
@@ -53,7 +59,7 @@ class Passwords:
 
     def hash(self, password: str) -> str:
         """Return the hash of a new password. Blocks."""
-        made: str = _CONTEXT.hash(password)
+        made: str = _context().hash(password)
         return made
 
     def verify_and_update(self, plain_password: str, hashed_password: str) -> tuple[bool, str | None]:
@@ -61,14 +67,14 @@ class Passwords:
         try:
             if hashed_password.startswith(_BCRYPT):
                 return self._verify_bcrypt(plain_password, hashed_password)
-            found: tuple[bool, str | None] = _CONTEXT.verify_and_update(plain_password, hashed_password)
+            found: tuple[bool, str | None] = _context().verify_and_update(plain_password, hashed_password)
         except ValueError:  # no hash, or a password that its scheme cannot hold
             return False, None
         return found
 
     def _verify_bcrypt(self, password: str, hashed: str) -> tuple[bool, str | None]:
         # bcrypt reads 72 bytes; who made the hash cut the rest off without a word.
-        is_right = bool(_CONTEXT.verify(password.encode()[:_BCRYPT_BYTES], hashed))
+        is_right = bool(_context().verify(password.encode()[:_BCRYPT_BYTES], hashed))
         return is_right, self.hash(password) if is_right else None
 
     def generate(self) -> str:
