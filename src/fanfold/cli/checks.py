@@ -164,5 +164,5 @@ def _is_ours(address: str) -> bool:
 def _loop() -> str:
     missing = [name for name in ("uvloop", "httptools") if importlib.util.find_spec(name) is None]
     if missing:
-        raise Refused(f"Install {' and '.join(missing)}: `pip install uvicorn[standard]`.")
+        raise Refused(f"Install what is missing: `pip install {' '.join(missing)}`.")
     return "uvloop and httptools are there"
