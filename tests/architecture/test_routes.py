@@ -92,7 +92,9 @@ class TestRequirements:
         with pytest.raises(UnguardedRoute, match="/open"):
             RouteTable(app.routes, public=frozenset())
         public = frozenset({"/v9/open" if as_sub_router else "/open"})
-        found = RouteTable(app.routes, public=public).match({"method": "GET", "path": "/v9/guarded"})
+        found = RouteTable(app.routes, public=public).match(
+            {"method": "GET", "path": "/v9/guarded", "type": "http"}
+        )
         assert (found is not None) == as_sub_router
 
     @pytest.mark.parametrize("kind", ["mount", "plain route", "websocket"])
@@ -129,7 +131,9 @@ class TestRequirements:
 
         app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
         app.add_api_route("/both", both, methods=["POST"])
-        found = RouteTable(app.routes, public=frozenset()).match({"method": "POST", "path": "/both"})
+        found = RouteTable(app.routes, public=frozenset()).match(
+            {"method": "POST", "path": "/both", "type": "http"}
+        )
         assert found is not None
         assert found.requirement.scope is Scope.PROCESS
 

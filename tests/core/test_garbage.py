@@ -1,8 +1,12 @@
 """Walks for cycles: none of all objects while a thousand streams open, none over what was there before."""
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
+
+import pytest
 
 from fanfold.core.garbage import seldom_collected, uncollected
 
@@ -61,8 +65,9 @@ def test_all_is_as_before_afterwards() -> None:
     assert gc.get_freeze_count() == 0
 
 
-def test_imports_are_not_walked_and_what_was_off_stays_off() -> None:
+def test_imports_are_not_walked_and_what_was_off_stays_off(monkeypatch: pytest.MonkeyPatch) -> None:
     with uncollected():
+        monkeypatch.setitem(sys.modules, "brought", ModuleType("brought"))
         assert not gc.isenabled()
         with uncollected():
             pass
@@ -70,3 +75,10 @@ def test_imports_are_not_walked_and_what_was_off_stays_off() -> None:
         imported: list[object] = []
     assert gc.isenabled()
     assert not any(each is imported for each in gc.get_objects())
+
+
+def test_nothing_is_kept_out_of_walks_where_nothing_was_imported() -> None:
+    frozen = gc.get_freeze_count()
+    with uncollected():
+        pass
+    assert gc.get_freeze_count() == frozen

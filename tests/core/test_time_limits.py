@@ -31,6 +31,15 @@ async def test_a_wait_that_lasts_longer_is_ended(seconds: float) -> None:
     assert limit.expired()
 
 
+def test_what_is_past_ends_in_the_next_turn_on_asyncio_s_own_loop_too() -> None:
+    async def turns() -> None:
+        async with within(-1.0):
+            await asyncio.sleep(0)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(turns())
+
+
 async def test_a_limit_that_was_far_when_it_began_ends_its_wait_too_and_not_before() -> None:
     loop = asyncio.get_running_loop()
     when = loop.time() + LOOK_S * 1.5

@@ -1,6 +1,7 @@
 """When the interpreter walks its objects for cycles: rarely, and never over what lives as long as the process."""
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,11 +30,12 @@ def uncollected() -> Iterator[None]:
 
     Walks take a fifth of their time and find nothing, and the first after them would walk all that they brought.
     """
-    was_on = gc.isenabled()
+    was_on, known = gc.isenabled(), len(sys.modules)
     gc.disable()
     try:
         yield
     finally:
         if was_on:
-            gc.freeze()
+            if len(sys.modules) > known:  # else nothing came that is worth keeping out
+                gc.freeze()
             gc.enable()

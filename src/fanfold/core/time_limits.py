@@ -2,7 +2,7 @@
 
 `asyncio.timeout` sets one for each wait and takes it back: of all that a request and each of its calls cost, a
 twentieth. Here a limit is noted, and one look a second sets the timers of those that end before the next look. They
-are as exact as asyncio's, and end a wait as they do.
+are as exact as asyncio's; only where the loop stood still in between may what came late, but before them, count.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class TimeLimit:
         return self._is_over
 
     async def __aenter__(self) -> Self:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._looks.loop)
         if task is None:
             raise RuntimeError("A time limit is that of a task.")
         self._task, self._before = task, task.cancelling()
@@ -40,7 +40,8 @@ class TimeLimit:
     ) -> None:
         self._looks.forget(self)
         # Who cancelled the task meanwhile still gets its cancellation.
-        if self._is_over and self._task.uncancel() <= self._before and kind is asyncio.CancelledError:
+        ours = self._is_over and self._task.uncancel() <= self._before
+        if ours and kind is not None and issubclass(kind, asyncio.CancelledError):
             raise TimeoutError from error
 
     def end(self) -> None:
@@ -54,12 +55,13 @@ class _Looks:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._timers: dict[TimeLimit, asyncio.TimerHandle | None] = {}
+        self._timers: dict[TimeLimit, asyncio.Handle | None] = {}
         self._next: asyncio.TimerHandle | None = None
 
     def add(self, limit: TimeLimit) -> None:
-        if limit.when - self.loop.time() <= LOOK_S:
-            self._timers[limit] = self.loop.call_at(limit.when, limit.end)
+        now = self.loop.time()
+        if limit.when - now <= LOOK_S:
+            self._timers[limit] = self._timer(limit, now)
             return
         self._timers[limit] = None
         if self._next is None:
@@ -71,15 +73,24 @@ class _Looks:
             timer.cancel()
 
     def _look(self) -> None:
-        near = self.loop.time() + LOOK_S
+        now = self.loop.time()
         far = [limit for limit, timer in self._timers.items() if timer is None]
         for limit in far:
-            if limit.when <= near:
-                self._timers[limit] = self.loop.call_at(limit.when, limit.end)
+            if limit.when - now <= LOOK_S:
+                self._timers[limit] = self._timer(limit, now)
         self._next = self.loop.call_later(LOOK_S, self._look) if far else None
 
+    def _timer(self, limit: TimeLimit, now: float) -> asyncio.Handle:
+        if limit.when <= now:  # a turn of the loop earlier than a timer
+            return self.loop.call_soon(limit.end)
+        return self.loop.call_at(limit.when, limit.end)
 
-_of_thread = threading.local()
+
+class _OfThread(threading.local):
+    looks: _Looks | None = None
+
+
+_of_thread = _OfThread()
 
 
 def within(seconds: float) -> TimeLimit:
@@ -95,7 +106,7 @@ def by(when: float) -> TimeLimit:
 
 def _looks() -> _Looks:
     loop = asyncio.get_running_loop()
-    looks: _Looks | None = getattr(_of_thread, "looks", None)
+    looks = _of_thread.looks
     if looks is None or looks.loop is not loop:
         looks = _of_thread.looks = _Looks(loop)
     return looks

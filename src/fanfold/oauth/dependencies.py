@@ -34,7 +34,7 @@ SignInServiceDep = Annotated[SignInService, Depends(_sign_in_service)]
 
 
 async def _refresh_service(request: Request, session: IdentityDbSession) -> RefreshService:
-    state, request_id = request.app.state, str(request.scope["state"]["server_id"])
+    state, request_id = request.app.state, request.scope["state"]["server_id"]
     return RefreshService(session, state.access_tokens, state.key_ring, request_id=request_id)
 
 

@@ -33,7 +33,7 @@ async def _accounts(request: Request, session: IdentityDbSession, tries: Account
         tokens=state.mailed_tokens,
         tries=tries,
         registration=state.settings.identity.registration,
-        request_id=str(request.scope["state"]["server_id"]),
+        request_id=request.scope["state"]["server_id"],
     )
 
 

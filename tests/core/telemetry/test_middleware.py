@@ -1,5 +1,7 @@
 import asyncio
+import gc
 import re
+import weakref
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fanfold.core.errors import Overloaded
 from fanfold.core.problems import install_problem_handlers
+from fanfold.core.security_headers import SecurityHeadersMiddleware
 from fanfold.core.telemetry.metrics import Metrics
 from fanfold.core.telemetry.middleware import TelemetryMiddleware
 
@@ -326,3 +329,41 @@ async def call(app: ASGIApp, path: str, *received: Message, **scope: Any) -> lis
     }  # fmt: skip
     await app(full, receive, send)
     return sent
+
+
+class _Way:
+    """The server's end of an exchange: what it is sent goes nowhere."""
+
+    async def send(self, _message: Message) -> None: ...
+
+    async def receive(self) -> Message:
+        return {"type": "websocket.connect"}
+
+
+async def _answers(scope: Scope, _receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"x"})
+
+
+async def _fails(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    raise RuntimeError(SECRET)
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+@pytest.mark.parametrize("app", [_answers, _fails])
+async def test_nothing_of_a_request_waits_for_the_collector(kind: str, app: ASGIApp) -> None:
+    stack = SecurityHeadersMiddleware(TelemetryMiddleware(app, metrics=Metrics(shared=False)), https=False)
+    gc.disable()
+    try:
+        way = _Way()
+        left = weakref.ref(way)
+        scope: Scope = {"type": kind, "method": "GET", "path": "/", "headers": [], "state": {}}
+        await stack(scope, way.receive, way.send)
+        del way
+        assert left() is None
+    finally:
+        gc.enable()

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Awaitable, MutableMapping
+from functools import partial
 from typing import Any
 
 from starlette.requests import ClientDisconnect
@@ -43,14 +44,15 @@ class TelemetryMiddleware:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send)
+        exchange = _Exchange(scope, receive)
+        out = exchange.outgoing(send)
         token = request_state.set(exchange.state)
         try:
-            await self._app(scope, exchange.receive, exchange.send)
+            await self._app(scope, exchange.receive, out)
             if exchange.status is None:
-                await exchange.end()
+                await exchange.end(out)
         except Exception as error:  # noqa: BLE001 - the last resort: no traceback may reach the client
-            await exchange.fail(error)
+            await exchange.fail(error, out)
         finally:
             self._record(exchange)
             request_state.reset(token)
@@ -74,15 +76,16 @@ class TelemetryMiddleware:
 
 
 class _Exchange:
-    """One request and its answer, as they pass by."""
+    """One request and its answer, as they pass by.
 
-    __slots__ = ("_gone", "_out", "_receive", "close_code", "scope", "send", "started", "state", "status")
+    It holds no way out that holds it: a cycle, with the whole request in it, would wait for a walk of the collector.
+    """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    __slots__ = ("_gone", "_receive", "close_code", "scope", "started", "state", "status")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
         self._receive = receive
-        self._out = Outgoing(send, self._add)
-        self.send: Send = self._out if scope["type"] == "http" else self._send_on_socket
         self.started = time.perf_counter()
         self.status: int | None = None
         self.close_code: int | None = None
@@ -100,14 +103,19 @@ class _Exchange:
             self.close_code = self.close_code or message.get("code")
         return message
 
-    def _send_on_socket(self, message: Message) -> Awaitable[None]:
+    def outgoing(self, send: Send) -> Send:
+        """Return the way out through this exchange."""
+        out = Outgoing(send, self._add)
+        return out if self.scope["type"] == "http" else partial(self._send_on_socket, out)
+
+    def _send_on_socket(self, out: Send, message: Message) -> Awaitable[None]:
         if message["type"] == "websocket.close":
             self.status = self.status or 403  # what a server answers to a handshake that is closed
             self.close_code = self.close_code or message.get("code", 1000)
         elif message["type"] == "websocket.accept":
             message = {**message, "headers": [*message.get("headers", ())]}
             self._add(message)
-        return self._out(message)
+        return out(message)
 
     def _add(self, head: Message) -> None:
         self.status = head.get("status", _SWITCHING)
@@ -122,28 +130,28 @@ class _Exchange:
             (b"server-timing", timing),
         )
 
-    async def end(self) -> None:
+    async def end(self, out: Send) -> None:
         """See to it that a client that still waits gets an answer: there was none."""
         if not self._gone:
-            await self._refuse()
+            await self._refuse(out)
 
-    async def fail(self, error: Exception) -> None:
+    async def fail(self, error: Exception, out: Send) -> None:
         """Log what went wrong, and answer if nothing was sent yet; an answer that has begun stays cut off."""
         if self._gone and isinstance(error, ClientDisconnect):
             return
         _log.error("A request failed.", route=route_template(self.scope), exc_info=error)
         if self.status is None:
-            await self._refuse()
+            await self._refuse(out)
         elif self.scope["type"] == "websocket" and not self._gone:
-            await self.send({"type": "websocket.close", "code": 1011})
+            await out({"type": "websocket.close", "code": 1011})
 
-    async def _refuse(self) -> None:
+    async def _refuse(self, out: Send) -> None:
         if self.scope["type"] == "websocket":
             self.status = _SERVER_ERROR
-            await self.send({"type": "websocket.close", "code": 1011})
+            await out({"type": "websocket.close", "code": 1011})
             return
         error = InternalError("Something went wrong on our side. Tell us the request id if it stays.")
-        await problem(error, self.scope)(self.scope, self._receive, self.send)
+        await problem(error, self.scope)(self.scope, self._receive, out)
 
 
 def _clients_id(scope: Scope) -> str | None:
