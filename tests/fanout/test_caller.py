@@ -1,11 +1,14 @@
 """The caller: attempts inside one deadline. The transport is scripted, clock and sleep are the test's."""
 
 import asyncio
+import gc
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 
 from fanfold.fanout.adapters.base import AdapterAnswer, Defaults
+from fanfold.fanout.adapters.http_json import HttpJson
 from fanfold.fanout.caller import Terms, UpstreamCaller
 from fanfold.fanout.errors import CallFailed, Phase
 from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse
@@ -240,3 +243,28 @@ class TestFaults:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """No cycle is collected meanwhile: what is gone went with its last reference."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize(
+    ("step", "code"),
+    [
+        (OK, ErrorCode.INVALID_ANSWER),  # no JSON
+        (status(503), ErrorCode.STATUS),
+        (Phase.MAYBE_SENT, ErrorCode.TIMEOUT),
+    ],
+)
+async def test_a_failed_attempt_leaves_nothing_for_the_garbage_collector(ask, step, code):
+    for _ in range(20):
+        outcome = await ask(Script(step), adapter=HttpJson(), timeout_s=0.001, max_attempts=1)
+        assert outcome.error.code is code
+    assert [each for each in gc.get_objects() if isinstance(each, CallFailed)] == []

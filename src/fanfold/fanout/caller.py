@@ -34,7 +34,6 @@ _NOT_AGAIN = " It was not tried again: too many calls to this upstream have fail
 
 # Members of an enumeration cost a call each time they are named, before Python 3.12.
 _NOTHING, _ANSWERED = Outcome.NOTHING, Outcome.ANSWERED
-_NOTHING_SENT = Phase.NOTHING_SENT
 _WITH_CONTENT = frozenset(range(200, 300)) - {HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT}
 
 _log = logging.getLogger(__name__)
@@ -181,7 +180,10 @@ class UpstreamCaller:
             by_deadline = left <= terms.timeout_s if limit.expired() else None
             failure = _failure(fault, terms.upstream, wire.phase, by_deadline=by_deadline)
             outcome = outcome_of(failure, timeout_s=terms.timeout_s, own_timeout_s=terms.upstream.timeout_s)
-            raise failure from None
+            try:
+                raise failure from None
+            finally:
+                del failure  # its traceback holds this frame: a cycle around the whole answer
         else:
             outcome = _ANSWERED
             return answer
@@ -195,8 +197,8 @@ class _Wire(Progress):
     __slots__ = ("_max_bytes", "_now", "_transport", "received", "status")
 
     def __init__(self, transport: Transport, max_bytes: int, now: Callable[[], datetime]) -> None:
+        super().__init__()
         self._transport, self._max_bytes, self._now = transport, max_bytes, now
-        self.phase = _NOTHING_SENT
         self.received = 0
         self.status: int | None = None
 

@@ -155,7 +155,10 @@ class FanOut:
             finally:
                 calls.cancel()
         if failure is not None:
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # its traceback holds this frame: a cycle around the whole run
 
     async def carry_out(self, run: Run) -> None:
         """Make all calls of a run that is not told, in this very task: cancelled, it has what was done."""

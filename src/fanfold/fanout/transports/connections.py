@@ -66,7 +66,10 @@ class GuardedBackend(httpcore.AnyIOBackend):
                 failure = error
             else:
                 return now.stream
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback holds this frame
 
     async def _addresses(self, host: str, port: int) -> Iterable[str]:
         try:

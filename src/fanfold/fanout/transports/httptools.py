@@ -259,8 +259,6 @@ async def _begun(connection: Connection, max_bytes: int, peek_bytes: int | None 
 
 
 def _failed(error: Exception) -> CallFailed:
-    if isinstance(error, CallFailed):
-        return error
     _log.error("The connection to an upstream raised %s.", type(error).__name__)
     return wire.unknown(Phase.ANSWERED)
 

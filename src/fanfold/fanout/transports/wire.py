@@ -73,7 +73,7 @@ class Pieces:
         """Return the next piece."""
         try:
             piece = await anext(self._pieces)
-        except StopAsyncIteration:
+        except (StopAsyncIteration, CallFailed):
             raise
         except Exception as error:
             raise self._failed(error) from error
