@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from fanfold.fanout.types import ErrorCode, FoldOptions, Price, Status
+from fanfold.fanout.asking import Asking
+from fanfold.fanout.types import ErrorCode, FoldOptions, OnError, Price, Status
 from tests.fanout.engine import (
     ScriptedTransport,
     echoing,
@@ -182,3 +183,56 @@ class TestMemory:
             answer = await fan.run(request(10, fold=joined))
         assert answer.fold_error is not None
         assert (answer.fold_error.code, codes(answer)) == (ErrorCode.TOO_LARGE, [None] * 10)
+
+
+class TestStarts:
+    """A run has its starts one by one among those of others, and does not wait for those it no longer wants."""
+
+    OTHERS, TIMES = 50, 200
+
+    async def starts_of_others(self, fan, asked):
+        """Return a run's answer, and how many starts others had until it was there."""
+        served = 0
+
+        def begin() -> None:
+            nonlocal served
+            served += 1
+
+        starts = [fan._turns.start(f"other {index}", begin, times=self.TIMES) for index in range(self.OTHERS)]
+        answer = await fan.run(asked)
+        until_then = served
+        await asyncio.gather(*starts)
+        return answer, until_then
+
+    async def test_a_run_that_has_failed_waits_for_none_of_them(self):
+        asked = request(200, upstream("a", max_concurrency=200), on_error=OnError.FAIL, owner="own")
+        async with fan_out(ScriptedTransport(a=failing)) as fan:
+            answer, served = await self.starts_of_others(fan, asked)
+            assert fan.waiting == 0
+        assert answer.status is Status.FAILED
+        assert codes(answer).count(ErrorCode.CANCELLED) > 190
+        assert served < self.OTHERS * 20
+
+    async def test_nor_does_one_whose_deadline_has_come(self, monkeypatch):
+        transport = ScriptedTransport()
+        monkeypatch.setattr(Asking, "is_over", property(lambda _asking: bool(transport.requests)))
+        asked = request(200, upstream("a", max_concurrency=200), owner="own")
+        async with fan_out(transport) as fan:
+            answer, served = await self.starts_of_others(fan, asked)
+        assert codes(answer) == [None] + [ErrorCode.DEADLINE] * 199
+        assert served < self.OTHERS * 20
+
+
+@pytest.mark.parametrize(("limits", "peak"), [((50, 1), 50), ((1, 50), 1)])
+async def test_of_two_upstreams_of_one_address_the_first_ones_limit_holds(limits, peak):
+    async def slow(sent):
+        for _ in range(50):
+            await asyncio.sleep(0)
+        return await echoing(sent)
+
+    transport = ScriptedTransport(slow)
+    upstreams = [upstream("a", max_concurrency=limit) for limit in limits]
+    async with fan_out(transport) as fan:
+        answer = await fan.run(request(100, *upstreams))
+    assert answer.status is Status.SUCCEEDED
+    assert transport.most_in_flight == peak

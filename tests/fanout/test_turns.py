@@ -1,6 +1,8 @@
 import asyncio
 from itertools import pairwise
 
+import pytest
+
 from fanfold.fanout.turns import Turns
 
 
@@ -96,7 +98,7 @@ async def test_starts_of_one_taker_have_their_turns_among_those_of_others():
 
 async def test_a_taker_of_many_starts_has_32_in_a_turn_and_none_once_it_is_cancelled():
     turns, started, a_turn = Turns(), [], []
-    taking = asyncio.create_task(turns.start("big", lambda: started.append(1), times=1000))
+    taking = turns.start("big", lambda: started.append(1), times=1000)
     for _ in range(5):
         await asyncio.sleep(0)
         a_turn.append(len(started))
@@ -115,3 +117,38 @@ async def test_who_starts_nothing_waits_for_nothing():
     async with asyncio.timeout(20):
         await turns.start("one", lambda: None, times=0)
     assert not turns.are_taken
+
+
+async def test_who_wants_no_more_starts_holds_no_place_of_others():
+    turns, began, order = Turns(), [], []
+    starts = [turns.start(f"owner {index}", lambda: began.append(1), times=100) for index in range(100)]
+    last = turns.start("last", lambda: order.append(1), times=32)
+    for each in starts:
+        each.set_result(None)
+    assert turns.waiting == 32
+    await asyncio.sleep(0)
+    assert (began, len(order)) == ([], 32)  # one turn of the loop is enough for the last
+    await last
+    assert not turns.are_taken
+
+
+async def test_what_a_start_raises_is_its_takers_alone():
+    turns, order = Turns(), []
+
+    def broken() -> None:
+        order.append("broken")
+        raise ValueError("broken")
+
+    async def one(owner: str) -> None:
+        await turns.take(owner)
+        order.append(owner)
+
+    starts = turns.start("a", broken, times=2)
+    others = [asyncio.create_task(one(owner)) for owner in "abc"]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert sorted(order) == ["a", "b", "broken", "c"]
+    await asyncio.gather(*others)
+    with pytest.raises(ValueError, match="broken"):
+        await starts
+    assert (turns.waiting, turns.are_taken) == (0, False)

@@ -50,6 +50,9 @@ class Asking:
         self.strategy = engine.kinds.strategy(request.strategy)
         self._purse = _purse(plan)
         self._routes: dict[int, _Route] = {}  # by identity: two of one key may differ in all that is sent
+        self._needs: dict[
+            str, list[Need]
+        ] = {}  # by key: of two limits of one line the first one's hold for both
         self.bytes = AnswerBytes(engine.max_answers_bytes)
         self._time = asyncio.get_running_loop().time
         self.deadline = self._time() + request.deadline_s
@@ -169,7 +172,10 @@ class Asking:
             owner=request.owner,
             take=self.bytes.take,
         )
-        needed = needs(upstream, request.owner, engine, is_background=request.is_background)
+        needed = self._needs.get(upstream.key)
+        if needed is None:
+            needed = needs(upstream, request.owner, engine, is_background=request.is_background)
+            self._needs[upstream.key] = needed
         route = _Route(terms, needed, by_call(price) if price.is_by_call else None)
         self._routes[id(upstream)] = route
         return route

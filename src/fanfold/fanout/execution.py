@@ -24,6 +24,7 @@ class Execution:
         self._asking = Asking(run.plan, engine)
         self._workers: list[asyncio.Task[None]] = []
         self._groups: list[deque[Call]] = []
+        self._starts: asyncio.Future[None] | None = None
 
     async def carry_out(self) -> None:
         """Make the calls, those that never ran get `deadline` or `cancelled`; then fold."""
@@ -50,10 +51,13 @@ class Execution:
         async with asyncio.TaskGroup() as tasks:
 
             def begin() -> None:
-                if group := starts.popleft():  # else others have made its calls meanwhile
+                if self._asking.is_over:
+                    self._start_no_more()
+                elif group := starts.popleft():  # else others have made its calls meanwhile
                     self._workers.append(tasks.create_task(self._work(group), context=context.copy()))
 
-            await self._engine.turns.start(self._request.owner, begin, times=len(starts))
+            self._starts = self._engine.turns.start(self._request.owner, begin, times=len(starts))
+            await self._starts
 
     async def _work(self, calls: deque[Call]) -> None:
         """Make calls until there are none; the first one has had its turn to start."""
@@ -82,10 +86,16 @@ class Execution:
 
     def _cancel_others(self) -> None:
         for group in self._groups:
-            group.clear()  # nor does anybody begin
+            group.clear()
+        self._start_no_more()
         for worker in self._workers:
             if worker is not asyncio.current_task():
                 worker.cancel()
+
+    def _start_no_more(self) -> None:
+        """Give up the starts that have not had their turn, for which the run would wait among those of others."""
+        if self._starts is not None and not self._starts.done():
+            self._starts.set_result(None)
 
 
 def _groups(plan: Plan) -> list[deque[Call]]:

@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 
 # A call takes some 60 µs of the loop, a large chunk's some 200: a turn of the loop stays within a few milliseconds.
 _STARTS_A_TURN = 32
@@ -11,7 +12,7 @@ _STARTS_A_TURN = 32
 
 @dataclass(slots=True, eq=False)
 class _Ticket:
-    """Starts that somebody waits for; `begin` is called for each of them, `future` is done with the last."""
+    """Starts that somebody waits for; `begin` is called for each of them, `future` is done once none is wanted."""
 
     future: asyncio.Future[None]
     left: int
@@ -19,15 +20,16 @@ class _Ticket:
 
     def serve(self) -> bool:
         """Give one start; tells whether it was the last that is wanted."""
-        if self.future.done():  # its taker was cancelled
-            return True
         self.left -= 1
         if self.begin is not None:
-            self.begin()
-        if self.left:
-            return False
-        self.future.set_result(None)
-        return True
+            try:
+                self.begin()
+            except Exception as error:  # noqa: BLE001 - its taker's own fault: nobody else waits for ever
+                if not self.future.done():
+                    self.future.set_exception(error)
+        if not self.left and not self.future.done():
+            self.future.set_result(None)
+        return self.future.done()
 
 
 class Turns:
@@ -49,16 +51,24 @@ class Turns:
     @property
     def waiting(self) -> int:
         """Starts that wait for their turn."""
-        return sum(ticket.left for tickets in self._waiting.values() for ticket in tickets)
+        tickets = chain.from_iterable(self._waiting.values())
+        return sum(ticket.left for ticket in tickets if not ticket.future.done())
 
     async def take(self, owner: str | None = None) -> None:
         """Wait for the next turn that has room for this owner; always lets others run."""
         await self._ticket(owner, 1, None)
 
-    async def start(self, owner: str | None, begin: Callable[[], object], *, times: int) -> None:
-        """Call `begin`, which starts a task, so many times, each in the next turn that has room for this owner."""
+    def start(self, owner: str | None, begin: Callable[[], object], *, times: int) -> asyncio.Future[None]:
+        """Call `begin`, which starts a task, so many times, each in the next turn that has room for this owner.
+
+        Returns what is done with the last. Who wants no more of them says so by its result, and `begin` is not called
+        again; what `begin` raises, it raises, and ends the starts too.
+        """
         if times:
-            await self._ticket(owner, times, begin)
+            return self._ticket(owner, times, begin)
+        nothing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        nothing.set_result(None)
+        return nothing
 
     def _ticket(
         self, owner: str | None, times: int, begin: Callable[[], object] | None
@@ -76,10 +86,14 @@ class Turns:
 
     def _serve(self) -> None:
         self._is_scheduled = False
-        for _ in range(_STARTS_A_TURN):
-            if not self._waiting:
-                return
+        starts = 0
+        while self._waiting and starts < _STARTS_A_TURN:
             owner, tickets = self._waiting.popitem(last=False)
+            while tickets and tickets[0].future.done():  # its taker was cancelled, or wants no more
+                tickets.popleft()
+            if not tickets:
+                continue
+            starts += 1
             if tickets[0].serve():
                 tickets.popleft()
             if tickets:
