@@ -1,6 +1,7 @@
 """What upstreams may do on a connection that the zoo does not: our own client has to bear it."""
 
 import asyncio
+import gc
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -252,3 +253,68 @@ async def test_many_names_of_headers_are_not_kept(transport: HttptoolsTransport)
             answer = await send(transport, url)
         assert answer.headers[f"x-{first}"] == "1"
         assert len(_names) <= 1_024
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n"
+
+
+async def test_trailers_are_passed_over(transport: HttptoolsTransport):
+    async with server(answering(CHUNKED + b"0\r\nX-Sum: 1\r\n\r\n")) as (url, count):
+        for _ in range(2):
+            answer = await send(transport, url)
+            assert (answer.body, dict(answer.headers)) == (b"ok", {"transfer-encoding": "chunked"})
+    assert count == [1]
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [b"0\r\n" + b"X-A: %s\r\n" % (b"a" * 1_000) * 20_000, b"0\r\nX-A: " + b"a" * 20_000_000],
+    ids=["many", "one"],
+)
+async def test_trailers_without_end_are_refused(transport: HttptoolsTransport, rest: bytes):
+    async with server(answering(CHUNKED + rest + b"\r\n\r\n")) as (url, _count):
+        request = UpstreamRequest("POST", url, {}, b"{}")
+        async with transport.stream(request, max_bytes=MAX_BYTES, progress=Progress()) as answer:
+            with pytest.raises(CallFailed) as failed:
+                [piece async for piece in answer.pieces]
+            assert list(answer.headers) == ["transfer-encoding"]
+        with pytest.raises(CallFailed, match="not valid HTTP"):
+            await send(transport, url)
+    assert failed.value.error.cause is Cause.NOT_HTTP
+    assert transport.connections == 0
+
+
+async def test_many_small_chunks_are_no_trailers(transport: HttptoolsTransport):
+    async with server(answering(CHUNKED + b"1;%s\r\nx\r\n" % (b"e" * 20) * 10_000 + b"0\r\n\r\n")) as (
+        url,
+        _,
+    ):
+        assert (await send(transport, url)).body == b"ok" + b"x" * 10_000
+
+
+async def test_a_broken_connection_leaves_nothing_for_the_garbage_collector(transport: HttptoolsTransport):
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK[:-1])
+        await writer.drain()
+
+    async def fail(url: str) -> None:
+        with pytest.raises(CallFailed, match="lost"):
+            await send(transport, url)
+
+    async def fail_streamed(url: str) -> None:
+        request = UpstreamRequest("POST", url, {}, b"{}")
+        async with transport.stream(request, max_bytes=MAX_BYTES, progress=Progress()) as answer:
+            with pytest.raises(CallFailed, match="lost"):
+                [piece async for piece in answer.pieces]
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with server(talk) as (url, _count):
+            for _ in range(5):
+                await fail(url)
+                await fail_streamed(url)
+        assert [each for each in gc.get_objects() if isinstance(each, CallFailed)] == []
+    finally:
+        gc.enable()

@@ -4,6 +4,7 @@ import asyncio
 import select
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Self, cast
 
@@ -21,7 +22,7 @@ _MOST_NAMES = 1_024
 _EMPTY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _SUCCESSES = frozenset(range(200, 300))
 # Members of an enumeration cost a call each time they are named, before Python 3.12.
-_NOTHING_SENT, _MAYBE_SENT, _ANSWERED = Phase
+_NOTHING_SENT, _MAYBE_SENT, _ANSWERED = Phase.NOTHING_SENT, Phase.MAYBE_SENT, Phase.ANSWERED
 _FINAL = int(HTTPStatus.OK)  # from here on a status is no interim one
 
 
@@ -66,10 +67,11 @@ class Connection(asyncio.Protocol):
         self.is_good = False
         self._has_head = False
         self._may_be_kept = False
-        self._failure: CallFailed | None = None
+        # How it is made: kept itself, it would hold its traceback and with it this connection.
+        self._failure: Callable[[], CallFailed] | None = None
         self._pieces: deque[bytes] = deque()
         self._buffered = 0
-        self._head_bytes = 0
+        self._bodiless_bytes = 0
         self._wants: int | None = None
         self._ends_with_connection = False
 
@@ -146,7 +148,7 @@ class Connection(asyncio.Protocol):
     def _arrival(self) -> asyncio.Future[None]:
         """Return what is done when there is something new to judge. Raises `CallFailed`."""
         if self._failure is not None:
-            raise self._failure
+            raise self._failure()
         self._waiter = self._loop.create_future()
         return self._waiter
 
@@ -156,7 +158,7 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, failure: Callable[[Phase], CallFailed]) -> None:
         if not self.is_complete and self._failure is None:
-            self._failure = failure(self._progress.phase)
+            self._failure = partial(failure, self._progress.phase)
         self.close()
         self._wake()
 
@@ -172,14 +174,14 @@ class Connection(asyncio.Protocol):
         if self.is_complete:
             self.close()
             return
-        if not self._has_head:
-            self._head_bytes += len(data)
+        self._bodiless_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail(wire.not_http)
             return
-        if not self._has_head and self._head_bytes > _MAX_HEAD:
+        # A head, trailers, or what a chunk says of itself: nothing that is kept from its reader may be without end.
+        if self._bodiless_bytes > _MAX_HEAD and not self.is_complete:
             self._fail(wire.not_http)
         elif self._wants is None:
             self._wake()
@@ -195,14 +197,14 @@ class Connection(asyncio.Protocol):
         del error
         self.is_lost = True
         if not self.is_complete and self._failure is None:
-            self._failure = wire.broken_off(self._progress.phase)
+            self._failure = partial(wire.broken_off, self._progress.phase)
         self._wake()
 
     # What the parser calls.
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; of several of one name the last stands."""
-        if not self.is_complete:
+        if not self._has_head:  # else a trailer, for which nobody asks
             self.headers[_names[name]] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
@@ -225,6 +227,7 @@ class Connection(asyncio.Protocol):
         """Keep a piece, and read no more while too much waits."""
         if self.is_complete:
             return
+        self._bodiless_bytes = 0
         self._pieces.append(body)
         self._buffered += len(body)
         if self._wants is not None:
