@@ -292,6 +292,13 @@ class TestReader:
         assert 64 <= found.count(None) <= 74
         assert found.count(ErrorCode.DEADLINE) == 500 - found.count(None)
 
+    async def test_who_reads_a_run_that_is_not_told_hears_so_and_does_not_wait(self):
+        async with fan_out() as fan:
+            run = Run(await fan.plan(request(1)), told=False)
+            await fan.carry_out(run)
+        with pytest.raises(RuntimeError, match="not told"):
+            aiter(run)
+
     async def test_results_are_there_before_they_are_read(self):
         async with (
             fan_out(ScriptedTransport()) as fan,

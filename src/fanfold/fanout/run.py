@@ -81,6 +81,10 @@ class Run:
 
     def __aiter__(self) -> "Run":
         """Iterate over the results and deltas that were not read yet."""
+        if not self._told:
+            raise RuntimeError(
+                "This run is not told: nothing wakes its reader. Read its results once it has ended."
+            )
         return self
 
     async def __anext__(self) -> CallResult | Delta:
