@@ -49,10 +49,9 @@ class Asking:
         self._engine, self._request = engine, request
         self.strategy = engine.kinds.strategy(request.strategy)
         self._purse = _purse(plan)
-        self._routes: dict[int, _Route] = {}  # by identity: two of one key may differ in all that is sent
-        self._needs: dict[
-            str, list[Need]
-        ] = {}  # by key: of two limits of one line the first one's hold for both
+        # By identity: two of one key may differ in all that is sent. Their slots are the key's: the first limit holds.
+        self._routes: dict[int, _Route] = {}
+        self._needs: dict[str, list[Need]] = {}
         self.bytes = AnswerBytes(engine.max_answers_bytes)
         self._time = asyncio.get_running_loop().time
         self.deadline = self._time() + request.deadline_s
