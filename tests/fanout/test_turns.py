@@ -1,4 +1,5 @@
 import asyncio
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -139,16 +140,12 @@ async def test_what_a_start_raises_is_its_takers_alone():
         order.append("broken")
         raise ValueError("broken")
 
-    async def one(owner: str) -> None:
-        await turns.take(owner)
-        order.append(owner)
-
-    starts = turns.start("a", broken, times=2)
-    others = [asyncio.create_task(one(owner)) for owner in "abc"]
+    failed = turns.start("a", broken, times=2)
+    others = [turns.start(owner, partial(order.append, owner), times=1) for owner in "abc"]
     for _ in range(10):
         await asyncio.sleep(0)
-    assert sorted(order) == ["a", "b", "broken", "c"]
-    await asyncio.gather(*others)
+    assert all(each.done() for each in [failed, *others])
+    assert order == ["broken", "b", "c", "a"]
     with pytest.raises(ValueError, match="broken"):
-        await starts
+        await failed
     assert (turns.waiting, turns.are_taken) == (0, False)
