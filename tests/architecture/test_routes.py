@@ -9,6 +9,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount, Route, WebSocketRoute
 
+from fanfold.auth.buckets import is_unlimited
 from fanfold.auth.dependencies import CurrentPrincipal, CurrentTenant, DbSession, _operator_session, _session
 from fanfold.auth.principal import Scope
 from fanfold.auth.requirements import Require
@@ -62,6 +63,12 @@ class TestRequirements:
                 assert (found is None) == (context.path in PUBLIC_PATHS), f"{method} {context.path}"
                 guarded += found is not None
         assert guarded >= 15
+
+    def test_no_route_that_has_one_is_unlimited(self):
+        """So the limits need not look at the path of a request that a guarded route will answer."""
+        for context in iter_route_contexts(create_app().routes):
+            if context.path not in PUBLIC_PATHS:
+                assert not is_unlimited({"type": "http", "path": context.path}), context.path
 
     def test_no_public_path_is_listed_in_vain(self):
         assert {context.path for context in iter_route_contexts(create_app().routes)} >= PUBLIC_PATHS
