@@ -5,6 +5,7 @@ import os
 import signal
 from uuid import uuid4
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -86,6 +87,13 @@ class TestSession:
             assert await session.scalar(ROLE) == "fanfold_operator"
         async with database.session(None) as session:
             assert await session.scalar(ROLE) == "fanfold_app"
+
+
+async def test_a_connection_that_broke_amid_an_exchange_is_a_503(database):
+    with pytest.raises(NotReady):
+        async with database.session(None):
+            # What asyncpg raises for a statement that needs two exchanges, where the server went between them.
+            raise asyncpg.InternalClientError
 
 
 async def test_a_server_that_has_fallen_silent_is_a_503_and_not_a_wait_for_ever(database_urls):

@@ -84,9 +84,20 @@ async def test_a_connection_that_was_ended_is_not_ready_once(statements, opened,
     await other.close()
 
 
-async def test_where_nobody_answers_it_is_not_ready():
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionRefusedError(),
+        TimeoutError(),
+        asyncpg.InterfaceError("the connection is closed"),
+        asyncpg.InternalClientError('cannot switch to state 12; protocol is in the "failed" state'),
+        asyncpg.CannotConnectNowError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_where_nobody_answers_it_is_not_ready(error):
     async def refused() -> asyncpg.Connection:
-        raise ConnectionRefusedError
+        raise error
 
     with pytest.raises(NotReady):
         await Statements(refused, most=4, wait_s=1).row(MINE)

@@ -13,6 +13,7 @@ from fanfold.usage.failures import ConnectFailed, Remedy, remedy_for
         (ConnectionResetError(), Remedy.RESEND),
         (TimeoutError(), Remedy.RESEND),
         (asyncpg.InterfaceError("the connection is closed"), Remedy.RESEND),
+        (asyncpg.InternalClientError("protocol is in the failed state"), Remedy.RESEND),
         (asyncpg.ConnectionDoesNotExistError(), Remedy.RESEND),
         (asyncpg.AdminShutdownError(), Remedy.RESEND),
         (asyncpg.CannotConnectNowError(), Remedy.RESEND),

@@ -19,10 +19,11 @@ from sqlalchemy.ext.asyncio import (
 )
 from sqlalchemy.orm import DeclarativeBase, Session, SessionTransaction
 
+from fanfold.core.away import CONNECTION_LOST, is_away
 from fanfold.core.errors import NotReady
 from fanfold.core.rested import ask_the_rested
 from fanfold.core.roles import IDENTITY, OPERATOR
-from fanfold.core.statements import AWAY_CLASSES, Statements
+from fanfold.core.statements import Statements
 
 SCHEMA = "fanfold"
 STATEMENT_TIMEOUT_S = 10.0
@@ -88,16 +89,15 @@ def _away_is_not_ready() -> Iterator[None]:
     """Turn a database that is away, full or too slow into `NotReady`; other errors pass."""
     try:
         yield
-    except (OSError, exc.TimeoutError, exc.DBAPIError) as error:
+    except (*CONNECTION_LOST, exc.TimeoutError, exc.DBAPIError) as error:
         if isinstance(error, exc.DBAPIError) and not _is_away(error):
             raise
         raise NotReady("The database cannot be reached.", headers={"Retry-After": "1"}) from error
 
 
 def _is_away(error: exc.DBAPIError) -> bool:
-    state: str = getattr(error.orig, "sqlstate", None) or ""
     is_lost = isinstance(error, exc.InterfaceError) or error.connection_invalidated
-    return is_lost or state[:2] in AWAY_CLASSES
+    return is_lost or (error.orig is not None and is_away(error.orig))
 
 
 class Database:

@@ -5,6 +5,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from fanfold.core.away import NO_ANSWER
 from fanfold.core.roles import Login, MigrationRefused, Step, quoted
 from fanfold.core.scram import scram_verifier
 
@@ -34,7 +35,7 @@ async def _refuses(address: URL) -> bool:
         connection = await asyncpg.connect(dsn, timeout=_TRIAL_S)
     except asyncpg.InvalidPasswordError:
         return True
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError):
+    except (*NO_ANSWER, ValueError):
         return False
     await connection.close()
     return False

@@ -6,10 +6,9 @@ from typing import Any
 
 import asyncpg
 
+from fanfold.core.away import is_away
 from fanfold.core.errors import NotReady
 
-# Connection failures, no resources left, shut down or taking too long, no such database (manual, appendix A).
-AWAY_CLASSES = frozenset({"08", "53", "57", "3D"})
 # What lies between may drop a connection that has rested for longer, and tell nobody.
 REST_S = 30.0
 
@@ -63,7 +62,7 @@ class Statements:
             # What was cut off may still be under way: nobody else gets this connection, or one as old.
             if connection is not None:
                 connection.terminate()
-            if _is_away(error):
+            if is_away(error):
                 await self.close()
                 raise _not_ready() from error
             raise
@@ -78,12 +77,6 @@ class Statements:
                 return connection
             connection.terminate()
         return await self._connect()
-
-
-def _is_away(error: BaseException) -> bool:
-    if isinstance(error, asyncpg.PostgresError):
-        return (error.sqlstate or "")[:2] in AWAY_CLASSES
-    return isinstance(error, (OSError, TimeoutError, asyncpg.InterfaceError))
 
 
 def _not_ready() -> NotReady:

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Self, TypeVar
 
-import asyncpg
 import orjson
 from pgqueuer.core.tm import TaskManager
 from pgqueuer.ports.driver import NotifyCallback
 
+from fanfold.core.away import NO_ANSWER
 from fanfold.core.db import Connect
 from fanfold.core.telemetry.logging import get_logger
 from fanfold.usage.failures import Remedy, remedy_for
@@ -80,7 +80,7 @@ class QueueDriver:
         if connection is not None:
             try:
                 await connection.close(timeout=1.0)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except NO_ANSWER:
                 connection.terminate()
 
     async def _carried_out(self, statement: Callable[[Any], Awaitable[T]]) -> T:

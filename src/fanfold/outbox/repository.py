@@ -5,8 +5,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import asyncpg
-
+from fanfold.core.away import NO_ANSWER
 from fanfold.core.db import Connect
 from fanfold.outbox.types import Message
 
@@ -57,7 +56,7 @@ class OutboxRepository:
         if self._connection is not None:
             try:
                 await self._connection.close(timeout=self._timeout_s)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except NO_ANSWER:
                 self._connection.terminate()
         self._connection = None
 

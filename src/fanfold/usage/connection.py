@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import asyncpg
-
+from fanfold.core.away import NO_ANSWER
 from fanfold.core.db import Connect
 from fanfold.usage.failures import ConnectFailed
 
@@ -47,7 +46,7 @@ class PreparedConnection:
                 await self._connection.execute(_set_timeout(self._timeout_s))
                 self._allowed_s = self._timeout_s
                 self._prepared = await self._connection.prepare(self._statement)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except NO_ANSWER as error:
             self.drop()
             raise ConnectFailed from error
 
@@ -62,7 +61,7 @@ class PreparedConnection:
         if self._connection is not None:
             try:
                 await self._connection.close(timeout=min(self._timeout_s, _CLOSE_S))
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except NO_ANSWER:
                 self._connection.terminate()
         self._connection = self._prepared = None
 

@@ -4,6 +4,8 @@ from enum import Enum
 
 import asyncpg
 
+from fanfold.core.away import CONNECTION_LOST
+
 
 class Remedy(Enum):
     """How the lane goes on after a failed flush.
@@ -30,7 +32,7 @@ _AWAY_STATES = {"57P01", "57P02", "57P03", "57P04", "57P05"}
 # meanwhile, and an idempotency key claimed by another meanwhile.
 _IN_THE_WAY_STATES = {"40001", "40P01", "55P03", "57014", "FF005", "FF006"}
 _STALE = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
-_AWAY = (ConnectFailed, OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, *_STALE)
+_AWAY = (ConnectFailed, *CONNECTION_LOST, *_STALE)
 
 
 def remedy_for(error: Exception) -> Remedy:

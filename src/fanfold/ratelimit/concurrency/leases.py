@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import asyncpg
-
+from fanfold.core.away import NO_ANSWER
 from fanfold.core.db import Connect
 
 LEASE_S = 10.0
@@ -86,7 +85,7 @@ class Leases:
         if self._connection is not None:
             try:
                 await self._connection.close(timeout=self._timeout_s)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except NO_ANSWER:
                 self._connection.terminate()
         self._connection = None
 

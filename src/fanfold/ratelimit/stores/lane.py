@@ -5,10 +5,10 @@ from typing import Any
 
 import asyncpg
 
+from fanfold.core.away import CONNECTION_LOST, NO_ANSWER
 from fanfold.core.db import Connect
 from fanfold.ratelimit.errors import StoreUnavailable
 
-_AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 CLOSE_S = 1.0
 
 
@@ -27,14 +27,14 @@ class Lane:
         try:
             async with asyncio.timeout(self._timeout_s), self._turn:
                 return await self._run(statement, arguments)
-        except _AWAY as error:
+        except NO_ANSWER as error:
             raise StoreUnavailable from error
 
     async def _run(self, statement: str, arguments: tuple[Any, ...]) -> Any:
         is_fresh = self._connection is None or self._connection.is_closed()
         try:
             return await self._try(statement, arguments)
-        except (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.AdminShutdownError):
+        except (*CONNECTION_LOST, asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError):
             # A connection may have died at rest, with a server that is back by now.
             if is_fresh:
                 raise
@@ -61,6 +61,6 @@ class Lane:
         if self._connection is not None:
             try:
                 await self._connection.close(timeout=CLOSE_S)
-            except _AWAY:
+            except NO_ANSWER:
                 self._drop()
             self._connection = None
