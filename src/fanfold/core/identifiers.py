@@ -6,6 +6,7 @@ from array import array
 from uuid import UUID
 
 _PARTS = 4096  # of a millisecond, in 12 bits
+_VERSION, _VARIANT = 0x7 << 12, 0x2 << 62
 _DRAWN_AT_ONCE = (
     512  # asking the system for one random number costs as much as making the rest of an identifier
 )
@@ -19,24 +20,22 @@ def uuid7() -> UUID:
     Of those that one process makes one after the other the later is the greater (section 6.2, method 3), as far as
     its clock tells them apart and is not set back.
     """
-    milliseconds, parts, bits = _parts()
-    return UUID(int=milliseconds << 80 | 0x7 << 76 | parts << 64 | 0x2 << 62 | bits)
+    return UUID(int=_uuid7())
 
 
 def uuid7_text() -> str:
     """Return such a one as text, for which no UUID has to be made."""
-    ms, parts, bits = _parts()
-    time_part = f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-7{parts:03x}"
-    return f"{time_part}-{0x8000 | bits >> 48:04x}-{bits & 0xFFFF_FFFF_FFFF:012x}"
+    digits = "%032x" % _uuid7()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def _parts() -> tuple[int, int, int]:
-    """Return the time in ms and 4096ths of one, and 62 random bits that nobody else has had."""
+def _uuid7() -> int:
+    """Return the time, and 62 random bits that nobody else has had."""
     now = time.time_ns()
     milliseconds = now // 1_000_000
     parts = (now - milliseconds * 1_000_000) * _PARTS // 1_000_000
     while True:
         try:
-            return milliseconds, parts, _drawn.pop() >> 2
+            return (milliseconds << 16 | _VERSION | parts) << 64 | _VARIANT | _drawn.pop() >> 2
         except IndexError:  # used up, perhaps by another thread
             _drawn.extend(array("Q", os.urandom(8 * _DRAWN_AT_ONCE)))
