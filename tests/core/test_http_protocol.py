@@ -188,6 +188,16 @@ async def test_a_client_that_does_not_read_is_waited_for() -> None:
     assert b"".join(wire.written).endswith(b"hello")
 
 
+async def test_an_answer_that_fails_before_its_body_is_an_error() -> None:
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send(start(LENGTH))
+        raise ZeroDivisionError
+
+    wire = await asked(HttpProtocol, app, GET)
+    assert b"".join(wire.written).startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+    assert wire.is_over
+
+
 async def test_who_listens_after_the_answer_hears_that_it_is_over() -> None:
     async def app(_scope: Any, receive: Any, send: Any) -> None:
         await receive()

@@ -36,57 +36,55 @@ class HttpProtocol(HttpToolsProtocol):
     """
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        super()._start_asgi_task(cycle, _Outlet(cycle, app))
+        cycle.__class__ = _Cycle  # uvicorn makes it where nobody can say of which class
+        super()._start_asgi_task(cycle, app)
 
 
-class _Outlet:
-    """An application with one cycle: keeps the start of a plain answer until its body is there."""
+class _Cycle(RequestResponseCycle):
+    """A request and its answer: keeps the start of a plain answer until its body is there."""
 
-    __slots__ = ("_app", "_cycle", "_length", "_start")
+    _start: Any = None
+    _length: bytes
 
-    def __init__(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._cycle, self._app = cycle, app
-        self._start: Any = None
-
-    def __call__(self, scope: Any, receive: Any, _send: Any) -> Any:
-        return self._app(scope, receive, self._send)
-
-    async def _send(self, message: Any) -> None:
+    async def send(self, message: Any) -> None:
         start = self._start
         if start is None:
             if message["type"] != "http.response.start" or not self._keeps(message):
-                await self._cycle.send(message)
+                await super().send(message)
             return
         self._start = None
         if not self._has_sent(start, message):
-            await self._cycle.send(start)
-            await self._cycle.send(message)
+            await super().send(start)
+            await super().send(message)
+
+    async def send_500_response(self) -> None:
+        self._start = None  # an answer that was begun, and never had a body
+        await super().send_500_response()
 
     def _keeps(self, start: Any) -> bool:
         """Keep the start of an answer, if it is plain."""
         fields = dict(start.get("headers", ()))
-        self._length = fields.get(b"content-length")
-        cycle = self._cycle
-        if self._length is None or cycle.response_started or cycle.scope["method"] == "HEAD":
+        if b"content-length" not in fields or self.response_started or self.scope["method"] == "HEAD":
             return False
-        if _PLAIN.issuperset(fields):
-            self._start = start
-        return self._start is not None
+        if not _PLAIN.issuperset(fields):
+            return False
+        self._start, self._length = start, fields[b"content-length"]
+        return True
 
     def _has_sent(self, start: Any, end: Any) -> bool:
         """Send the whole answer, if uvicorn has nothing to say to it: then false, and nothing is sent."""
-        cycle, body = self._cycle, end.get("body", b"")
-        if end.get("more_body") or cycle.disconnected or not cycle.keep_alive or cycle.flow.write_paused:
+        if end.get("more_body") or self.disconnected or not self.keep_alive or self.flow.write_paused:
             return False
+        body = end.get("body", b"")
         if self._length != b"%d" % len(body):
             return False
-        lines = [*map(b": ".join, cycle.default_headers), *map(b": ".join, start["headers"]), b"\r\n"]
+        lines = [*map(b": ".join, self.default_headers), *map(b": ".join, start["headers"]), b"\r\n"]
         head = STATUS_LINE[start["status"]] + b"\r\n".join(lines)
         if head.translate(None, _PERMITTED) != b"\r\n" * (len(lines) + 1):
             return False  # a value would end its line
-        cycle.transport.writelines((head, body))
-        cycle.waiting_for_100_continue = False
-        cycle.response_started = cycle.response_complete = True
-        cycle.message_event.set()
-        cycle.on_response()
+        self.transport.writelines((head, body))
+        self.waiting_for_100_continue = False
+        self.response_started = self.response_complete = True
+        self.message_event.set()
+        self.on_response()
         return True

@@ -25,7 +25,7 @@ def uuid7() -> UUID:
 
 def uuid7_text() -> str:
     """Return such a one as text, for which no UUID has to be made."""
-    digits = "%032x" % _uuid7()
+    digits = f"{_uuid7():032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
