@@ -10,16 +10,19 @@ request_state: ContextVar[Mapping[str, Any] | None] = ContextVar("request_state"
 
 
 def request_fields() -> dict[str, object]:
-    """Return `request_id`, `server_id` where the client chose another, and `tenant_id` once it is known."""
+    """Return the fields of the request that is being served; none outside any."""
     state = request_state.get()
-    if not state:
-        return {}
+    return fields_of(state) if state else {}
+
+
+def fields_of(state: Mapping[str, Any]) -> dict[str, object]:
+    """Return `request_id`, `server_id` where the client chose another, and `tenant_id` once it is known."""
     fields: dict[str, object] = {"request_id": state["request_id"]}
     if state["request_id"] != state["server_id"]:
         fields["server_id"] = state["server_id"]
-    tenant_id = getattr(state.get("principal"), "tenant_id", None)
-    if tenant_id is not None:
-        fields["tenant_id"] = tenant_id
+    principal = state.get("principal")
+    if principal is not None and principal.tenant_id is not None:
+        fields["tenant_id"] = principal.tenant_id
     return fields
 
 

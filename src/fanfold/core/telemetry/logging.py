@@ -2,16 +2,17 @@
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from fanfold.core.config import Settings
-from fanfold.core.telemetry.context import request_fields
+from fanfold.core.telemetry.context import fields_of, request_fields
 from fanfold.core.telemetry.log_fields import MAX_TEXT, allowed, clean, describe, mask
 from fanfold.core.telemetry.log_writer import Entry, LogWriter, line_of
 
 MAX_SERVER_MESSAGE = 4000
+_FAULT = 500
 # The servers' own loggers: uvicorn gives them handlers, which would write from the loop.
 _SERVERS = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "gunicorn", "gunicorn.error")
 _levels = logging.getLevelNamesMapping()
@@ -70,18 +71,18 @@ def _put(name: str, entry: Entry) -> None:
 
 
 def log_request(
-    level: str, *, method: str, route: str, status: int, duration_ms: float, code: int | None
+    state: Mapping[str, Any], *, method: str, route: str, status: int, duration_ms: float, code: int | None
 ) -> None:
-    """Write the access line of the request that is being served, unless logging is off.
+    """Write the access line of the request of this state, unless logging is off.
 
     Nothing in it is of the client but an id of its own, so that alone is looked at for secrets.
     """
     if _Active.put is None or _Active.level > logging.INFO:
         return
-    identity = request_fields()
+    identity = fields_of(state)
     entry = {
         "time": datetime.now(UTC),
-        "level": level,
+        "level": "error" if status == _FAULT else "info",
         "logger": "fanfold.access",
         "event": "request",
         **identity,

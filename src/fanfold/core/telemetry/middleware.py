@@ -45,7 +45,9 @@ class TelemetryMiddleware:
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(scope, receive)
-        out = exchange.outgoing(send)
+        out: Send = Outgoing(send, exchange.add)
+        if scope["type"] == "websocket":
+            out = partial(exchange.send_on_socket, out)
         token = request_state.set(exchange.state)
         try:
             await self._app(scope, exchange.receive, out)
@@ -60,13 +62,13 @@ class TelemetryMiddleware:
     def _record(self, exchange: "_Exchange") -> None:
         scope, status = exchange.scope, exchange.status or _CLIENT_GONE
         seconds = time.perf_counter() - exchange.started
-        route = route_template(scope)
+        route = exchange.state.get("route") or route_template(scope)
         is_http = scope["type"] == "http"
         method = KNOWN_METHODS[scope["method"]] if is_http else "WEBSOCKET"
         if is_http:
             self._observe(method, route, status, seconds)
         log_request(
-            "error" if status == _SERVER_ERROR else "info",
+            exchange.state,
             method=method,
             route=route,
             status=status,
@@ -103,21 +105,16 @@ class _Exchange:
             self.close_code = self.close_code or message.get("code")
         return message
 
-    def outgoing(self, send: Send) -> Send:
-        """Return the way out through this exchange."""
-        out = Outgoing(send, self._add)
-        return out if self.scope["type"] == "http" else partial(self._send_on_socket, out)
-
-    def _send_on_socket(self, out: Send, message: Message) -> Awaitable[None]:
+    def send_on_socket(self, out: Send, message: Message) -> Awaitable[None]:
         if message["type"] == "websocket.close":
             self.status = self.status or 403  # what a server answers to a handshake that is closed
             self.close_code = self.close_code or message.get("code", 1000)
         elif message["type"] == "websocket.accept":
             message = {**message, "headers": [*message.get("headers", ())]}
-            self._add(message)
+            self.add(message)
         return out(message)
 
-    def _add(self, head: Message) -> None:
+    def add(self, head: Message) -> None:
         self.status = head.get("status", _SWITCHING)
         elapsed = time.perf_counter() - self.started
         timing = b"app;dur=%.2f" % (elapsed * 1000)
