@@ -17,7 +17,7 @@ class Counting:
 
         def add(looks: time_limits._Looks, limit: time_limits.TimeLimit) -> None:
             real(looks, limit)
-            self.set += looks._timers[limit] is not None
+            self.set += looks.timers[limit] is not None
 
         monkeypatch.setattr(time_limits._Looks, "add", add)
 
@@ -71,7 +71,7 @@ async def test_far_limits_set_no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_nothing_is_kept_of_limits_that_are_over() -> None:
     async with within(60), within(0.5):
         pass
-    assert not time_limits._looks()._timers
+    assert not within(60)._looks.timers
 
 
 async def test_cancelled_by_somebody_else_it_is_cancelled() -> None:

@@ -38,9 +38,13 @@ class TimeLimit:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._looks.forget(self)
+        timer = self._looks.timers.pop(self)
+        if timer is not None:
+            timer.cancel()
+        if not self._is_over:
+            return
         # Who cancelled the task meanwhile still gets its cancellation.
-        ours = self._is_over and self._task.uncancel() <= self._before
+        ours = self._task.uncancel() <= self._before
         if ours and kind is not None and issubclass(kind, asyncio.CancelledError):
             raise TimeoutError from error
 
@@ -55,29 +59,24 @@ class _Looks:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._timers: dict[TimeLimit, asyncio.Handle | None] = {}
+        self.timers: dict[TimeLimit, asyncio.Handle | None] = {}
         self._next: asyncio.TimerHandle | None = None
 
     def add(self, limit: TimeLimit) -> None:
         now = self.loop.time()
         if limit.when - now <= LOOK_S:
-            self._timers[limit] = self._timer(limit, now)
+            self.timers[limit] = self._timer(limit, now)
             return
-        self._timers[limit] = None
+        self.timers[limit] = None
         if self._next is None:
             self._next = self.loop.call_later(LOOK_S, self._look)
 
-    def forget(self, limit: TimeLimit) -> None:
-        timer = self._timers.pop(limit)
-        if timer is not None:
-            timer.cancel()
-
     def _look(self) -> None:
         now = self.loop.time()
-        far = [limit for limit, timer in self._timers.items() if timer is None]
+        far = [limit for limit, timer in self.timers.items() if timer is None]
         for limit in far:
             if limit.when - now <= LOOK_S:
-                self._timers[limit] = self._timer(limit, now)
+                self.timers[limit] = self._timer(limit, now)
         self._next = self.loop.call_later(LOOK_S, self._look) if far else None
 
     def _timer(self, limit: TimeLimit, now: float) -> asyncio.Handle:
@@ -95,18 +94,15 @@ _of_thread = _OfThread()
 
 def within(seconds: float) -> TimeLimit:
     """Return the limit of a wait that may take so long. Made inside the running loop."""
-    looks = _looks()
-    return TimeLimit(looks, looks.loop.time() + seconds)
-
-
-def by(when: float) -> TimeLimit:
-    """Return the limit of a wait that may last until `when` (loop time). Made inside the running loop."""
-    return TimeLimit(_looks(), when)
-
-
-def _looks() -> _Looks:
     loop = asyncio.get_running_loop()
     looks = _of_thread.looks
     if looks is None or looks.loop is not loop:
         looks = _of_thread.looks = _Looks(loop)
-    return looks
+    return TimeLimit(looks, loop.time() + seconds)
+
+
+def by(when: float) -> TimeLimit:
+    """Return the limit of a wait that may last until `when` (loop time). Made inside the running loop."""
+    limit = within(0.0)
+    limit.when = when
+    return limit
