@@ -61,9 +61,11 @@ class LogWriter:
     def _run(self) -> None:
         while not self._stopping.is_set():
             taken = [self._entries.get()]
-            self._stopping.wait(GATHER_S)  # one turn of the thread for many lines
-            taken += self._taken(BATCH)
             while taken and not self._abandoned:
+                # One turn of the thread for many lines: for each turn it takes the interpreter from the event loop.
+                if len(taken) < BATCH:
+                    self._stopping.wait(GATHER_S)
+                    taken += self._taken(BATCH - len(taken))
                 self._write(taken)
                 taken = self._taken(BATCH)
             self._drop(taken)

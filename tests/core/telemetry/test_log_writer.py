@@ -1,0 +1,47 @@
+"""The thread that writes log lines takes many at a turn, however fast they come."""
+
+import os
+import threading
+
+import pytest
+
+from fanfold.core.telemetry import log_writer
+from fanfold.core.telemetry.log_writer import BATCH, GATHER_S, LogWriter
+
+
+class Turns:
+    """What the thread does: `waits` for more lines, and writes of so many `lines`, each bringing the next few."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, coming: list[int]) -> None:
+        self.done: list[str | int] = []
+        self.is_over = threading.Event()
+        self._coming = coming
+        read, write = os.pipe()
+        self.writer = LogWriter(write, size=10_000)
+        monkeypatch.setattr(self.writer._stopping, "wait", self._wait)
+        monkeypatch.setattr(self.writer, "_write", self._write)
+        self.writer.put(b"first")
+        assert self.is_over.wait(20)
+        self.writer.close()
+        os.close(read)
+        os.close(write)
+
+    def _wait(self, seconds: float) -> None:
+        assert seconds == GATHER_S
+        self.done.append("waits")
+
+    def _write(self, taken: list[log_writer.Entry | bytes]) -> None:
+        self.done.append(len([line for line in taken if line]))
+        if not self._coming:
+            self.is_over.set()
+            return
+        for _ in range(self._coming.pop(0)):
+            self.writer.put(b"line")
+
+
+def test_lines_that_come_while_others_are_written_are_waited_for_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Turns(monkeypatch, coming=[3, 2]).done[:6] == ["waits", 1, "waits", 3, "waits", 2]
+
+
+def test_a_full_turn_waits_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Turns(monkeypatch, coming=[BATCH + 1]).done[:5] == ["waits", 1, BATCH, "waits", 1]
