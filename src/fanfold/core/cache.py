@@ -43,8 +43,11 @@ class FreshCache(Generic[Key, Value]):
 
     def fresh(self, key: Key) -> Value | None:
         """Return the value of `key` if it is there and fresh."""
-        entry = self._entries.get(key)
-        return entry.value if entry is not None and self._clock() < entry.fresh_until else None
+        try:
+            entry = self._entries[key]
+        except KeyError:
+            return None
+        return entry.value if self._clock() < entry.fresh_until else None
 
     async def get(self, key: Key, load: Callable[[], Awaitable[Value | None]]) -> Value | None:
         """Return the value of `key`, loading it when it is not fresh."""

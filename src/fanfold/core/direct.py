@@ -14,7 +14,7 @@ from fanfold.core.paths import path_below_root
 from fanfold.core.problems import problem
 from fanfold.core.requests import JsonRequest, media_type
 
-_JSON = "application/json"
+_JSON = b"application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,13 @@ class DirectMiddleware:
         answer = self._answers.get(path_below_root(scope))
         if answer is None or scope["app"].dependency_overrides:
             return None
-        content_types = []
+        content_type = None
         for name, value in scope["headers"]:
-            if name in self._headers:
+            if name in self._headers or (name == b"content-type" and content_type is not None):
                 return None
             if name == b"content-type":
-                content_types.append(value)
-        return answer if len(content_types) == 1 and media_type(content_types[0]) == _JSON else None
+                content_type = value
+        return answer if content_type is not None and _is_json(content_type) else None
 
 
 def _valid(model: type[BaseModel], decoded: Any) -> BaseModel | None:
@@ -78,6 +78,10 @@ def _valid(model: type[BaseModel], decoded: Any) -> BaseModel | None:
         return model.model_validate(decoded, from_attributes=True)
     except ValidationError:
         return None
+
+
+def _is_json(content_type: bytes) -> bool:
+    return content_type == _JSON or media_type(content_type) == _JSON.decode()
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

@@ -105,10 +105,11 @@ def loads(data: bytes) -> Any:
     more than 64 levels, 20,000 values, 1,000 members of an object or 64 digits, any encoding but UTF-8.
     Long data should be read in a thread: it is read in pieces, between which others get the GIL.
     """
-    if len(data) > MAX_VALUES:  # each takes a byte at least
+    size = len(data)
+    if size > MAX_VALUES:  # each takes a byte at least
         _check_number_of_values(data)
     try:
-        value = _read(data.decode()) if len(data) <= PIECE else _long.decode(decode_utf8(data))
+        value = _read(data.decode()) if size <= PIECE else _long.decode(decode_utf8(data))
     except (ValueError, RecursionError):
         raise MalformedRequest("The body is not valid JSON in UTF-8.") from None
     # NUL and half of a pair can only be written as an escape, and each level takes a bracket.

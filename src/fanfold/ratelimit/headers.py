@@ -18,12 +18,12 @@ _PRINTABLE_ASCII = "".join(map(chr, range(0x20, 0x7F)))
 
 def fields(states: Iterable[BucketState]) -> list[tuple[bytes, bytes]]:
     """Return both: `q` requests at rest, refilled in `w` seconds; `r` requests remaining, one more in `t` seconds."""
-    policies, left = [], []
+    policies = left = b""
     for state in states:
         bucket = state.bucket
-        policies.append(_policy(bucket.name, bucket.requests_per_minute, bucket.burst))
-        left.append(b"%b;r=%d;t=%d" % (_string(bucket.name), state.remaining, state.reset_s))
-    return [(_POLICY, b", ".join(policies)), (STATE, b", ".join(left))]
+        policies += b", " + _policy(bucket.name, bucket.requests_per_minute, bucket.burst)
+        left += b", %b;r=%d;t=%d" % (_string(bucket.name), state.remaining, state.reset_s)
+    return [(_POLICY, policies[2:]), (STATE, left[2:])]
 
 
 @lru_cache(maxsize=1024)

@@ -166,10 +166,11 @@ class Shares:
         self._shares[key] = Share(share.limit, share.in_use, was_used=share.was_used)
 
     def _share(self, holder: Holder) -> Share:
-        share = self._shares.get(holder.key)
-        if share is None:
+        try:
+            share = self._shares[holder.key]
+        except KeyError:
             share = self._shares[holder.key] = Share(holder.limit)
-        elif share.limit != holder.limit:
+        if share.limit != holder.limit:
             if holder.limit < share.limit:
                 share.held = 0  # what is free by the old limit is asked for by the new
                 self._to_ask.add(holder.key)

@@ -69,11 +69,10 @@ class PostgresStore:
         for lease in leases:
             if not lease.has_token(now):
                 return await self._ask_or_refuse(leases, now)
-        states = []
         for lease in leases:
             lease.tokens -= 1
-            states.append(lease.state(now))
-        return Decision(admitted=True, states=tuple(states), retry_after_s=0)
+        states = tuple([lease.state(now) for lease in leases])
+        return Decision(admitted=True, states=states, retry_after_s=0)
 
     async def _ask_or_refuse(self, leases: Sequence[Lease], now: float) -> Decision:
         refusing = [lease.refuses(now) for lease in leases]
@@ -99,12 +98,13 @@ class PostgresStore:
 
     def _lease(self, bucket: Bucket, now: float) -> Lease:
         identity = (bucket.name, bucket.key)
-        lease = self._leases.get(identity)
-        if lease is None:
+        try:
+            lease = self._leases[identity]
+        except KeyError:
             if len(self._leases) >= self._max_leases:
-                raise StoreUnavailable
+                raise StoreUnavailable from None
             lease = self._leases[identity] = Lease(bucket, now)
-        elif lease.bucket is not bucket:
+        if lease.bucket is not bucket:
             lease.adopt(bucket)
         return lease
 
