@@ -44,6 +44,8 @@ ANSWERS: dict[str, Parts] = {
     "without a length": [start((b"content-type", b"text/plain")), body(b"he", more=True), body(b"llo")],
     "too long": [start(LENGTH), body(b"hello!")],
     "too short": [start(LENGTH), body(b"hell")],
+    "two lengths": [start(LENGTH, (b"content-length", b"4")), body(b"hello")],
+    "two lengths, the other first": [start((b"content-length", b"4"), LENGTH), body(b"hello")],
     "a header of its own": [start(LENGTH, (b"X-Own", b"1")), body(b"hello")],
     "the last one": [start(LENGTH, (b"connection", b"close")), body(b"hello")],
     "framed otherwise": [start(LENGTH, (b"transfer-encoding", b"chunked")), body(b"hello")],

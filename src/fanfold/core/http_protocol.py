@@ -1,6 +1,7 @@
 """HTTP of uvicorn, for answers of many headers."""
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -17,6 +18,7 @@ _PLAIN = frozenset(
         b"ratelimit",
         b"ratelimit-policy",
         b"referrer-policy",
+        b"server",
         b"server-timing",
         b"strict-transport-security",
         b"vary",
@@ -29,10 +31,28 @@ _PLAIN = frozenset(
 _PERMITTED = bytes({*range(0x20, 0x100), 0x09} - {0x7F})  # in a value (RFC 9110, section 5.5)
 
 
+class _Form(NamedTuple):
+    """What answers with headers of the same names have in common: the lines of their heads, but for the values."""
+
+    lines: bytes
+    length_at: int  # which of the values is that of Content-Length
+    line_ends: bytes
+
+
+@lru_cache(maxsize=256)
+def _form(names: tuple[bytes, ...]) -> _Form | None:
+    """Return the form of a plain answer, whose length is known; else None."""
+    if b"content-length" not in names or not _PLAIN.issuperset(names):
+        return None
+    lines = b"".join([name + b": %b\r\n" for name in names]) + b"\r\n"
+    return _Form(lines, names.index(b"content-length"), b"\r\n" * (len(names) + 1))
+
+
 class HttpProtocol(HttpToolsProtocol):
     """Writes plain answers at once, head and body together: one call of the system instead of two.
 
-    Of each header uvicorn asks two patterns; an answer of ours has a dozen, and is looked at as a whole.
+    Of each header uvicorn asks two patterns; an answer of ours has a dozen, and is looked at as a whole: its names are
+    nearly always those of another one, so that its head is theirs with other values.
     """
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -44,7 +64,8 @@ class _Cycle(RequestResponseCycle):
     """A request and its answer: keeps the start of a plain answer until its body is there."""
 
     _start: Any = None
-    _length: bytes
+    _form: _Form
+    _values: tuple[bytes, ...]
 
     async def send(self, message: Any) -> None:
         start = self._start
@@ -63,26 +84,27 @@ class _Cycle(RequestResponseCycle):
 
     def _keeps(self, start: Any) -> bool:
         """Keep the start of an answer, if it is plain."""
-        fields = dict(start.get("headers", ()))
-        if b"content-length" not in fields or self.response_started or self.scope["method"] == "HEAD":
+        if "headers" not in start or self.response_started or self.scope["method"] == "HEAD":
             return False
-        if not _PLAIN.issuperset(fields):
+        headers = [*self.default_headers, *start["headers"]]
+        names, values = zip(*headers, strict=True) if headers else ((), ())
+        form = _form(names)
+        if form is None:
             return False
-        self._start, self._length = start, fields[b"content-length"]
+        self._start, self._form, self._values = start, form, values
         return True
 
     def _has_sent(self, start: Any, end: Any) -> bool:
         """Send the whole answer, if uvicorn has nothing to say to it: then false, and nothing is sent."""
         if end.get("more_body") or self.disconnected or not self.keep_alive or self.flow.write_paused:
             return False
-        body = end.get("body", b"")
-        if self._length != b"%d" % len(body):
+        form, values, body = self._form, self._values, end.get("body", b"")
+        if values[form.length_at] != b"%d" % len(body):
             return False
-        lines = [*map(b": ".join, self.default_headers), *map(b": ".join, start["headers"]), b"\r\n"]
-        head = STATUS_LINE[start["status"]] + b"\r\n".join(lines)
-        if head.translate(None, _PERMITTED) != b"\r\n" * (len(lines) + 1):
+        lines = form.lines % values
+        if lines.translate(None, _PERMITTED) != form.line_ends:
             return False  # a value would end its line
-        self.transport.writelines((head, body))
+        self.transport.writelines((STATUS_LINE[start["status"]] + lines, body))
         self.waiting_for_100_continue = False
         self.response_started = self.response_complete = True
         self.message_event.set()
