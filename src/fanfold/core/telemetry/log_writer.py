@@ -13,7 +13,7 @@ import orjson
 
 from fanfold.core.telemetry.log_fields import mask
 
-GATHER_S = 0.02
+GATHER_S = 0.05
 BATCH = 256
 _OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 
