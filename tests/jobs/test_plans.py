@@ -1,0 +1,76 @@
+"""The danger of a plan made while rows are few: what a job has by now is gone through whole for each batch of it."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from fanfold.jobs.lane import JobLane
+from fanfold.jobs.riders import COMMIT, Turn, TurnKind, encode_batch
+from fanfold.jobs.types import JobReference
+from fanfold.usage.items import Item, Operation
+from tests.jobs.making import answered, claim, create
+from tests.usage.books import Books
+
+_READ = "select relname, idx_tup_fetch from pg_stat_xact_user_tables where schemaname = 'fanfold'"
+_BATCH, _BATCHES = 100, 11
+
+
+def _record(job: JobReference, first: int) -> Item:
+    results = [answered(index) for index in range(first, first + _BATCH)]
+    turn = Turn(kind=TurnKind.RECORD, fence=job.fence, results=results)
+    return Item(
+        operation=Operation.PART, tenant_id=job.tenant_id, request_id=job.id, period_start=job.period_start,
+        events=[event for result in results for event in result.events], rider=turn,
+    )  # fmt: skip
+
+
+async def _read(connection: asyncpg.Connection) -> dict[str, int]:
+    return {row["relname"]: row["idx_tup_fetch"] or 0 for row in await connection.fetch(_READ)}
+
+
+_FEW_EVENTS = """
+insert into fanfold.usage_events
+       (tenant_id, request_id, call_index, meter, period_start, units, due_units, outcome, quantity, upstream)
+select gen_random_uuid(), gen_random_uuid(), 0, 'calls', date_trunc('month', now() at time zone 'utc')::date, 0, 0,
+       'billed', 1, 'few'
+  from generate_series(1, 3000)
+"""
+_FEW_RESULTS = """
+insert into fanfold.job_results (tenant_id, job_id, call_index, seq, success, units, body)
+select gen_random_uuid(), gen_random_uuid(), 0, 1, true, 0, 'few' from generate_series(1, 3000)
+"""
+
+
+@pytest.fixture
+async def few_rows_each(books: Books) -> AsyncIterator[None]:
+    """Let the planner believe that a tenant has next to no events, and a job next to no results."""
+    async with books.superuser() as superuser:
+        await superuser.execute(_FEW_EVENTS)
+        await superuser.execute(_FEW_RESULTS)
+        await superuser.execute("vacuum analyze fanfold.usage_events, fanfold.job_results")
+        yield
+        await superuser.execute("delete from fanfold.usage_events where upstream = 'few'")
+        await superuser.execute("delete from fanfold.job_results where body = 'few'")
+        await superuser.execute("vacuum analyze fanfold.usage_events, fanfold.job_results")
+
+
+@pytest.mark.usefixtures("few_rows_each")
+async def test_a_batch_of_results_looks_at_none_that_is_there(
+    books: Books, lane: JobLane, worker: asyncpg.Connection
+):
+    tenant = await books.new_tenant(10_000)
+    await create(lane, tenant, calls=_BATCH * _BATCHES, each=50)
+    job = await claim(worker, tenant)
+    assert job is not None
+    flush = await worker.prepare(COMMIT)
+    for batch in range(_BATCHES - 1):
+        await flush.fetchrow(*encode_batch([_record(job, batch * _BATCH)]))
+    async with worker.transaction():
+        before = await _read(worker)
+        await flush.fetchrow(*encode_batch([_record(job, (_BATCHES - 1) * _BATCH)]))
+        after = await _read(worker)
+    looked_at = {name: after[name] - before.get(name, 0) for name in after}
+    assert sum(many for name, many in looked_at.items() if name.startswith("usage_events")) == 0
+    assert looked_at["job_results"] == 0
+    assert len(await books.rows("job_results", tenant)) == _BATCH * _BATCHES
