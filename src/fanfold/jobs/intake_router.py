@@ -59,12 +59,25 @@ AskerDep = Annotated[Asker, Depends(_asker)]
 JobIntakeDep = Annotated[JobIntake, Depends(_intake)]
 
 
+class _Accepted(Response):
+    """The answer to whoever has just made a job."""
+
+    def __init__(self, job: NewJob) -> None:
+        self.body = encode_new_job(job)
+        # Written here: Starlette's own reads what it is given, in three times as many calls.
+        self.status_code, self.background = ACCEPTED, None
+        self.raw_headers = [
+            (b"location", b"/v1/jobs/%b" % str(job.id).encode()),
+            (b"content-length", b"%d" % len(self.body)),
+            (b"content-type", b"application/json"),
+        ]
+
+
 def accepted(job: NewJob | JobRead) -> Response:
     """Return the answer to whoever made a job: now, or before with the same key."""
-    headers = {"Location": f"/v1/jobs/{job.id}"}
     if isinstance(job, NewJob):
-        return Response(encode_new_job(job), ACCEPTED, headers, JSON)
-    return Response(job.model_dump_json(), ACCEPTED, headers | REPLAYED, JSON)
+        return _Accepted(job)
+    return Response(job.model_dump_json(), ACCEPTED, {"Location": f"/v1/jobs/{job.id}"} | REPLAYED, JSON)
 
 
 async def take_in_job(

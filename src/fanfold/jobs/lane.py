@@ -1,6 +1,7 @@
 """The jobs' lane: what jobs do with units and the rows that go with it, committed together, many jobs at once."""
 
 from collections.abc import Sequence
+from datetime import date
 from types import TracebackType
 from typing import Self
 
@@ -10,15 +11,17 @@ from fanfold.jobs.riders import COMMIT, Turn, TurnKind, encode_batch
 from fanfold.jobs.types import Ending, JobReference, NewJob, RecordedCall
 from fanfold.tenants.periods import Clock, Period, period_of, utc_now
 from fanfold.usage.group_commit import GroupCommit
-from fanfold.usage.items import Item, Operation, Status
+from fanfold.usage.items import Answer, Item, Operation, Status
 from fanfold.usage.lane import Figures
 from fanfold.usage.ledger import refuse
-from fanfold.usage.types import Claim, Mark, Reservation, Reserved, UsageEvent
+from fanfold.usage.types import Claim, Mark, UsageEvent
 
 # As good as for ever: a job that waits holds its units. While a worker has it, its beats say until when.
 _WAITS_S = 10 * 365.25 * 86_400
 # The bytes of texts and answers that weigh as much as one usage event does: 1 MiB together, and a flush is full.
 _EVENT_BYTES = 1_050
+# Members of enumerations are calls before Python 3.12.
+_RESERVE, _OK = Operation.RESERVE, Status.OK
 
 
 class JobLane:
@@ -64,29 +67,46 @@ class JobLane:
 
     async def create(
         self, job: NewJob, *, period: Period, claim: Claim | None = None, mark: Mark | None = None
-    ) -> Reserved:
+    ) -> None:
         """Hold the job's units and make it, with its input and its place in the queue, in one commit.
 
         It is made whatever becomes of the caller. Raises StorageFull, Insufficient, OverBudget, KeyClaimed,
         AlreadyReserved (the id is taken), core's Overloaded and NotReady.
         """
-        reservation = Reservation(
+        size = len(job.request)
+        for part in job.parts:
+            size += len(part.body)
+        item = Item(
+            operation=_RESERVE,
             tenant_id=job.tenant_id,
             request_id=job.id,
             period_start=period_of(self._now(), period),
             units=job.units,
+            lease_s=_WAITS_S,
             api_key_id=job.api_key_id,
+            claim=claim,
+            mark=mark,
+            rider=job,
+            stands=True,
+            extra=size // _EVENT_BYTES,
         )
-        size = sum([len(part.body) for part in job.parts]) + len(job.request)
-        return await self._reserve(reservation, period, job, claim=claim, mark=mark, size=size)
+        answer = await self._commit.reserve(item)
+        if answer.status is not _OK:
+            if answer.status is Status.STORAGE_FULL:
+                raise StorageFull(job.max_stored_bytes)
+            refuse(answer, item, period)
 
-    async def renew(self, job: JobReference, *, units: int, period: Period) -> Reserved:
+    async def renew(self, job: JobReference, *, units: int, period: Period) -> date:
         """Hold units again for a job whose reservation has lapsed; nothing happens where it has not.
 
-        The job's units are the present period's from then on. Raises as `create`, and `LookupError` where the job is
-        another's by now.
+        The job's units are those of the present period from then on, whose start is returned. Raises as `create`, and
+        `LookupError` where the job is another's by now.
         """
-        return await self._hold(job, TurnKind.RENEW, units, period)
+        item = self._holding(job, TurnKind.RENEW, units, period)
+        answer = await self._commit.reserve(item)
+        if answer.status is not Status.DUPLICATE:
+            _check_held(answer, item, period)
+        return item.period_start
 
     async def retry(
         self,
@@ -96,12 +116,13 @@ class JobLane:
         period: Period,
         claim: Claim | None = None,
         mark: Mark | None = None,
-    ) -> Reserved:
+    ) -> None:
         """Hold units for a job that has ended or is paused, and let what is missing or failed run.
 
         Raises as `create`, and `LookupError` where the job has changed since.
         """
-        return await self._hold(job, TurnKind.RETRY, units, period, claim=claim, mark=mark)
+        item = self._holding(job, TurnKind.RETRY, units, period, claim=claim, mark=mark)
+        _check_held(await self._commit.reserve(item), item, period)
 
     async def record(self, job: JobReference, results: Sequence[RecordedCall]) -> bool:
         """Write results with their usage events; False where the job is another's by now. Raises NotReady, Rejected."""
@@ -117,7 +138,7 @@ class JobLane:
         item = _item(Operation.SETTLE, job, turn, extra=len(ending.output or b"") // _EVENT_BYTES)
         return (await self._commit.settle(item)).status is not Status.GONE
 
-    async def _hold(
+    def _holding(
         self,
         job: JobReference,
         kind: TurnKind,
@@ -125,51 +146,27 @@ class JobLane:
         period: Period,
         claim: Claim | None = None,
         mark: Mark | None = None,
-    ) -> Reserved:
-        reservation = Reservation(
+    ) -> Item:
+        return Item(
+            operation=_RESERVE,
             tenant_id=job.tenant_id,
             request_id=job.id,
             period_start=period_of(self._now(), period),
             units=units,
-            api_key_id=job.api_key_id,
-        )
-        turn = Turn(kind=kind, fence=job.fence)
-        return await self._reserve(reservation, period, turn, claim=claim, mark=mark, size=0)
-
-    async def _reserve(
-        self,
-        reservation: Reservation,
-        period: Period,
-        rider: NewJob | Turn,
-        *,
-        claim: Claim | None,
-        mark: Mark | None,
-        size: int,
-    ) -> Reserved:
-        item = Item(
-            operation=Operation.RESERVE,
-            tenant_id=reservation.tenant_id,
-            request_id=reservation.request_id,
-            period_start=reservation.period_start,
-            units=reservation.units,
             lease_s=_WAITS_S,
-            api_key_id=reservation.api_key_id,
+            api_key_id=job.api_key_id,
             claim=claim,
             mark=mark,
-            rider=rider,
+            rider=Turn(kind=kind, fence=job.fence),
             stands=True,
-            extra=size // _EVENT_BYTES,
         )
-        answer = await self._commit.reserve(item)
-        is_renewal = isinstance(rider, Turn) and rider.kind is TurnKind.RENEW
-        if answer.status is Status.STORAGE_FULL:
-            assert isinstance(rider, NewJob)  # noqa: S101 (only a new job is refused for it)
-            raise StorageFull(rider.max_stored_bytes)
-        if answer.status is Status.GONE:
-            raise LookupError("The job is another's by now.")
-        if answer.status is not Status.OK and not (is_renewal and answer.status is Status.DUPLICATE):
-            refuse(answer, reservation, period)
-        return Reserved(reservation, answer.remaining)
+
+
+def _check_held(answer: Answer, item: Item, period: Period) -> None:
+    if answer.status is Status.GONE:
+        raise LookupError("The job is another's by now.")
+    if answer.status is not _OK:
+        refuse(answer, item, period)
 
 
 def _item(

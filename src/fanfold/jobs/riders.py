@@ -53,7 +53,7 @@ def encode_batch(batch: Sequence[Item]) -> tuple[Any, ...]:
 def _new(place: int, job: NewJob) -> tuple[Any, ...]:
     return (
         place,
-        job.source.value,
+        job.source,
         _json(job.metadata),
         job.request,
         job.api_key_id,

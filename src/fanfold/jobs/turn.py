@@ -60,10 +60,10 @@ class JobTurn:
             if asked.max_units is not None:
                 units = min(units, max(0, asked.max_units - held.billed))
             try:
-                renewed = await self._tools.lane.renew(job, units=units, period=held.period)
+                period_start = await self._tools.lane.renew(job, units=units, period=held.period)
             except LookupError:
                 raise JobLost from None
-            self._recorder.job = replace(job, period_start=renewed.reservation.period_start)
+            self._recorder.job = replace(job, period_start=period_start)
         self._calls.units_left = units
 
     async def _make_calls(self) -> bool:

@@ -78,18 +78,12 @@ class Ledger:
         With a `claim` the idempotency key is the request's from the same commit on. Raises Insufficient, OverBudget,
         KeyClaimed, UnknownTenant, AlreadyReserved, core's Overloaded and NotReady. A cancelled caller holds nothing.
         """
-        reservation = Reservation(
-            tenant_id=tenant_id,
-            request_id=request_id,
-            period_start=period_of(self._now(), period),
-            units=units,
-            api_key_id=api_key_id,
-        )
+        period_start = period_of(self._now(), period)
         item = Item(
             operation=Operation.RESERVE,
             tenant_id=tenant_id,
             request_id=request_id,
-            period_start=reservation.period_start,
+            period_start=period_start,
             units=units,
             lease_s=lease_s,
             api_key_id=api_key_id,
@@ -97,7 +91,14 @@ class Ledger:
         )
         answer = await self._commit.reserve(item)
         if answer.status is not Status.OK:
-            refuse(answer, reservation, period)
+            refuse(answer, item, period)
+        reservation = Reservation(
+            tenant_id=tenant_id,
+            request_id=request_id,
+            period_start=period_start,
+            units=units,
+            api_key_id=api_key_id,
+        )
         return Reserved(reservation, answer.remaining)
 
     async def settle(
@@ -124,13 +125,13 @@ class Ledger:
         return Settled(outcome, answer.remaining, answer.warnings)
 
 
-def refuse(answer: Answer, reservation: Reservation, period: Period) -> None:
-    """Raise what a reserve's answer means, unless it is one of success."""
+def refuse(answer: Answer, item: Item, period: Period) -> None:
+    """Raise what the answer of a reserve means, unless it is one of success."""
     if answer.status in _SHORT:
         raise _SHORT[answer.status](
-            needed=reservation.units,
+            needed=item.units,
             remaining=answer.remaining or 0,
-            period_end=period_end(reservation.period_start, period),
+            period_end=period_end(item.period_start, period),
         )
     if answer.status is Status.CLAIMED:
         raise KeyClaimed
