@@ -70,6 +70,7 @@ class KeyRing:
         self._seals: dict[bytes, AESGCM] = {}
         for key in (_derive(secret, b"seal") for secret in secrets):
             self._seals.setdefault(hashlib.sha256(key).digest()[:_KEY_ID_BYTES], AESGCM(key))
+        self._newest = next(iter(self._seals.items()))
 
     @property
     def key_ids(self) -> list[str]:
@@ -98,7 +99,7 @@ class KeyRing:
 
     def seal_bytes(self, content: bytes, *, bound_to: str) -> bytes:
         """Encrypt `content`, which grows by `SEAL_BYTES`; some 0.5 ms for a MiB."""
-        key_id, cipher = next(iter(self._seals.items()))
+        key_id, cipher = self._newest
         nonce = os.urandom(_NONCE_BYTES)
         return key_id + nonce + cipher.encrypt(nonce, content, bound_to.encode())
 
