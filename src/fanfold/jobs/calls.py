@@ -56,7 +56,7 @@ class _KeptRun(Run):
 
     def record(self, result: CallResult) -> None:
         super().record(result)
-        if not _was_not_made(result):
+        if result.success or not _was_not_made(result):
             self._keep(result)
 
     @property
@@ -107,7 +107,8 @@ class JobCalls:
         finally:
             for code, many in ended.items():
                 self._tools.count_calls(code, many)
-        return [*refused, *(result for result in run.results if not _was_not_made(result))]
+        made = [result for result in run.results if result.success or not _was_not_made(result)]
+        return [*refused, *made]
 
     async def _announce(self, calls: int, units: int) -> None:
         """Say what is about to be made, while what was made before may still be on its way into the rows."""

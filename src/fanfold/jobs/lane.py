@@ -127,8 +127,8 @@ class JobLane:
     async def record(self, job: JobReference, results: Sequence[RecordedCall]) -> bool:
         """Write results with their usage events; False where the job is another's by now. Raises NotReady, Rejected."""
         turn = Turn(kind=TurnKind.RECORD, fence=job.fence, results=results)
-        events = tuple(event for result in results for event in result.events)
-        size = sum(len(result.body) for result in results)
+        events = [event for result in results for event in result.events]
+        size = sum([len(result.body) for result in results])
         item = _item(Operation.PART, job, turn, events=events, extra=size // _EVENT_BYTES)
         return (await self._commit.settle(item)).status is not Status.GONE
 

@@ -40,7 +40,7 @@ def with_present(plan: Plan, own: TenantUpstreams) -> tuple[Plan, list[CallResul
     calls: list[Call] = []
     refused: list[CallResult] = []
     for call in plan.calls:
-        left = tuple(found for one in call.candidates if (found := now[one.key]) is not None)
+        left = tuple([found for one in call.candidates if (found := now[one.key]) is not None])
         if left:
             calls.append(Call(call.index, call.chunk, left, call.units_max))
         else:

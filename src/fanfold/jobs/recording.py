@@ -45,9 +45,10 @@ class Recorder:
 
     def add(self, call: RecordedCall) -> None:
         """Have a result written."""
+        if not self._waiting:
+            self._came.set()  # nobody waits for it else
         self._waiting.append(call)
         self._bytes += len(call.body)
-        self._came.set()
         if len(self._waiting) >= MAX_RESULTS or self._bytes >= MAX_BYTES:
             self.is_full = True
             self._due.set()

@@ -1,8 +1,9 @@
 """A batch as the arguments of `jobs_commit`: the ledger's, and the rows that go with its items."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ import orjson
 from fanfold.jobs.types import Ending, NewJob, RecordedCall
 from fanfold.usage.encoding import LEDGER_ARGUMENTS, encode
 from fanfold.usage.items import Item
+from fanfold.usage.types import UsageEvent
 
 COMMIT = f"""
 select status, remaining, quota_warning, budget_warning
@@ -46,7 +48,11 @@ def encode_batch(batch: Sequence[Item]) -> tuple[Any, ...]:
         [_new(place, job) for place, job in new],
         [(place, *part) for place, job in new for part in job.parts],
         [_turn(place, turn) for place, turn in turns],
-        [row for place, turn in turns for row in _results(place, turn)],
+        [
+            (place, number, one.call_index, one.success, sum(map(_units_of, one.events)), one.body)
+            for place, turn in turns
+            for number, one in enumerate(turn.results)
+        ],
     )
 
 
@@ -76,14 +82,9 @@ def _turn(place: int, turn: Turn) -> tuple[Any, ...]:
     return (*row, ending.status.value, _json(ending.error), ending.output, _json(ending.fold_error))
 
 
-def _results(place: int, turn: Turn) -> Iterator[tuple[Any, ...]]:
-    for number, result in enumerate(turn.results):
-        units = sum([event.units for event in result.events])
-        yield place, number, result.call_index, result.success, units, result.body
-
-
 def _json(value: object) -> str | None:
     return None if value is None else _dumps(value).decode()
 
 
 _dumps: Callable[[object], bytes] = orjson.dumps
+_units_of: Callable[[UsageEvent], int] = attrgetter("units")

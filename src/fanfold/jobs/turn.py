@@ -102,14 +102,16 @@ class JobTurn:
         chunks = decode_chunks(self._sealing.open(Sealed.PART, part.body, part.place))
         plan = await self._tools.fan_out.plan_chunks(
             _without_fold(self._request),
-            tuple(Chunk(one.index, one.start, one.end, one.text) for one in chunks),
+            tuple([Chunk(one.index, one.start, one.end, one.text) for one in chunks]),
             whole=self._whole,
         )
         ids = {one.index: one.custom_id for one in chunks if one.custom_id is not None}
-        calls = tuple(call for call in plan.calls if call.index not in part.done)
+        calls = plan.calls
+        if part.done:
+            calls = tuple([call for call in calls if call.index not in part.done])
         custom_ids = {call.index: ids[call.chunk.index] for call in calls if call.chunk.index in ids}
         made = await self._calls.make(replace(plan, calls=calls), custom_ids=custom_ids)
-        return len(calls), not all(result.success for result in made)
+        return len(calls), False in [result.success for result in made]
 
     @property
     def _whole(self) -> int:
