@@ -57,8 +57,7 @@ class JobAnswers:
             row = await _found(reading, tenant_id, job_id)
             if row.ended_at is None:
                 return row, None
-            sums = await reading.fold_sums(row)
-            sealed = await reading.sealed(JobRow.output, row)
+            sums, sealed = await reading.folded(row)
         output = b"null" if sealed is None else await self._opened_output(row, sealed)
         return row, [b'"output":', output, b',"fold":', _encode_fold(row, sums), b"}"]
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Select, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute, defer
+from sqlalchemy.orm import defer
 
 from fanfold.core.repository import page
 from fanfold.jobs.models import JobResult, JobRow
@@ -81,28 +81,26 @@ class JobReading:
         """Return a page of jobs without what is sealed, newest first."""
         return await page(self._session, _light(_chosen(chosen)), by=JobRow.id, limit=limit, cursor=cursor)
 
-    async def sealed(
-        self, column: InstrumentedAttribute[bytes] | InstrumentedAttribute[bytes | None], job: JobRow
-    ) -> bytes | None:
-        """Return the sealed request or output of a job; None where there is none."""
-        statement = select(column).where(JobRow.tenant_id == job.tenant_id, JobRow.id == job.id)
+    async def request(self, job: JobRow) -> bytes | None:
+        """Return the sealed request of a job; None where it is no more."""
+        statement = select(JobRow.request).where(JobRow.tenant_id == job.tenant_id, JobRow.id == job.id)
         found: bytes | None = await self._session.scalar(statement)
         return found
 
-    async def fold_sums(self, job: JobRow) -> FoldSums:
-        """Return what the calls of the fold came to."""
-        row = (
-            await self._session.execute(
-                select(
-                    func.count().filter(JobResult.success), func.coalesce(func.sum(JobResult.units), 0)
-                ).where(
-                    JobResult.tenant_id == job.tenant_id,
-                    JobResult.job_id == job.id,
-                    JobResult.call_index >= job.total,
-                )
-            )
-        ).one()
-        return FoldSums(calls=row[0], units=int(row[1]))
+    async def folded(self, job: JobRow) -> tuple[FoldSums, bytes | None]:
+        """Return what the calls of the fold came to, and the sealed output; None where there is none."""
+        output = select(JobRow.output).where(JobRow.tenant_id == job.tenant_id, JobRow.id == job.id)
+        sums = select(
+            func.count().filter(JobResult.success),
+            func.coalesce(func.sum(JobResult.units), 0),
+            output.scalar_subquery(),
+        ).where(
+            JobResult.tenant_id == job.tenant_id,
+            JobResult.job_id == job.id,
+            JobResult.call_index >= job.total,
+        )
+        calls, units, sealed = (await self._session.execute(sums)).one()
+        return FoldSums(calls=calls, units=int(units)), sealed
 
     async def results(
         self, job: JobRow, *, after: int, most: int, success: bool | None = None

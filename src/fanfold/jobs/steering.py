@@ -124,7 +124,7 @@ class JobSteering:
             if row.status not in _AGAIN:
                 raise _not_again(JobStatus(row.status))
             units = await _units_again(session, row)
-            sealed = await reading.sealed(JobRow.request, row)
+            sealed = await reading.request(row)
         if sealed is None:
             raise no_such_job()
         opened = JobSealing(self._key_ring, tenant_id, job_id).open(Sealed.REQUEST, sealed)
