@@ -18,15 +18,18 @@ begin
            (count(*) filter (where not x.success and x.call_index < total_calls))::integer as failed,
            min(x.call_index) as lowest, max(x.call_index) as highest, array_agg(x.call_index) as calls
       into new from unnest(p_results) x;
-    -- By a range and in order: with a list the plan goes through all results of the job instead, by their numbers.
-    exit when is_new or (
+    -- By a range and in order: with a list the plan goes through all results of the job instead, by their numbers. Calls
+    -- far apart are asked about one by one.
+    exit when is_new or (new.highest - new.lowest <= 4 * new.many and (
       select true from fanfold.job_results o
        where o.tenant_id = p_tenant and o.job_id = p_job and o.call_index between new.lowest and new.highest
-         and o.call_index + 0 = any (new.calls) order by o.call_index limit 1) is null;
+         and o.call_index + 0 = any (new.calls) order by o.call_index limit 1) is null);
     p_results := array(select x from unnest(p_results) x
-                        where not exists (select from fanfold.job_results o
-                                           where o.tenant_id = p_tenant and o.job_id = p_job and o.call_index = x.call_index)
-                        order by x.place);
+                         left join lateral (select true as there from fanfold.job_results o
+                                             where o.tenant_id = p_tenant and o.job_id = p_job
+                                               and o.call_index between x.call_index and x.call_index
+                                             order by o.call_index limit 1) o on true
+                        where o.there is null order by x.place);
     is_new := true;
   end loop;
   update fanfold.jobs t

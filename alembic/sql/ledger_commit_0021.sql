@@ -299,9 +299,9 @@ begin
     -- A part holds nothing yet, and is late by what of it is there: nearly always nothing, which one probe can say.
     -- Asked for nobody else: an expression with a query in it costs some 15 µs, whatever comes of it.
     -- By a range and in order: a list, of unknown length, seems so dear beside the few events that an average tenant has
-    -- that the plan goes through all events of the tenant instead, by their time.
+    -- that the plan goes through all events of the tenant instead, by their time. Calls far apart are asked about one by one.
     if i_held[r.item] is null and not any_late then
-      any_late := r.calls is null or (
+      any_late := r.calls is null or r.highest - r.lowest > 4 * r.readings or (
         select true from fanfold.usage_events t
          where t.tenant_id = p_tenants[i_quota[r.item]] and t.request_id = i_id[r.item]
            and t.call_index between r.lowest and r.highest and t.call_index + 0 = any (r.calls)

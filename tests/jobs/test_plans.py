@@ -1,6 +1,6 @@
 """The danger of a plan made while rows are few: what a job has by now is gone through whole for each batch of it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 import asyncpg
 import pytest
@@ -16,8 +16,8 @@ _READ = "select relname, idx_tup_fetch from pg_stat_xact_user_tables where schem
 _BATCH, _BATCHES = 100, 11
 
 
-def _record(job: JobReference, first: int) -> Item:
-    results = [answered(index) for index in range(first, first + _BATCH)]
+def _record(job: JobReference, calls: Iterable[int]) -> Item:
+    results = [answered(index) for index in calls]
     turn = Turn(kind=TurnKind.RECORD, fence=job.fence, results=results)
     return Item(
         operation=Operation.PART, tenant_id=job.tenant_id, request_id=job.id, period_start=job.period_start,
@@ -55,20 +55,27 @@ async def few_rows_each(books: Books) -> AsyncIterator[None]:
         await superuser.execute("vacuum analyze fanfold.usage_events, fanfold.job_results")
 
 
+# One after the other, and as they come where what failed here and there is made once more.
+_CALLS = range(_BATCH * _BATCHES)
+_IN_ORDER = [_CALLS[first : first + _BATCH] for first in _CALLS[::_BATCH]]
+_FAR_APART = [_CALLS[first::_BATCHES] for first in range(_BATCHES)]
+
+
+@pytest.mark.parametrize("batches", [_IN_ORDER, _FAR_APART], ids=["in order", "far apart"])
 @pytest.mark.usefixtures("few_rows_each")
 async def test_a_batch_of_results_looks_at_none_that_is_there(
-    books: Books, lane: JobLane, worker: asyncpg.Connection
+    books: Books, lane: JobLane, worker: asyncpg.Connection, batches: Sequence[range]
 ):
     tenant = await books.new_tenant(10_000)
     await create(lane, tenant, calls=_BATCH * _BATCHES, each=50)
     job = await claim(worker, tenant)
     assert job is not None
     flush = await worker.prepare(COMMIT)
-    for batch in range(_BATCHES - 1):
-        await flush.fetchrow(*encode_batch([_record(job, batch * _BATCH)]))
+    for batch in batches[:-1]:
+        await flush.fetchrow(*encode_batch([_record(job, batch)]))
     async with worker.transaction():
         before = await _read(worker)
-        await flush.fetchrow(*encode_batch([_record(job, (_BATCHES - 1) * _BATCH)]))
+        await flush.fetchrow(*encode_batch([_record(job, batches[-1])]))
         after = await _read(worker)
     looked_at = {name: after[name] - before.get(name, 0) for name in after}
     assert sum(many for name, many in looked_at.items() if name.startswith("usage_events")) == 0

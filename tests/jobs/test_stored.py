@@ -1,10 +1,8 @@
 """What a job's sealed texts hold comes back as it was."""
 
 from dataclasses import replace
-from typing import Any
 from uuid import UUID, uuid4
 
-import pytest
 from asyncpg.pgproto import pgproto
 from pydantic import SecretStr
 
@@ -53,37 +51,6 @@ def test_a_request_comes_back_without_text_and_credentials():
     found = StoredRequest.decode(body, owner="tenant")
     whole = replace(asked, text="", upstreams=(replace(upstream, credential=None), adhoc))
     assert found == StoredRequest(fan_out=whole, by_address=True)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"split": Split(by="words")}, {"split": Split(size=7)}, {"split": Split(overlap=3)}, {"strategy": "weighted"},
-        {"prompt": "译 {chunk}"}, {"on_error": OnError.FAIL}, {"min_success": 0.5}, {"timeout_s": 1.5},
-        {"deadline_s": 9.0}, {"max_attempts": 2}, {"max_units": 5}, {"weight": 3}, {"is_background": True},
-        {"deltas": True}, {"fold": {"by": "concat"}}, {"fold": {"separator": "；"}}, {"fold": {"prompt": "合 {chunk}"}},
-    ],
-    ids=str,
-)  # fmt: skip
-def test_what_asks_another_thing_of_the_same_upstream_is_not_taken_for_it(change: dict[str, Any]):
-    upstream = _upstream()
-    asked = FanOutRequest(text="", upstreams=(upstream,), fold=FoldOptions(upstream=upstream), owner="t")
-    fold = replace(asked.fold, **change.get("fold", {}))
-    other = replace(asked, **change | {"fold": fold})
-    for one in (asked, other, asked):
-        for by_address in (False, True):
-            stored = StoredRequest(fan_out=one, by_address=by_address)
-            assert StoredRequest.decode(stored.encode(), owner="t") == stored
-
-
-def test_what_is_kept_of_an_upstream_is_bounded():
-    upstream = _upstream()
-    for number in range(250):
-        asked = FanOutRequest(
-            text="", upstreams=(upstream,), fold=FoldOptions(upstream=upstream), weight=number
-        )
-        StoredRequest(fan_out=asked).encode()
-    assert len(upstream.made["requests"]) <= 100
 
 
 def test_a_request_with_nothing_but_defaults_comes_back():

@@ -13,9 +13,7 @@ from fanfold.fanout.types import FanOutRequest, FoldOptions, OnError, Price, Spl
 
 _UNSTORED = frozenset({"credential", "price", "id"})
 _APART = frozenset({"text", "upstreams", "split", "fold", "owner"})
-_STORED, _REQUESTS = "stored", "requests"
-# Of one upstream: they differ by their prompts, which may be long, and an upstream named by address is kept.
-_MAX_REQUESTS = 100
+_STORED = "stored"
 
 
 def _members(kind: type, left_out: frozenset[str] = frozenset()) -> Callable[[object], dict[str, Any]]:
@@ -26,11 +24,6 @@ def _members(kind: type, left_out: frozenset[str] = frozenset()) -> Callable[[ob
 
 
 _of_request = _members(FanOutRequest, _APART)
-_all_but_upstreams = attrgetter(
-    *(one.name for one in fields(FanOutRequest) if one.name not in _APART),
-    *(f"split.{one.name}" for one in fields(Split)),
-    *(f"fold.{one.name}" for one in fields(FoldOptions) if one.name != "upstream"),
-)
 _of_split = _members(Split)
 _of_upstream = _members(Upstream, _UNSTORED)
 _of_price = _members(Price)
@@ -47,20 +40,7 @@ class StoredRequest:
     by_address: bool = False
 
     def encode(self) -> bytes:
-        """Return it as JSON, which is worked out once for the jobs that ask the same of one upstream."""
-        asked = self.fan_out
-        if len(asked.upstreams) != 1 or asked.fold.upstream is not asked.upstreams[0]:
-            return self._encoded()
-        upstream = asked.upstreams[0]
-        known: dict[object, bytes] = upstream.made.setdefault(_REQUESTS, {})
-        asking = (_all_but_upstreams(asked), self.by_address)
-        if (encoded := known.get(asking)) is None:
-            if len(known) >= _MAX_REQUESTS:
-                known.clear()
-            encoded = known[asking] = self._encoded()
-        return encoded
-
-    def _encoded(self) -> bytes:
+        """Return it as JSON."""
         asked = self.fan_out
         fold = {"by": asked.fold.by, "separator": asked.fold.separator, "prompt": asked.fold.prompt}
         return orjson.dumps(
