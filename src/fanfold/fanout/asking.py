@@ -38,6 +38,7 @@ class _Route:
 
     terms: Terms
     needs: list[Need]
+    keys: tuple[str, ...]
     billed: tuple[MeterReading, ...] | None
 
 
@@ -105,7 +106,8 @@ class Asking:
         place, attempts, latency_ms = 0, 0, 0.0
         while True:
             upstream = order[place]
-            route = self._routes.get(id(upstream)) or self._new_route(upstream)
+            identity = id(upstream)
+            route = self._routes[identity] if identity in self._routes else self._new_route(upstream)
             outcome = await self._called(call, route, prompt, tell)
             place += 1
             attempts += outcome.attempts
@@ -143,22 +145,22 @@ class Asking:
     async def _called(self, call: Call, route: _Route, prompt: Prompt, tell: Tell | None) -> CallOutcome:
         """Make one call within the slots of its upstream, of the request's owner and of the process."""
         owner, weight, slots = self._request.owner, self._request.weight, self._engine.slots
-        # Before it waits for a slot: those that hang may hold all of them.
-        refusal = self._engine.breaker.refusal(owner, route.terms.upstream)
-        if refusal is not None:
-            return CallOutcome(None, refusal)
         held = slots.take_free(route.needs, owner=owner, weight=weight)
         try:
-            for key, limit, own in route.needs[len(held) :]:
+            for key, limit, own in route.needs[held:]:
+                # Before it waits: those that hang may hold all slots. The caller asks again, before it calls.
+                refusal = self._engine.breaker.refusal(owner, route.terms.upstream)
+                if refusal is not None:
+                    return CallOutcome(None, refusal)
                 await slots.acquire(
                     key, owner=owner, weight=weight, limit=limit, owner_limit=own, deadline=self.deadline
                 )
-                held.append(key)
+                held += 1
             return await self._engine.caller.call(route.terms, prompt, tell)
         except NoSlot:
             return CallOutcome(None, ended(call, ErrorCode.DEADLINE).error)
         finally:
-            slots.release(*reversed(held), owner=owner)
+            slots.release(*route.keys[:held][::-1], owner=owner)
 
     def _new_route(self, upstream: Upstream) -> _Route:
         request, engine, price = self._request, self._engine, upstream.price
@@ -175,7 +177,8 @@ class Asking:
         if needed is None:
             needed = needs(upstream, request.owner, engine, is_background=request.is_background)
             self._needs[upstream.key] = needed
-        route = _Route(terms, needed, by_call(price) if price.is_by_call else None)
+        keys = tuple([key for key, _, _ in needed])
+        route = _Route(terms, needed, keys, by_call(price) if price.is_by_call else None)
         self._routes[id(upstream)] = route
         return route
 

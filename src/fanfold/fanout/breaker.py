@@ -103,8 +103,10 @@ class Breaker:
     def begin(self, owner: str | None, upstream: Upstream) -> Ticket:
         """Return a ticket for one attempt that `refusal` lets go on, to be brought back on every path."""
         key = circuit_key(owner, upstream)
-        circuit = self._circuit(key)
-        return key, upstream, circuit.begin() if circuit else 0
+        if self._open and (circuit := self._open_circuit(key, self._clock())):
+            return key, upstream, circuit.begin()
+        kept = self._closed.get(key)
+        return key, upstream, kept[0].ticket if kept else 0
 
     def end(self, ticket: Ticket, outcome: Outcome) -> None:
         """Take a ticket back, with what its attempt tells of the upstream."""

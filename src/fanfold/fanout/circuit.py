@@ -72,16 +72,16 @@ class _Bucket:
 class Circuit:
     """The circuit of one upstream. Times are of one clock, in seconds.
 
-    `begin` gives a ticket for an attempt, `end` takes it back. What began before the circuit opened no longer
-    counts when it ends.
+    `begin` gives a ticket for an attempt, of a closed circuit `ticket`; `end` takes it back. What began before the
+    circuit opened no longer counts when it ends.
     """
 
-    __slots__ = ("_buckets", "_opened", "_random", "_rules", "_ticket", "is_probed", "opened_at", "retry_at")
+    __slots__ = ("_buckets", "_opened", "_random", "_rules", "is_probed", "opened_at", "retry_at", "ticket")
 
     def __init__(self, rules: CircuitRules, random: Callable[[], float]) -> None:
         self._rules, self._random = rules, random
         self._buckets: deque[_Bucket] = deque()
-        self._ticket = 0
+        self.ticket = 0
         self._opened = 0
         self.opened_at: float | None = None
         self.retry_at = 0.0
@@ -100,14 +100,14 @@ class Circuit:
         """Return a ticket for an attempt that is not refused. Of an open circuit it is the one try."""
         if self.opened_at is not None:
             self.is_probed = True
-        return self._ticket
+        return self.ticket
 
     def count_answer(self, ticket: int, now: float) -> bool:
         """Take back the ticket of an attempt that was answered, where that changes a number and nothing else.
 
         Returns whether it does: the circuit is closed, and the attempt is not the first of its tenth of the window.
         """
-        if ticket != self._ticket or not self._buckets:  # there are none while it is open
+        if ticket != self.ticket or not self._buckets:  # there are none while it is open
             return False
         bucket = self._buckets[-1]
         if now - bucket.start >= self._rules.window_s / _BUCKETS:
@@ -117,7 +117,7 @@ class Circuit:
 
     def end(self, ticket: int, outcome: Outcome, now: float) -> bool:
         """Take a ticket back; returns whether the circuit opened, opened again, or closed."""
-        if ticket != self._ticket:
+        if ticket != self.ticket:
             return False
         if self.is_open:
             return self._end_probe(outcome, now)
@@ -149,7 +149,7 @@ class Circuit:
         # Not all processes at one moment.
         self.retry_at = now + longest_s * (1.0 - self._random() / 4.0)
         self._buckets.clear()
-        self._ticket += 1
+        self.ticket += 1
 
     def _count(self, outcome: Outcome, now: float) -> None:
         width_s = self._rules.window_s / _BUCKETS

@@ -84,12 +84,12 @@ class Shares:
         """Take a slot where one is free and nobody waits for it; tells whether it did. Limits from 1."""
         if self.held >= limit or (self._heap and self._next() is not None):
             return False
-        share = self._owners.get(owner)
-        if share is None:
+        if owner not in self._owners:
             share = self._owners[owner] = OwnShare(owner, weight)
-        elif share.waiting or share.held >= owner_limit:
-            return False
         else:
+            share = self._owners[owner]
+            if share.waiting or share.held >= owner_limit:
+                return False
             share.weight = weight
         self.held += 1
         share.held += 1

@@ -54,15 +54,15 @@ class Slots:
         """Return the slots that one owner holds under a key."""
         return self._keys[key].held_by(owner) if key in self._keys else 0
 
-    def take_free(self, needs: Sequence[Need], *, owner: str | None, weight: int) -> list[str]:
-        """Take a slot of each key, in order, up to the first of which none is free; return the keys of those taken."""
-        held: list[str] = []
+    def take_free(self, needs: Sequence[Need], *, owner: str | None, weight: int) -> int:
+        """Take a slot of each key, in order, up to the first of which none is free; return of how many."""
+        taken = 0
         for key, limit, owner_limit in needs:
-            shares = self._keys.get(key) or self._new(key)
+            shares = self._keys[key] if key in self._keys else self._new(key)
             if not shares.take_free(owner, weight, limit, owner_limit):
                 break
-            held.append(key)
-        return held
+            taken += 1
+        return taken
 
     async def acquire(
         self,
@@ -79,7 +79,7 @@ class Slots:
         Raises `NoSlot` at `deadline` (loop time).
         """
         own = limit if owner_limit is None else owner_limit
-        shares = self._keys.get(key) or self._new(key)
+        shares = self._keys[key] if key in self._keys else self._new(key)
         ticket = shares.take(owner, weight=weight, limit=limit, owner_limit=own)
         if ticket is None:
             return
