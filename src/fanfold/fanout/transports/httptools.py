@@ -152,10 +152,9 @@ class HttptoolsTransport:
             raise _undelivered(error) from error
 
     def _leave(self, origin: _Origin, connection: Connection) -> None:
-        if not connection.is_fit:
+        if not connection.rest():
             self._drop(connection)
             return
-        connection.rest()
         idle = self._idle.get(origin)
         if idle is None:
             idle = self._idle[origin] = deque()

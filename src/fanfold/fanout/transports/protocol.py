@@ -50,6 +50,9 @@ class Connection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._transport: asyncio.Transport | None = None
+        # The parser sets them by itself: of several headers of one name the last stands.
+        self._fields: dict[bytes, bytes] = {}
+        self.on_header = self._fields.__setitem__
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
         self._arrivals = select.poll()
@@ -62,6 +65,7 @@ class Connection(asyncio.Protocol):
         self._progress = progress
         progress.phase = _MAYBE_SENT if self._transport else _NOTHING_SENT
         self.status = 0
+        self._fields.clear()
         self.headers: dict[str, str] = {}
         self.is_complete = False
         self.is_good = False
@@ -75,27 +79,27 @@ class Connection(asyncio.Protocol):
         self._wants: int | None = None
         self._ends_with_connection = False
 
-    @property
-    def is_fit(self) -> bool:
-        """Whether another exchange may follow: the answer is whole, and nothing speaks against it."""
-        if self.is_lost or not self.is_complete or self._transport is None or self._transport.is_closing():
-            return False
-        return self._may_be_kept
-
     def may_follow(self, *, idle_since: float) -> bool:
-        """Tell whether another exchange may follow one that ended no earlier than `idle_since`.
+        """Tell whether another exchange may follow, of a connection that came to rest no earlier than `idle_since`.
 
         Not where something has come that the loop has yet to read: an end, as a rule (RFC 9112, 9.5).
         """
-        return self.is_fit and self.idle_since > idle_since and not self._arrivals.poll(0)
+        if self.is_lost or self._transport is None or self._transport.is_closing():
+            return False
+        return self.idle_since > idle_since and not self._arrivals.poll(0)
 
-    def rest(self) -> None:
-        """Let the answer go, read or not; while nothing is asked, what comes or ends is seen."""
+    def rest(self) -> bool:
+        """Let the answer go, read or not; while nothing is asked, what comes or ends is seen.
+
+        Returns whether another exchange may follow: the answer is whole, and nothing speaks against it.
+        """
+        if not self._may_be_kept or self.is_lost or self._transport is None or self._transport.is_closing():
+            return False
         if self._pieces:
             self.whole()
         self.idle_since = self._loop.time()
-        if self._transport is not None:
-            self._transport.resume_reading()
+        self._transport.resume_reading()
+        return True
 
     def write(self, head: bytes, body: bytes | None) -> None:
         """Send a request, whose head is whole where it has no body; a small one at once, so that it is one packet."""
@@ -107,15 +111,14 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.writelines((b"%bContent-Length: %d\r\n\r\n" % (head, size), body))
 
-    async def head(self, *, up_to: int | None) -> None:
-        """Wait for the answer's head, and for all of an answer that `is_good`: 2xx, not encoded, at most `up_to` bytes.
+    def head(self, *, up_to: int | None) -> asyncio.Future[None]:
+        """Return what is done with the answer's head, and with all of an answer that `is_good`: 2xx, not encoded, at
+        most `up_to` bytes. None is never good.
 
-        None is never good. Raises `CallFailed`.
+        Raises `CallFailed`, also when it is awaited.
         """
         self._wants = up_to
-        while not self.is_complete and not (self._has_head and self._wants is None):
-            await self._arrival()
-        self._wants = None
+        return self._arrival()
 
     def whole(self) -> bytes:
         """Return the body of an answer that is complete."""
@@ -146,15 +149,21 @@ class Connection(asyncio.Protocol):
         return piece
 
     def _arrival(self) -> asyncio.Future[None]:
-        """Return what is done when there is something new to judge. Raises `CallFailed`."""
+        """Return what is done when there is something new to judge. Raises `CallFailed`, also when it is awaited."""
         if self._failure is not None:
             raise self._failure()
         self._waiter = self._loop.create_future()
         return self._waiter
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        # Not kept: of one that failed it would hold the traceback, and with it this connection.
+        waiter, self._waiter = self._waiter, None
+        if waiter is None or waiter.done():
+            return
+        if self._failure is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(self._failure())
 
     def _fail(self, failure: Callable[[Phase], CallFailed]) -> None:
         if not self.is_complete and self._failure is None:
@@ -183,7 +192,7 @@ class Connection(asyncio.Protocol):
         # A head, trailers, or what a chunk says of itself: nothing that is kept from its reader may be without end.
         if self._bodiless_bytes > _MAX_HEAD and not self.is_complete:
             self._fail(wire.not_http)
-        elif self._wants is None:
+        elif self._has_head and self._wants is None:
             self._wake()
 
     def eof_received(self) -> bool:
@@ -202,11 +211,6 @@ class Connection(asyncio.Protocol):
 
     # What the parser calls.
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; of several of one name the last stands."""
-        if not self._has_head:  # else a trailer, for which nobody asks
-            self.headers[_names[name]] = value.decode("latin-1")
-
     def on_headers_complete(self) -> None:
         """Judge the head: an interim answer is none (RFC 9110, 15.2)."""
         if self.is_complete:  # one more than was asked for
@@ -214,7 +218,10 @@ class Connection(asyncio.Protocol):
             return
         self.status = self._parser.get_status_code()
         if self.status < _FINAL:
+            self._fields.clear()
             return
+        # Here, and no later: what follows are trailers, for which nobody asks.
+        self.headers = {_names[name]: value.decode("latin-1") for name, value in self._fields.items()}
         self._has_head = True
         self._progress.phase = _ANSWERED
         has_length = "content-length" in self.headers or "transfer-encoding" in self.headers
@@ -239,10 +246,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Note that all of it is there; an interim answer's end is its beginning."""
-        if self.is_complete:
-            return
-        if self.status < _FINAL:
-            self.headers = {}
+        if self.is_complete or self.status < _FINAL:
             return
         self.is_complete = True
         # Asked now: with the next answer's first byte the parser has forgotten.
