@@ -34,6 +34,7 @@ _NOT_AGAIN = " It was not tried again: too many calls to this upstream have fail
 
 # Members of an enumeration cost a call each time they are named, before Python 3.12.
 _NOTHING, _ANSWERED = Outcome.NOTHING, Outcome.ANSWERED
+_NOTHING_SENT = Phase.NOTHING_SENT
 _WITH_CONTENT = frozenset(range(200, 300)) - {HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT}
 
 _log = logging.getLogger(__name__)
@@ -197,7 +198,7 @@ class _Wire(Progress):
     __slots__ = ("_max_bytes", "_now", "_transport", "received", "status")
 
     def __init__(self, transport: Transport, max_bytes: int, now: Callable[[], datetime]) -> None:
-        super().__init__()
+        self.phase = _NOTHING_SENT  # the base's own step would be a call
         self._transport, self._max_bytes, self._now = transport, max_bytes, now
         self.received = 0
         self.status: int | None = None

@@ -22,6 +22,7 @@ class Execution:
         self._request = run.plan.request
         self._prompts = PromptTemplate(self._request.prompt)
         self._asking = Asking(run.plan, engine)
+        self._total = run.plan.total
         self._workers: list[asyncio.Task[None]] = []
         self._groups: list[deque[Call]] = []
         self._starts: asyncio.Future[None] | None = None
@@ -51,9 +52,7 @@ class Execution:
         async with asyncio.TaskGroup() as tasks:
 
             def begin() -> None:
-                if self._asking.is_over:
-                    self._start_no_more()
-                elif group := starts.popleft():  # else others have made its calls meanwhile
+                if group := starts.popleft():  # else others have made its calls meanwhile
                     self._workers.append(tasks.create_task(self._work(group), context=context.copy()))
 
             self._starts = self._engine.turns.start(self._request.owner, begin, times=len(starts))
@@ -62,11 +61,14 @@ class Execution:
     async def _work(self, calls: deque[Call]) -> None:
         """Make calls until there are none; the first one has had its turn to start."""
         run, asking, turns = self._run, self._asking, self._engine.turns
-        owner, total = self._request.owner, run.plan.total
+        owner, total = self._request.owner, self._total
         while calls:
             if run.is_ahead:
                 await self._caught_up()
-            if asking.is_over or not calls:
+            if asking.is_over:
+                self._start_no_more()
+                return
+            if not calls:
                 return
             call = calls.popleft()
             tell = partial(run.tell, call.index) if self._request.deltas else None

@@ -1,12 +1,14 @@
 """From a request to its plan: cut, assign, price. Pure and synchronous, so that it can be taken off the loop whole."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from itertools import islice
 
 from fanfold.fanout.cutting import cut
 from fanfold.fanout.errors import InvalidPlan, TooManyChunks
 from fanfold.fanout.fold_calls import fold_units_max
 from fanfold.fanout.kinds import Kinds
 from fanfold.fanout.pricing import units_max
+from fanfold.fanout.strategies.base import Candidates
 from fanfold.fanout.template import PromptTemplate
 from fanfold.fanout.types import Call, Chunk, FanOutRequest, Plan
 
@@ -25,7 +27,7 @@ def make_plan(request: FanOutRequest, kinds: Kinds, *, max_chunks: int | None) -
     _check_text(request.text)
     most = MAX_CALLS if max_chunks is None else max_chunks
     chunks = cut(request.text, request.split, kinds, most=most)
-    calls = tuple(_calls(request, kinds, chunks, len(chunks)))
+    calls = _calls(request, kinds, chunks, len(chunks))
     fold_units = fold_units_max(request.fold, kinds, answers=len(calls))
     units = sum([call.units_max for call in calls]) + fold_units
     check_units(units)
@@ -38,7 +40,7 @@ def plan_chunks(request: FanOutRequest, kinds: Kinds, chunks: tuple[Chunk, ...],
     Calls have the index, the upstream and the price that they have in the plan of the whole, whose fold is not in it.
     Raises `TooManyChunks` and `InvalidPlan`; check the options first.
     """
-    calls = tuple(_calls(request, kinds, chunks, whole))
+    calls = _calls(request, kinds, chunks, whole)
     return Plan(request, chunks, calls, sum(call.units_max for call in calls), whole=whole)
 
 
@@ -87,27 +89,38 @@ def _check_text(text: str) -> None:
         raise InvalidPlan("text must not hold lone surrogates.") from None
 
 
-def _calls(request: FanOutRequest, kinds: Kinds, chunks: tuple[Chunk, ...], whole: int) -> Iterator[Call]:
-    template = PromptTemplate(request.prompt)
-    adapters = {upstream.kind: kinds.adapter(upstream.kind) for upstream in request.upstreams}
-    is_by_call = False not in [upstream.price.is_by_call for upstream in request.upstreams]
-    strategy = kinds.strategy(request.strategy)
+def _calls(request: FanOutRequest, kinds: Kinds, chunks: tuple[Chunk, ...], whole: int) -> tuple[Call, ...]:
+    strategy, upstreams = kinds.strategy(request.strategy), request.upstreams
     first = chunks[0].index if chunks else 0
     if first:
-        first *= sum(1 for _ in strategy.assign(chunks[:1], request.upstreams))
-    for index, (chunk, candidates) in enumerate(strategy.assign(chunks, request.upstreams), first):
-        if index >= MAX_CALLS:
-            raise TooManyChunks(
-                f"The request gives more than {MAX_CALLS} calls; use fewer chunks or upstreams."
-            )
-        if is_by_call:  # whatever is sent
-            dearest = max([upstream.price.units_per_call for upstream in candidates])
-        else:
-            prompt = template.prompt(chunk, whole)
-            dearest = max(
-                [units_max(upstream, chunk, prompt, adapters[upstream.kind]) for upstream in candidates]
-            )
-        yield Call(index, chunk, candidates, dearest)
+        first *= sum(1 for _ in strategy.assign(chunks[:1], upstreams))
+    assigned = list(islice(strategy.assign(chunks, upstreams), max(0, MAX_CALLS - first) + 1))
+    if first + len(assigned) > MAX_CALLS:
+        raise TooManyChunks(f"The request gives more than {MAX_CALLS} calls; use fewer chunks or upstreams.")
+    prices = {one.price.units_per_call if one.price.is_by_call else None for one in upstreams}
+    if len(prices) == 1 and (price := prices.pop()) is not None:  # whatever is sent, and whoever answers
+        return tuple(
+            [Call(at, chunk, candidates, price) for at, (chunk, candidates) in enumerate(assigned, first)]
+        )
+    dearest = _dearest(request, kinds, whole)
+    return tuple(
+        [
+            Call(at, chunk, candidates, dearest(chunk, candidates))
+            for at, (chunk, candidates) in enumerate(assigned, first)
+        ]
+    )
+
+
+def _dearest(request: FanOutRequest, kinds: Kinds, whole: int) -> Callable[[Chunk, Candidates], int]:
+    """Return what returns the most that a call can cost, whichever of its candidates answers."""
+    template = PromptTemplate(request.prompt)
+    adapters = {upstream.kind: kinds.adapter(upstream.kind) for upstream in request.upstreams}
+
+    def dearest(chunk: Chunk, candidates: Candidates) -> int:
+        prompt = template.prompt(chunk, whole)
+        return max([units_max(one, chunk, prompt, adapters[one.kind]) for one in candidates])
+
+    return dearest
 
 
 def is_long(request: FanOutRequest) -> bool:

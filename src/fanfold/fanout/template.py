@@ -21,16 +21,16 @@ _MAX_CHUNKS = 16
 class _Text:
     """A string in pieces: literals at even places, names of placeholders at odd ones."""
 
-    __slots__ = ("_literals", "_pieces")
+    __slots__ = ("_pieces", "literals")
 
     def __init__(self, text: str) -> None:
         self._pieces = _PLACEHOLDER.split(text)
         # What takes nothing but the chunk has it between its literals.
-        self._literals = self._pieces[::2] if set(self._pieces[1::2]) <= {"chunk"} else None
+        self.literals = self._pieces[::2] if set(self._pieces[1::2]) <= {"chunk"} else None
 
     def render(self, prompt: Prompt, chunk: str) -> str:
-        if self._literals is not None:
-            return chunk.join(self._literals)
+        if self.literals is not None:
+            return chunk.join(self.literals)
         values = {"chunk": chunk, "index": str(prompt.index), "total": str(prompt.total)}
         pieces = self._pieces.copy()
         pieces[1::2] = [values[name] for name in pieces[1::2]]
@@ -40,13 +40,15 @@ class _Text:
 class Template:
     """A JSON value to be rendered for each chunk."""
 
-    __slots__ = ("_parsed", "_text")
+    __slots__ = ("_parsed", "_text", "_written")
 
     def __init__(self, source: bytes) -> None:
         value = orjson.loads(source)
         self._parsed = _parse(value)
         # What looks like a place in a member's name is none.
         self._text = None if _names_a_place(value) else _Text(source.decode())
+        literals = None if self._text is None else self._text.literals
+        self._written = None if literals is None else [literal.encode() for literal in literals]
 
     def render(self, prompt: Prompt) -> Any:
         """Return the JSON value with the prompt's text in place of `{chunk}`."""
@@ -56,7 +58,10 @@ class Template:
         """Return the same as JSON, without making the value first."""
         if self._text is None:
             return orjson.dumps(self.render(prompt))
-        return self._text.render(prompt, orjson.dumps(prompt.text)[1:-1].decode()).encode()
+        chunk = orjson.dumps(prompt.text)[1:-1]
+        if self._written is not None:
+            return chunk.join(self._written)
+        return self._text.render(prompt, chunk.decode()).encode()
 
 
 class PromptTemplate:

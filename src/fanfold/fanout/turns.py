@@ -19,7 +19,7 @@ class _Ticket:
     begin: Callable[[], object] | None
 
     def serve(self) -> bool:
-        """Give one start; tells whether it was the last that is wanted."""
+        """Give one start to who wants it still; tells whether it was the last."""
         self.left -= 1
         if self.begin is not None:
             try:
@@ -27,9 +27,11 @@ class _Ticket:
             except Exception as error:  # noqa: BLE001 - its taker's own fault: nobody else waits for ever
                 if not self.future.done():
                     self.future.set_exception(error)
-        if not self.left and not self.future.done():
+        if self.left:
+            return False
+        if not self.future.done():
             self.future.set_result(None)
-        return self.future.done()
+        return True
 
 
 class Turns:

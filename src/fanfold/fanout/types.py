@@ -282,7 +282,7 @@ class CallResult:
     @property
     def tokens_counted(self) -> bool:
         """Whether tokens of this call were counted here, since the upstream did not report them."""
-        return True in [reading.is_counted for reading in self.readings]
+        return len(self.readings) > 1 and True in [reading.is_counted for reading in self.readings]
 
     @property
     def units(self) -> int:

@@ -44,7 +44,7 @@ def encode_result(result: CallResult, *, with_url: bool) -> bytes:
             "url": upstream.url if with_url else None,
             "success": result.success,
             "result": result.result,
-            "error": encode_error(result.error),
+            "error": result.error and encode_error(result.error),
             "attempts": result.attempts,
             "latency_ms": round(result.latency_ms, 1),
             "units": result.units,

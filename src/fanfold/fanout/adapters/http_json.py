@@ -30,9 +30,10 @@ class HttpJson:
         response = await send(_request(upstream, prompt, self.defaults))
         value = json_exchange.read_json(response)
         input_tokens, output_tokens = json_exchange.reported_tokens(value)
-        result = _result(upstream, response, value)
-        # A response_path can pick the same thing many times over.
-        written = response.body if upstream.response_path is None else orjson.dumps(result)
+        result, written = value, response.body
+        if upstream.response_path is not None:  # which can pick the same thing many times over
+            result = _picked(upstream.response_path, response, value)
+            written = orjson.dumps(result)
         return AdapterAnswer(result, input_tokens, output_tokens, memory(written), None, response.status)
 
     def check(self, upstream: Upstream) -> None:
@@ -88,11 +89,9 @@ def _query_text(value: str | float) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _result(upstream: Upstream, response: UpstreamResponse, value: Any) -> Any:
-    if upstream.response_path is None:
-        return value
+def _picked(path: str, response: UpstreamResponse, value: Any) -> Any:
     try:
-        picked = pick(upstream.response_path, value, size=len(response.body))
+        picked = pick(path, value, size=len(response.body))
     except TooCostly:
         raise json_exchange.too_large("The upstream's answer is too large for this response_path.") from None
     except ValueError:

@@ -42,7 +42,8 @@ def post(
     upstream: Upstream, url: str, content: bytes, *, defaults: Defaults, accept: str = "application/json"
 ) -> UpstreamRequest:
     """Return a POST of JSON."""
-    headers = _head(upstream, defaults, (("accept", accept), ("content-type", "application/json")))
+    first = (("accept", accept), ("content-type", "application/json"))
+    headers = upstream.made.get(first) or _head(upstream, defaults, first)
     return UpstreamRequest("POST", url, headers, content)
 
 
@@ -53,14 +54,14 @@ def written(body: Any) -> bytes:
 
 def get(upstream: Upstream, url: str, *, defaults: Defaults) -> UpstreamRequest:
     """Return a GET."""
-    return UpstreamRequest("GET", url, _head(upstream, defaults, (("accept", "application/json"),)), None)
+    first = (("accept", "application/json"),)
+    headers = upstream.made.get(first) or _head(upstream, defaults, first)
+    return UpstreamRequest("GET", url, headers, None)
 
 
 def _head(upstream: Upstream, defaults: Defaults, first: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
-    """Return `first` and the upstream's own headers, which are the same for all its calls."""
-    made: Mapping[str, str] | None = upstream.made.get(first)
-    if made is None:
-        made = upstream.made[first] = {**dict(first), **_headers(upstream, defaults)}
+    """Make of `first` and the upstream's own headers what is the same for all its calls."""
+    made = upstream.made[first] = {**dict(first), **_headers(upstream, defaults)}
     return made
 
 

@@ -11,8 +11,10 @@ Span = tuple[int, int]
 def pack_equal(bounds: Sequence[int], size: int, overlap: int) -> list[Span]:
     """Return the spans of chunks of `size` units that count one each; `bounds` holds n + 1 positions for n units."""
     units = len(bounds) - 1
-    starts = range(0, max(1, units - overlap), size - overlap) if units else range(0)
-    return [(bounds[first], bounds[min(first + size, units)]) for first in starts]
+    if not units:
+        return []
+    *full, last = range(0, max(1, units - overlap), size - overlap)
+    return [*[(bounds[first], bounds[first + size]) for first in full], (bounds[last], bounds[units])]
 
 
 def pack(units: Units, size: int, overlap: int, *, first: int = 0, most: int | None = None) -> list[Span]:
