@@ -125,10 +125,11 @@ def _dearest(request: FanOutRequest, kinds: Kinds, whole: int) -> Callable[[Chun
 
 def is_long(request: FanOutRequest) -> bool:
     """Tell whether planning takes so long that it should be done off the event loop."""
-    step = max(1, request.split.size - request.split.overlap)
-    calls = len(request.text) * len(request.upstreams) // step
-    prompts = calls * len(request.prompt or "")
-    return len(request.text) > _LONG_TEXT or calls > _MANY_CALLS or prompts > _LONG_PROMPTS
+    length, split = len(request.text), request.split
+    calls = length * len(request.upstreams) // max(1, split.size - split.overlap)
+    if length > _LONG_TEXT or calls > _MANY_CALLS:
+        return True
+    return request.prompt is not None and calls * len(request.prompt) > _LONG_PROMPTS
 
 
 def are_long(request: FanOutRequest, chunks: tuple[Chunk, ...]) -> bool:

@@ -157,8 +157,10 @@ class Run:
 
         Without an output where the run was left before its end.
         """
-        cancelled = [ended(call, ErrorCode.CANCELLED) for call in self.missing()]
-        results = tuple(sorted([*self.results, *cancelled], key=BY_INDEX))
+        known = self.results
+        if missing := self.missing():
+            known = known + [ended(call, ErrorCode.CANCELLED) for call in missing]
+        results = tuple(sorted(known, key=BY_INDEX))
         return FanOutAnswer(
             status=self._status(results),
             results=results,

@@ -114,8 +114,8 @@ class Shares:
         self.serve()
         return ticket
 
-    def give_back(self, owner: str | None) -> None:
-        """Take one that is held back from an owner."""
+    def give_back(self, owner: str | None) -> bool:
+        """Take one that is held back from an owner; tells whether now nobody holds or waits."""
         share = self._owners[owner]
         if share.waiting:
             self._given_back(share)
@@ -126,6 +126,7 @@ class Shares:
                 del self._owners[owner]
         if self._heap:
             self.serve()
+        return not self._owners
 
     def give_up(self, ticket: Ticket) -> None:
         """End somebody's waiting, also in the very turn of the loop in which a slot was handed over."""

@@ -58,8 +58,9 @@ class Slots:
         """Take a slot of each key, in order, up to the first of which none is free; return of how many."""
         taken = 0
         for key, limit, owner_limit in needs:
-            shares = self._keys[key] if key in self._keys else self._new(key)
-            if not shares.take_free(owner, weight, limit, owner_limit):
+            if key not in self._keys:
+                self._keys[key] = Shares()
+            if not self._keys[key].take_free(owner, weight, limit, owner_limit):
                 break
             taken += 1
         return taken
@@ -79,7 +80,7 @@ class Slots:
         Raises `NoSlot` at `deadline` (loop time).
         """
         own = limit if owner_limit is None else owner_limit
-        shares = self._keys[key] if key in self._keys else self._new(key)
+        shares = self._keys.setdefault(key, Shares())
         ticket = shares.take(owner, weight=weight, limit=limit, owner_limit=own)
         if ticket is None:
             return
@@ -98,11 +99,5 @@ class Slots:
     def release(self, *keys: str, owner: str | None = None) -> None:
         """Give an owner's slots back; each goes to whose turn it is, in this same step."""
         for key in keys:
-            shares = self._keys[key]
-            shares.give_back(owner)
-            if not shares.held and shares.is_idle:
+            if self._keys[key].give_back(owner):
                 del self._keys[key]
-
-    def _new(self, key: str) -> Shares:
-        self._keys[key] = Shares()
-        return self._keys[key]

@@ -56,7 +56,9 @@ class Answering:
         if "stream" in body.model_fields_set:
             return body.stream
         given = [value for name, value in self.request.scope["headers"] if name == b"accept"]
-        return usually_streams or prefers(b",".join(given).decode("latin-1"), EVENTS, JSON)
+        if usually_streams or not given:
+            return usually_streams
+        return prefers(b",".join(given).decode("latin-1"), EVENTS, JSON)
 
     def _attended(self, body: ProcessRequest) -> AbstractAsyncContextManager[None]:
         # What goes on is still this very request, so that limits of concurrent requests count it to its end.

@@ -75,7 +75,7 @@ async def _all_events(answer: FanOutAnswer) -> list[UsageEvent]:
     # 50,000 calls would take the loop half a second at once.
     results = answer.results + answer.fold_results
     events = usage_events(*results[:RESULTS_A_TURN])
-    for first in range(RESULTS_A_TURN, len(results), RESULTS_A_TURN):
+    for first in range(RESULTS_A_TURN, len(results) + 1, RESULTS_A_TURN):
         await asyncio.sleep(0)
         events += usage_events(*results[first : first + RESULTS_A_TURN])
     return events
