@@ -206,7 +206,7 @@ def _answered(
     latency_ms: float,
 ) -> CallResult:
     input_tokens, output_tokens = answer.input_tokens, answer.output_tokens
-    for reading in billed:
+    for reading in billed[1:]:  # the first one is the call's
         if reading.meter is _INPUT:
             input_tokens = reading.quantity
         elif reading.meter is _OUTPUT:

@@ -76,10 +76,21 @@ class Circuit:
     circuit opened no longer counts when it ends.
     """
 
-    __slots__ = ("_buckets", "_opened", "_random", "_rules", "is_probed", "opened_at", "retry_at", "ticket")
+    __slots__ = (
+        "_buckets",
+        "_opened",
+        "_random",
+        "_rules",
+        "_width_s",
+        "is_probed",
+        "opened_at",
+        "retry_at",
+        "ticket",
+    )
 
     def __init__(self, rules: CircuitRules, random: Callable[[], float]) -> None:
         self._rules, self._random = rules, random
+        self._width_s = rules.window_s / _BUCKETS
         self._buckets: deque[_Bucket] = deque()
         self.ticket = 0
         self._opened = 0
@@ -110,7 +121,7 @@ class Circuit:
         if ticket != self.ticket or not self._buckets:  # there are none while it is open
             return False
         bucket = self._buckets[-1]
-        if now - bucket.start >= self._rules.window_s / _BUCKETS:
+        if now - bucket.start >= self._width_s:
             return False
         bucket.ended += 1
         return True
@@ -152,8 +163,7 @@ class Circuit:
         self.ticket += 1
 
     def _count(self, outcome: Outcome, now: float) -> None:
-        width_s = self._rules.window_s / _BUCKETS
-        if not self._buckets or now - self._buckets[-1].start >= width_s:
+        if not self._buckets or now - self._buckets[-1].start >= self._width_s:
             self._buckets.append(_Bucket(now))
         bucket = self._buckets[-1]
         bucket.ended += 1

@@ -43,7 +43,8 @@ class AnswerBytes:
 
     def take(self, size: int) -> bool:
         """Take room for an answer of `size` bytes; from the first that does not fit on, there is none."""
-        self.is_spent = self.is_spent or self.taken + size > self._limit
-        if not self.is_spent:
-            self.taken += size
-        return not self.is_spent
+        if self.is_spent or self.taken + size > self._limit:
+            self.is_spent = True
+            return False
+        self.taken += size
+        return True

@@ -69,6 +69,22 @@ async def transport() -> AsyncIterator[HttptoolsTransport]:
     await made.aclose()
 
 
+async def test_who_waits_for_a_place_and_leaves_stands_in_the_line_no_more(transport: HttptoolsTransport):
+    async def talk(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with server(talk) as (url, _):
+        exchanges = [asyncio.create_task(send(transport, url)) for _ in range(7)]
+        while len(transport._waiting) < 2:
+            await asyncio.sleep(0)
+        for left, each in zip((1, 0, 0, 0, 0, 0, 0), reversed(exchanges), strict=True):
+            each.cancel()
+            await asyncio.wait([each])
+            assert each.cancelled()
+            assert len(transport._waiting) == left
+    assert transport._free == 5
+
+
 @pytest.mark.parametrize(
     "interim",
     [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-Early: 1\r\n\r\n" * 3],

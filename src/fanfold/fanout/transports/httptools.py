@@ -15,7 +15,6 @@ import yarl
 
 from fanfold.fanout.errors import CallFailed, Phase
 from fanfold.fanout.guard import AddressGuard
-from fanfold.fanout.shares import Shares
 from fanfold.fanout.transports import wire
 from fanfold.fanout.transports.base import Progress, UpstreamRequest, UpstreamResponse, UpstreamStream
 from fanfold.fanout.transports.names import Resolver, SystemResolver
@@ -62,7 +61,8 @@ class HttptoolsTransport:
         self._loop = asyncio.get_running_loop()
         self._guard, self._ssl = guard, ssl_context or ssl.create_default_context()
         self._names = _Names(resolver or SystemResolver())
-        self._most, self._in_use = max_connections, Shares()
+        self._free = max_connections
+        self._waiting: deque[asyncio.Future[None]] = deque()  # for one that is free, which is handed over
         self._idle: dict[_Origin, deque[Connection]] = {}
         self._open: set[Connection] = set()
         self._sweeping: asyncio.TimerHandle | None = None
@@ -75,7 +75,9 @@ class HttptoolsTransport:
     async def send(self, request: UpstreamRequest, *, max_bytes: int, progress: Progress) -> UpstreamResponse:
         """Exchange one request for one answer of at most `max_bytes`. Raises `CallFailed` and nothing else."""
         origin, head = _prepared(request)
-        if not self._in_use.take_free(None, 1, self._most, self._most):
+        if self._free:
+            self._free -= 1
+        else:
             await self._turn()
         try:
             connection = self._idle_one(origin) or await self._new(origin)
@@ -89,7 +91,7 @@ class HttptoolsTransport:
             finally:
                 self._leave(origin, connection)
         finally:
-            self._in_use.give_back(None)
+            self._give_back()
 
     @asynccontextmanager
     async def stream(
@@ -97,7 +99,9 @@ class HttptoolsTransport:
     ) -> AsyncIterator[UpstreamStream]:
         """Send one request, and give its answer once the head is there. Raises `CallFailed` and nothing else."""
         origin, head = _prepared(request)
-        if not self._in_use.take_free(None, 1, self._most, self._most):
+        if self._free:
+            self._free -= 1
+        else:
             await self._turn()
         try:
             connection = self._idle_one(origin) or await self._new(origin)
@@ -109,7 +113,7 @@ class HttptoolsTransport:
             finally:
                 self._leave(origin, connection)
         finally:
-            self._in_use.give_back(None)
+            self._give_back()
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -123,15 +127,26 @@ class HttptoolsTransport:
         await asyncio.sleep(0)  # until the loop has let the sockets go
 
     async def _turn(self) -> None:
-        """Wait for room for a connection. (A semaphore makes it seven calls where there is some.)"""
-        ticket = self._in_use.take(None, weight=1, limit=self._most, owner_limit=self._most)
-        if ticket is None:
-            return
+        """Wait until another exchange hands its place over. (A semaphore makes it seven calls where there is one.)"""
+        turn = self._loop.create_future()
+        self._waiting.append(turn)
         try:
-            await ticket.future
+            await turn
         except BaseException:
-            self._in_use.give_up(ticket)
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+            elif not turn.cancelled():  # cut off in the very turn of the loop in which it was handed over
+                self._give_back()
             raise
+
+    def _give_back(self) -> None:
+        """Hand a place over to who waits longest, or keep it free where nobody does."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
 
     def _idle_one(self, origin: _Origin) -> Connection | None:
         """Return the connection that was idle for the shortest time."""

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
+from itertools import repeat
 from typing import Self, cast
 
 import httptools
@@ -39,6 +40,7 @@ class _Names(dict[bytes, str]):
 
 
 _names = _Names()
+_LATIN_1 = repeat("latin-1")
 
 
 class Connection(asyncio.Protocol):
@@ -221,7 +223,8 @@ class Connection(asyncio.Protocol):
             self._fields.clear()
             return
         # Here, and no later: what follows are trailers, for which nobody asks.
-        self.headers = {_names[name]: value.decode("latin-1") for name, value in self._fields.items()}
+        names, values = map(_names.__getitem__, self._fields), map(str, self._fields.values(), _LATIN_1)
+        self.headers = dict(zip(names, values, strict=True))
         self._has_head = True
         self._progress.phase = _ANSWERED
         has_length = "content-length" in self.headers or "transfer-encoding" in self.headers
@@ -256,5 +259,5 @@ class Connection(asyncio.Protocol):
     def _fits(self, up_to: int) -> bool:
         if self.status not in _SUCCESSES or "content-encoding" in self.headers:
             return False
-        length = self.headers.get("content-length", "")
-        return not length.isdecimal() or int(length[:20]) <= up_to
+        length = self.headers.get("content-length")
+        return length is None or int(length) <= up_to  # the parser takes nothing but digits
