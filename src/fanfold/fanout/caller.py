@@ -112,11 +112,8 @@ class UpstreamCaller:
         answer: AdapterAnswer | None = None
         error: CallError | None = None
         attempts, started = 0, self._clock()
-        while True:
-            left = terms.deadline - self._clock()
-            if left <= 0:
-                error = _deadline(Phase.NOTHING_SENT).error
-                break
+        left = terms.deadline - started
+        while left > 0:
             refusal = self._breaker.refusal(terms.owner, terms.upstream)
             if refusal is not None:
                 error = error or refusal
@@ -132,6 +129,9 @@ class UpstreamCaller:
             if pause is None:
                 break
             await self._sleep(pause)
+            left = terms.deadline - self._clock()
+        else:
+            error = _deadline(Phase.NOTHING_SENT).error
         latency_ms = (self._clock() - started) * 1000.0
         return CallOutcome(answer, error, attempts, latency_ms, telling is not None and telling.has_told)
 

@@ -54,23 +54,9 @@ def check_units(units: int) -> None:
 
 def _check_options(request: FanOutRequest, kinds: Kinds) -> None:
     """Raise `InvalidPlan` or `UnknownKind` where the request cannot be planned whatever its text is."""
-    split = request.split
-    for holds, detail in (
-        (request.upstreams, "Name at least one upstream."),
-        (
-            split.size >= 1 and 0 <= split.overlap < split.size,
-            "split needs size from 1 and overlap from 0 below size.",
-        ),
-        (request.deadline_s > 0, "deadline_s must be over 0."),
-        (request.timeout_s is None or request.timeout_s > 0, "timeout_s must be over 0."),
-        (request.max_attempts is None or request.max_attempts >= 1, "max_attempts must be at least 1."),
-        (request.max_units is None or request.max_units >= 0, "max_units must be at least 0."),
-        (0 <= request.min_success <= 1, "min_success must be from 0 to 1."),
-    ):
-        if not holds:
-            raise InvalidPlan(detail)
+    _check_numbers(request)
     PromptTemplate(request.prompt)
-    kinds.splitter(split.by)
+    kinds.splitter(request.split.by)
     kinds.strategy(request.strategy)
     for upstream in request.upstreams:
         if _CHECKED not in upstream.made:
@@ -78,6 +64,24 @@ def _check_options(request: FanOutRequest, kinds: Kinds) -> None:
                 raise InvalidPlan("max_concurrency must be at least 1.")
             kinds.adapter(upstream.kind).check(upstream)
             upstream.made[_CHECKED] = True
+
+
+def _check_numbers(request: FanOutRequest) -> None:
+    split = request.split
+    if not request.upstreams:
+        raise InvalidPlan("Name at least one upstream.")
+    if not (split.size >= 1 and 0 <= split.overlap < split.size):
+        raise InvalidPlan("split needs size from 1 and overlap from 0 below size.")
+    if not request.deadline_s > 0:  # nor what is no number
+        raise InvalidPlan("deadline_s must be over 0.")
+    if not (request.timeout_s is None or request.timeout_s > 0):
+        raise InvalidPlan("timeout_s must be over 0.")
+    if not (request.max_attempts is None or request.max_attempts >= 1):
+        raise InvalidPlan("max_attempts must be at least 1.")
+    if not (request.max_units is None or request.max_units >= 0):
+        raise InvalidPlan("max_units must be at least 0.")
+    if not 0 <= request.min_success <= 1:
+        raise InvalidPlan("min_success must be from 0 to 1.")
 
 
 def _check_text(text: str) -> None:
