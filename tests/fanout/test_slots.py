@@ -123,9 +123,9 @@ async def test_slots_return_to_the_baseline_after_a_storm_of_cancellations():
 
 async def test_what_is_free_is_taken_up_to_the_first_key_of_which_nothing_is():
     slots, needs = Slots(), [("a", 2, 2), ("b", 1, 1), ("c", 5, 5)]
-    assert slots.take_free(needs, owner="one", weight=1) == 3
-    assert slots.take_free(needs, owner="two", weight=1) == 1
-    assert slots.take_free(needs, owner="three", weight=1) == 0
+    assert slots.take_free(needs, "one") == 3
+    assert slots.take_free(needs, "two") == 1
+    assert slots.take_free(needs, "three") == 0
     assert (slots.held_of("a"), slots.held_of("b"), slots.held_of("c")) == (2, 1, 1)
     slots.release("c", "b", "a", owner="one")
     slots.release("a", owner="two")
@@ -138,6 +138,6 @@ async def test_what_is_free_is_left_to_who_waits():
     waiting = asyncio.create_task(slots.acquire("a", owner="two", limit=1, deadline=soon()))
     await turns()
     slots.release("a", owner="one")
-    assert slots.take_free([("a", 1, 1)], owner="one", weight=1) == 0
+    assert slots.take_free([("a", 1, 1)], "one") == 0
     await asyncio.wait([waiting], timeout=5)
     assert slots.held_by("a", "two") == 1

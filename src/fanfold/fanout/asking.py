@@ -144,8 +144,8 @@ class Asking:
 
     async def _called(self, call: Call, route: _Route, prompt: Prompt, tell: Tell | None) -> CallOutcome:
         """Make one call within the slots of its upstream, of the request's owner and of the process."""
-        owner, weight, slots = self._request.owner, self._request.weight, self._engine.slots
-        held = slots.take_free(route.needs, owner=owner, weight=weight)
+        owner, slots = self._request.owner, self._engine.slots
+        held = slots.take_free(route.needs, owner)
         try:
             for key, limit, own in route.needs[held:]:
                 # Before it waits: those that hang may hold all slots. The caller asks again, before it calls.
@@ -153,7 +153,12 @@ class Asking:
                 if refusal is not None:
                     return CallOutcome(None, refusal)
                 await slots.acquire(
-                    key, owner=owner, weight=weight, limit=limit, owner_limit=own, deadline=self.deadline
+                    key,
+                    owner=owner,
+                    weight=self._request.weight,
+                    limit=limit,
+                    owner_limit=own,
+                    deadline=self.deadline,
                 )
                 held += 1
             return await self._engine.caller.call(route.terms, prompt, tell)

@@ -29,8 +29,8 @@ class OwnShare:
 
     __slots__ = ("held", "owner", "place", "turn", "waiting", "weight")
 
-    def __init__(self, owner: str | None, weight: int) -> None:
-        self.owner, self.weight = owner, weight
+    def __init__(self, owner: str | None) -> None:
+        self.owner, self.weight = owner, 1  # by which it waits
         self.held = 0
         self.turn = 0.0
         self.waiting = _NOBODY
@@ -80,28 +80,27 @@ class Shares:
         share = self._owners.get(owner)
         return share.held if share else 0
 
-    def take_free(self, owner: str | None, weight: int, limit: int, owner_limit: int) -> bool:
+    def take_free(self, owner: str | None, limit: int, owner_limit: int) -> bool:
         """Take a slot where one is free and nobody waits for it; tells whether it did. Limits from 1."""
         if self.held >= limit or (self._heap and self._next() is not None):
             return False
         if owner not in self._owners:
-            share = self._owners[owner] = OwnShare(owner, weight)
+            share = self._owners[owner] = OwnShare(owner)
         else:
             share = self._owners[owner]
             if share.waiting or share.held >= owner_limit:
                 return False
-            share.weight = weight
         self.held += 1
         share.held += 1
         return True
 
     def take(self, owner: str | None, *, weight: int, limit: int, owner_limit: int) -> Ticket | None:
         """Take a slot, or else return a ticket to wait with."""
-        if self.take_free(owner, weight, limit, owner_limit):
+        if self.take_free(owner, limit, owner_limit):
             return None
         share = self._owners.get(owner)
         if share is None:
-            share = self._owners[owner] = OwnShare(owner, weight)
+            share = self._owners[owner] = OwnShare(owner)
         share.weight = weight
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         ticket = Ticket(future, share, limit, owner_limit, self._number)

@@ -54,13 +54,13 @@ class Slots:
         """Return the slots that one owner holds under a key."""
         return self._keys[key].held_by(owner) if key in self._keys else 0
 
-    def take_free(self, needs: Sequence[Need], *, owner: str | None, weight: int) -> int:
+    def take_free(self, needs: Sequence[Need], owner: str | None) -> int:
         """Take a slot of each key, in order, up to the first of which none is free; return of how many."""
         taken = 0
         for key, limit, owner_limit in needs:
             if key not in self._keys:
                 self._keys[key] = Shares()
-            if not self._keys[key].take_free(owner, weight, limit, owner_limit):
+            if not self._keys[key].take_free(owner, limit, owner_limit):
                 break
             taken += 1
         return taken
