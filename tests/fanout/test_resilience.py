@@ -126,13 +126,14 @@ class TestCircuit:
         """Those that hang may hold all of them."""
         async with server.fan_out() as fan:
             server.transport._by_host["a"] = hanging
-            task = asyncio.create_task(fan.run(server.ask(4)))
-            await until(lambda: server.transport.in_flight == 3)  # the fourth is kept from any one owner
+            task = asyncio.create_task(fan.run(server.ask(3)))  # a fourth is kept from any one owner
+            await until(lambda: server.transport.in_flight == 3)
             wide = request(100, upstream("a", max_concurrency=8), owner=OWNER)
             server.transport._by_host["a"] = server.answer
             await fan.run(wide)
             assert server.breaker.is_open(OWNER, upstream("a"))
             refused = await fan.run(server.ask(5))
+            assert server.transport.in_flight == 3  # they hang still
             task.cancel()
         assert set(codes(refused)) == {ErrorCode.CIRCUIT_OPEN}
 
