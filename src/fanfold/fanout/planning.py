@@ -117,6 +117,8 @@ def _calls(request: FanOutRequest, kinds: Kinds, chunks: tuple[Chunk, ...], whol
 
 def _dearest(request: FanOutRequest, kinds: Kinds, whole: int) -> Callable[[Chunk, Candidates], int]:
     """Return what returns the most that a call can cost, whichever of its candidates answers."""
+    if all(one.price.is_by_call for one in request.upstreams):
+        return lambda _chunk, candidates: max([one.price.units_per_call for one in candidates])
     template = PromptTemplate(request.prompt)
     adapters = {upstream.kind: kinds.adapter(upstream.kind) for upstream in request.upstreams}
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
@@ -62,7 +62,8 @@ class HttptoolsTransport:
         self._guard, self._ssl = guard, ssl_context or ssl.create_default_context()
         self._names = _Names(resolver or SystemResolver())
         self._free = max_connections
-        self._waiting: deque[asyncio.Future[None]] = deque()  # for one that is free, which is handed over
+        # for one that is free, which is handed over
+        self._waiting: OrderedDict[asyncio.Future[None], None] = OrderedDict()
         self._idle: dict[_Origin, deque[Connection]] = {}
         self._open: set[Connection] = set()
         self._sweeping: asyncio.TimerHandle | None = None
@@ -129,12 +130,12 @@ class HttptoolsTransport:
     async def _turn(self) -> None:
         """Wait until another exchange hands its place over. (A semaphore makes it seven calls where there is one.)"""
         turn = self._loop.create_future()
-        self._waiting.append(turn)
+        self._waiting[turn] = None
         try:
             await turn
         except BaseException:
             if turn in self._waiting:
-                self._waiting.remove(turn)
+                del self._waiting[turn]
             elif not turn.cancelled():  # cut off in the very turn of the loop in which it was handed over
                 self._give_back()
             raise
@@ -142,7 +143,7 @@ class HttptoolsTransport:
     def _give_back(self) -> None:
         """Hand a place over to who waits longest, or keep it free where nobody does."""
         while self._waiting:
-            turn = self._waiting.popleft()
+            turn, _ = self._waiting.popitem(last=False)
             if not turn.done():
                 turn.set_result(None)
                 return

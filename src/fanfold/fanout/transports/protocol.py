@@ -18,6 +18,7 @@ from fanfold.fanout.transports.base import Progress
 # What may wait for a reader before nothing more is read from the socket.
 _HIGH_WATER = 64 * 1024
 _MAX_HEAD = 64 * 1024
+_LENGTH_DIGITS = 20  # of a number of 64 bits: the parser takes no greater one, and any number of zeros before
 _USUAL_NAME = 64
 _MOST_NAMES = 1_024
 _EMPTY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
@@ -52,7 +53,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._transport: asyncio.Transport | None = None
-        # The parser sets them by itself: of several headers of one name the last stands.
+        # The parser sets them by itself: of several headers of one name one stands.
         self._fields: dict[bytes, bytes] = {}
         self.on_header = self._fields.__setitem__
         self._parser = httptools.HttpResponseParser(self)
@@ -61,11 +62,12 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self.is_lost = False
         self.begin(Progress())
+        self.is_complete = True  # nothing is asked yet
 
     def begin(self, progress: Progress) -> None:
         """Forget the answer before: the next one is another exchange's, whose `progress` is told from here."""
         self._progress = progress
-        progress.phase = _MAYBE_SENT if self._transport else _NOTHING_SENT
+        progress.phase = _MAYBE_SENT if self._transport and not self.is_lost else _NOTHING_SENT
         self.status = 0
         self._fields.clear()
         self.headers: dict[str, str] = {}
@@ -75,6 +77,8 @@ class Connection(asyncio.Protocol):
         self._may_be_kept = False
         # How it is made: kept itself, it would hold its traceback and with it this connection.
         self._failure: Callable[[], CallFailed] | None = None
+        if self.is_lost:  # one that was just made
+            self._failure = partial(wire.broken_off, _NOTHING_SENT)
         self._pieces: deque[bytes] = deque()
         self._buffered = 0
         self._bodiless_bytes = 0
@@ -104,7 +108,12 @@ class Connection(asyncio.Protocol):
         return True
 
     def write(self, head: bytes, body: bytes | None) -> None:
-        """Send a request, whose head is whole where it has no body; a small one at once, so that it is one packet."""
+        """Send a request, whose head is whole where it has no body; a small one at once, so that it is one packet.
+
+        Raises `CallFailed` where the connection is lost already.
+        """
+        if self._failure is not None:
+            raise self._failure()
         assert self._transport is not None  # noqa: S101 (made by create_connection, which connects it)
         if body is None:
             self._transport.write(head)
@@ -162,7 +171,8 @@ class Connection(asyncio.Protocol):
         waiter, self._waiter = self._waiter, None
         if waiter is None or waiter.done():
             return
-        if self._failure is None:
+        # What came before a failure, be it in one packet with it, is judged before.
+        if self._failure is None or (self._has_head and self._wants is None):
             waiter.set_result(None)
         else:
             waiter.set_exception(self._failure())
@@ -213,10 +223,14 @@ class Connection(asyncio.Protocol):
 
     # What the parser calls.
 
+    def on_message_begin(self) -> None:
+        """Keep no connection on which more has begun than was asked for: the next answer would be read as the rest."""
+        if self.is_complete:
+            self._may_be_kept = False
+
     def on_headers_complete(self) -> None:
         """Judge the head: an interim answer is none (RFC 9110, 15.2)."""
-        if self.is_complete:  # one more than was asked for
-            self._may_be_kept = False
+        if self.is_complete:
             return
         self.status = self._parser.get_status_code()
         if self.status < _FINAL:
@@ -260,4 +274,4 @@ class Connection(asyncio.Protocol):
         if self.status not in _SUCCESSES or "content-encoding" in self.headers:
             return False
         length = self.headers.get("content-length")
-        return length is None or int(length) <= up_to  # the parser takes nothing but digits
+        return length is None or int(length[:_LENGTH_DIGITS]) <= up_to
