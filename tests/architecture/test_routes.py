@@ -12,10 +12,11 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from fanfold.auth.buckets import is_unlimited
 from fanfold.auth.dependencies import CurrentPrincipal, CurrentTenant, DbSession, _operator_session, _session
 from fanfold.auth.principal import Scope
-from fanfold.auth.requirements import Require
+from fanfold.auth.requirements import Require, Requirement
 from fanfold.auth.routes import RouteTable, UnguardedRoute
 from fanfold.core.config import DatabaseSettings
 from fanfold.core.requests import StrictRoute
+from fanfold.core.routing import LateRoute
 from fanfold.main import PUBLIC_PATHS, create_app
 from tests.fixtures.app import TenantClient, product_settings, running_product
 from tests.fixtures.event_streams import Stream, parse_whole
@@ -64,6 +65,26 @@ class TestRequirements:
                 guarded += found is not None
         assert guarded >= 15
 
+    def test_every_route_s_is_that_which_fastapi_will_call(self):
+        app = create_app()
+        for context in iter_route_contexts(app.routes):
+            table = RouteTable([context.original_route], public=PUBLIC_PATHS)
+            kind = "websocket" if isinstance(context.original_route, WebSocketRoute) else "http"
+            method = next(iter(context.methods or {"GET"}))
+            found = table.match({"method": method, "path": context.path, "type": kind})
+            called = set(_calls(context.dependant)) if hasattr(context, "dependant") else set()
+            assert (found is None) == (not any(isinstance(call, Requirement) for call in called)), (
+                context.path
+            )
+            assert found is None or found.requirement in called, context.path
+
+    def test_to_know_them_no_route_is_built(self):
+        app = create_app()
+        RouteTable(app.routes, public=PUBLIC_PATHS)
+        late = [route for route in app.routes if isinstance(route, LateRoute)]
+        assert len(late) > 100
+        assert [route.path for route in late if "dependant" in vars(route)] == []
+
     def test_no_route_that_has_one_is_unlimited(self):
         """So the limits need not look at the path of a request that a guarded route will answer."""
         for context in iter_route_contexts(create_app().routes):
@@ -108,11 +129,13 @@ class TestRequirements:
     def test_neither_is_a_mount_a_plain_route_or_a_websocket(self, kind: str):
         async def answer(_request: object) -> None: ...
 
+        async def seems_guarded(_request: object, _principal: CurrentPrincipal) -> None: ...
+
         app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
         if kind == "mount":
             app.router.routes.append(Mount("/hidden", app=FastAPI()))
         elif kind == "plain route":
-            app.router.routes.append(Route("/hidden", answer))
+            app.router.routes.append(Route("/hidden", seems_guarded))  # nobody resolves what it depends on
         else:
             app.add_api_websocket_route("/hidden", answer)
         with pytest.raises(UnguardedRoute, match="/hidden"):

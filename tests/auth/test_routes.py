@@ -1,5 +1,7 @@
 """What the table says is what the router would do, whichever way it is looked up."""
 
+from typing import Annotated
+
 import pytest
 from fastapi import APIRouter, Depends, FastAPI
 
@@ -51,3 +53,32 @@ def test_a_path_that_is_written_otherwise_is_judged_by_the_pattern(table):
 
 def test_a_socket_is_no_get(table):
     assert table.match(scope("/v1/things", kind="websocket")) is None
+
+
+class _Guarded:
+    def __init__(self, _principal: Annotated[object, Depends(JOBS)]) -> None: ...
+
+
+async def _needing(_inner: Annotated[_Guarded, Depends()]) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "depends",
+    [
+        {"annotation": Annotated[object, Depends(JOBS)]},
+        {"default": Depends(JOBS)},
+        {"annotation": Annotated[_Guarded, Depends()]},
+        {"annotation": _Guarded, "default": Depends()},
+        {"annotation": "Annotated[_Guarded, Depends()]"},
+        {"annotation": Annotated[None, "more", Depends(_needing)]},
+    ],
+)
+def test_a_requirement_is_found_wherever_fastapi_would_call_it(depends):
+    async def endpoint(given):
+        return given
+
+    endpoint.__annotations__ = {"given": depends["annotation"]} if "annotation" in depends else {}
+    endpoint.__defaults__ = (depends["default"],) if "default" in depends else None
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app.add_api_route("/things", endpoint)
+    assert RouteTable(app.routes, public=frozenset()).match(scope("/things")).requirement == JOBS

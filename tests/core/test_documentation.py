@@ -1,6 +1,9 @@
+import asyncio
 import re
+import threading
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
+from typing import Any
 from urllib.parse import urljoin
 
 import httpx
@@ -16,7 +19,7 @@ PAGES = ["/docs", "/redoc"]
 
 
 def make_app(*, docs: bool = True, title: str = "Fanfold 多语言") -> FastAPI:
-    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url="/openapi.json" if docs else None)
+    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None)
     mount_documentation(app, Settings(server=ServerSettings(docs=docs)))
     install_problem_handlers(app)
     install_openapi(app, schemes={}, security=lambda _method, _path: [])
@@ -94,6 +97,30 @@ class TestPage:
         page.feed((await client.get(path)).text)
         below = {urljoin(f"https://example.test/api{path}", address) for address in page.addresses}
         assert all(address.startswith("https://example.test/api/") for address in below)
+
+
+class TestDocument:
+    async def test_is_made_once_and_not_on_the_loop(self) -> None:
+        app, makers = make_app(), []
+        make = app.openapi
+
+        def made() -> dict[str, Any]:
+            if app.openapi_schema is None:
+                makers.append(threading.current_thread())
+            return make()
+
+        app.openapi = made  # type: ignore[method-assign]
+        async with browse(app) as client:
+            answers = await asyncio.gather(*(client.get("/openapi.json") for _ in range(5)))
+        assert [answer.json()["info"]["title"] for answer in answers] == ["Fanfold 多语言"] * 5
+        assert len(makers) == 1
+        assert makers != [threading.current_thread()]
+
+    async def test_names_the_root_path_it_is_served_below(self) -> None:
+        app = make_app()
+        async with browse(app, root_path="/api") as below, browse(app) as plain:
+            assert (await below.get("/api/openapi.json")).json()["servers"] == [{"url": "/api"}]
+            assert "servers" not in (await plain.get("/openapi.json")).json()
 
 
 class TestSwagger:

@@ -5,7 +5,7 @@ import pytest
 from fastapi import FastAPI, WebSocket
 from fastapi.routing import APIRoute
 
-from fanfold.core.routing import Router
+from fanfold.core.routing import LateRoute, Router
 
 
 class _Route(APIRoute):
@@ -102,3 +102,55 @@ def test_what_would_be_lost_is_refused(put):
     put(router)
     with pytest.raises(TypeError, match="decorators"):
         router.put_into(FastAPI())
+
+
+class _Counted(LateRoute):
+    built = 0
+
+    def get_route_handler(self):
+        _Counted.built += 1
+        return super().get_route_handler()
+
+
+def _late() -> tuple[FastAPI, _Counted]:
+    app, router = FastAPI(), Router(prefix="/v1/things", route_class=_Counted)
+
+    @router.put("/{number}")
+    async def thing(number: int) -> int:
+        return number
+
+    router.put_into(app)
+    route = app.routes[-1]
+    assert isinstance(route, _Counted)
+    return app, route
+
+
+class TestLateRoute:
+    @pytest.fixture(autouse=True)
+    def _built(self):
+        _Counted.built = 0
+
+    async def test_is_built_by_the_first_request_that_it_answers(self):
+        app, route = _late()
+        asked = {"type": "http", "method": "PUT", "path": "/v1/things/7", "headers": []}
+        assert (route.path, route.name, route.methods) == ("/v1/things/{number}", "thing", {"PUT"})
+        assert route.matches(asked)[1]["path_params"] == {"number": "7"}
+        assert (await _get(app, "/v1/things/7")).status_code == 405
+        assert _Counted.built == 0
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            answers = [await client.put(f"/v1/things/{given}") for given in ("7", "x", "8")]
+        assert [answer.status_code for answer in answers] == [200, 422, 200]
+        assert _Counted.built == 1
+
+    def test_is_built_by_whoever_asks_what_it_is_made_of(self):
+        _, route = _late()
+        assert [field.name for field in route.dependant.path_params] == ["number"]
+        assert route.unique_id == "thing_v1_things__number__put"
+        assert _Counted.built == 1
+
+    def test_has_no_more_than_any_route(self):
+        _, route = _late()
+        with pytest.raises(AttributeError, match="nothing"):
+            _ = route.nothing
+        assert _Counted.built == 0

@@ -1,12 +1,14 @@
 """Which requirement a request's route has, known before anything of the body is read."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from inspect import Parameter, signature
+from typing import Annotated, Any, get_args, get_origin
 
-from fastapi.dependencies.models import Dependant
-from fastapi.routing import iter_route_contexts
+from fastapi.params import Depends
+from fastapi.routing import APIRoute, APIWebSocketRoute, iter_route_contexts
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import Scope as AsgiScope
 
@@ -59,7 +61,7 @@ class RouteTable:
 
 def _guarded(routes: Sequence[BaseRoute], public: frozenset[str]) -> Iterator[GuardedRoute]:
     for context in iter_route_contexts(routes):
-        requirement = _requirement(getattr(context, "dependant", None))
+        requirement = _requirement(context)
         path: Any = context.path
         if requirement is None and path not in public:
             raise UnguardedRoute(f"{path} states no requirement and is not public.")
@@ -83,11 +85,33 @@ def _methods(context: Any) -> frozenset[str]:
     return frozenset(getattr(context, "methods", None) or ())
 
 
-def _requirement(dependant: Dependant | None) -> Requirement | None:
-    if dependant is None:
+def _requirement(context: Any) -> Requirement | None:
+    """Return what a route demands, as its signature says: no route is built for that (`LateRoute`)."""
+    if not isinstance(context.original_route, APIRoute | APIWebSocketRoute):
         return None
-    if isinstance(dependant.call, Requirement):
-        return dependant.call
-    found = [inner for inner in map(_requirement, dependant.dependencies) if inner is not None]
+    return _strictest([*(each.dependency for each in context.dependencies), context.endpoint])
+
+
+def _strictest(calls: Iterable[Any]) -> Requirement | None:
+    stated = [call if isinstance(call, Requirement) else _stated(call) for call in calls]
+    found = [each for each in stated if each is not None]
     # The route's own scope comes before the "any tenant" of a session it also asks for.
     return max(found, key=lambda requirement: requirement.scope is not None, default=None)
+
+
+@lru_cache(maxsize=4096)
+def _stated(call: Callable[..., Any]) -> Requirement | None:
+    return _strictest(_dependencies(call))
+
+
+def _dependencies(call: Callable[..., Any]) -> Iterator[Any]:
+    """Yield what FastAPI calls for the parameters of `call`."""
+    for parameter in signature(call, eval_str=True).parameters.values():
+        kind, *notes = get_args(parameter.annotation) if _is_annotated(parameter) else [parameter.annotation]
+        for note in (*notes, parameter.default):
+            if isinstance(note, Depends):
+                yield note.dependency or kind
+
+
+def _is_annotated(parameter: Parameter) -> bool:
+    return get_origin(parameter.annotation) is Annotated

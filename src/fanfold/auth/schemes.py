@@ -1,6 +1,7 @@
 """How to authenticate, as OpenAPI writes it: the ways there are, and which of them an operation takes."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from starlette.routing import BaseRoute
@@ -58,10 +59,13 @@ def security_of(
 
     Nothing where the route is open to anybody; of people's own routes a sign-in alone.
     """
-    table = RouteTable(routes, public=public)
+
+    @cache
+    def table() -> RouteTable:
+        return RouteTable(routes, public=public)
 
     def security(method: str, path: str) -> list[dict[str, list[str]]]:
-        route = table.match({"type": "http", "method": method.upper(), "path": path})
+        route = table().match({"type": "http", "method": method.upper(), "path": path})
         if route is None:
             return []
         scope = route.requirement.scope

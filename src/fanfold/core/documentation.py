@@ -4,6 +4,7 @@ Only the static files of fastapi-offline are used. All addresses are relative, s
 path; there is no inline script, and the pages' own policy lets nothing be loaded from elsewhere.
 """
 
+import asyncio
 import html
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Route, Router
 
 from fanfold.core.config import Settings
@@ -61,20 +62,32 @@ _FILES = ("favicon.png", "redoc.standalone.js", "swagger-ui-bundle.js", "swagger
 
 
 def mount_documentation(app: FastAPI, settings: Settings) -> None:
-    """Add the pages and their files, unless `settings.server.docs` is off; then make the app without `openapi_url`.
+    """Add the document, its pages and their files, unless `settings.server.docs` is off.
 
-    Raises `ValueError` where the app would show its document, or FastAPI's own pages, all the same.
+    Raises `ValueError` where the app would show FastAPI's own.
     """
-    if app.docs_url or app.redoc_url or (app.openapi_url and not settings.server.docs):
-        raise ValueError(
-            "Make the app with docs_url=None, redoc_url=None, and without docs with openapi_url=None."
-        )
+    if app.docs_url or app.redoc_url or app.openapi_url:
+        raise ValueError("Make the app with docs_url=None, redoc_url=None and openapi_url=None.")
     if not settings.server.docs:
         return
+    app.add_route("/openapi.json", _document(app), include_in_schema=False)
     for path, page in (("/docs", _SWAGGER), ("/redoc", _REDOC)):
         content = page.format(title=html.escape(app.title))
         app.add_api_route(path, _page(content), include_in_schema=False, response_class=HTMLResponse)
     app.mount(ASSETS, _assets(), name="documentation-assets")
+
+
+def _document(app: FastAPI) -> Callable[[Request], Awaitable[Response]]:
+    one_makes_it = asyncio.Lock()
+
+    async def document(request: Request) -> Response:
+        async with one_makes_it:
+            # It builds every route, and takes most of a second at the first time: nobody else waits for that.
+            made = await asyncio.to_thread(app.openapi)
+        root = request.scope.get("root_path", "").rstrip("/")
+        return JSONResponse({**made, "servers": [{"url": root}]} if root else made)
+
+    return document
 
 
 def _page(content: str) -> Callable[[], Awaitable[HTMLResponse]]:

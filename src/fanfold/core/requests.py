@@ -3,7 +3,6 @@
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -12,6 +11,7 @@ from fanfold.core.config import ServerSettings
 from fanfold.core.errors import MalformedRequest, TooLarge, UnsupportedMediaType, ValidationFailed
 from fanfold.core.long_json import is_long
 from fanfold.core.offload import Offload
+from fanfold.core.routing import LateRoute
 from fanfold.core.time_limits import within
 
 _LENGTH_DIGITS = 20
@@ -82,7 +82,7 @@ class JsonRequest(Request):
         raise TooLarge(f"The body is over {max_bytes} bytes.", headers={"Connection": "close"})
 
 
-class StrictRoute(APIRoute):
+class StrictRoute(LateRoute):
     """A route that reads bodies strictly and refuses query parameters it does not know."""
 
     ignores_unknown_parameters = False
