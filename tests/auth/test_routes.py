@@ -81,4 +81,6 @@ def test_a_requirement_is_found_wherever_fastapi_would_call_it(depends):
     endpoint.__defaults__ = (depends["default"],) if "default" in depends else None
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.add_api_route("/things", endpoint)
-    assert RouteTable(app.routes, public=frozenset()).match(scope("/things")).requirement == JOBS
+    found = RouteTable(app.routes, public=frozenset()).match(scope("/things"))
+    assert found is not None
+    assert found.requirement == JOBS

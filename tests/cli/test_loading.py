@@ -47,6 +47,28 @@ def test_every_command_has_its_file() -> None:
     assert all((folder / f"{name}.py").exists() for name in COMMANDS)
 
 
+def test_models_that_an_import_brings_are_built_when_they_are_used() -> None:
+    """Bodies are not: FastAPI's fields of them would warn."""
+    lines = [
+        "import atexit, sys",
+        "built = lambda: [model.__pydantic_complete__ for model in (OpenAPI, JobCreate)]",
+        "from fanfold.cli import app",
+        "atexit.register(lambda: print(before, built(), BaseModel.model_config, file=sys.stderr))",
+        "from fanfold.cli.commands import add",
+        "from typer.core import TyperGroup",
+        "add(TyperGroup(), ['openapi'])",
+        "from fanfold.jobs.intake_schemas import JobCreate",
+        "from fastapi.openapi.models import OpenAPI",
+        "from pydantic import BaseModel",
+        "before = built()",
+        "app(['openapi'])",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.strip() == "[False, True] [True, True] {}"
+
+
 @pytest.fixture(scope="module")
 def served() -> set[str]:
     """The modules of a process that has made the application as `fanfold serve` does."""

@@ -10,6 +10,10 @@ import typer
 from typer.core import TyperGroup
 
 from fanfold.core.garbage import uncollected
+from fanfold.core.lazily import on_call
+
+# With Pydantic, which no line needs but those of commands.
+models_built_late = on_call("fanfold.core.late_models", "built_late")
 
 COMMANDS = (
     "demo",
@@ -42,7 +46,7 @@ def add(group: TyperGroup, names: Sequence[str]) -> None:
     """Import commands into a group; a file holds either one, as a function of its name, or several, as `commands`."""
     app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
     for name in names:
-        with uncollected():
+        with uncollected(), models_built_late():
             module = import_module(f"fanfold.cli.{name}")
         if hasattr(module, "commands"):
             app.add_typer(module.commands, name=name)

@@ -3,17 +3,17 @@
 Unknown parameters of a form are ignored, and FastAPI takes one without a value as left out (RFC 6749, section 3.2).
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from fanfold.core.schemas import AnswerModel
+from fanfold.core.schemas import AnswerModel, BodyModel
 
 MAX_PASSWORD = 1024
 
 
-class TokenForm(BaseModel):
+class TokenForm(BodyModel):
     """A token request. Which members count depends on `grant_type`."""
 
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="ignore")
 
     grant_type: str = Field(
         default="password",
@@ -51,10 +51,10 @@ class TokenForm(BaseModel):
     )
 
 
-class TokenOnlyForm(BaseModel):
+class TokenOnlyForm(BodyModel):
     """A token that something is to be done with."""
 
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="ignore")
 
     token: str = Field(max_length=4096, repr=False, description="An access token or a refresh token.")
     token_type_hint: str | None = Field(default=None, max_length=50, description="Not needed here.")
