@@ -4,7 +4,6 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias, TypedDict
 
@@ -23,6 +22,7 @@ from fanfold.core.offload import Offload, prompt_switches
 from fanfold.core.revisions import status
 from fanfold.core.roles import MigrationRefused
 from fanfold.core.secret_keys import secret_keys
+from fanfold.core.values import value
 from fanfold.fanout.breaker import Breaker
 from fanfold.fanout.guard import AddressGuard
 from fanfold.fanout.resilience import Resilience
@@ -74,7 +74,7 @@ migrate = on_call("fanfold.core.migrations", "migrate")
 load_vocabulary = on_call("fanfold.fanout.splitters.tokens", "load")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Resources:
     """Everything that endpoints, workers and the command line share within one process."""
 

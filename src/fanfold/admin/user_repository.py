@@ -1,7 +1,6 @@
 """People in Postgres, as operators see them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -9,6 +8,7 @@ from sqlalchemy import RowMapping, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fanfold.core.repository import escape_like, page
+from fanfold.core.values import value
 from fanfold.tenants.models import Tenant
 from fanfold.users.models import Membership, User
 
@@ -18,7 +18,7 @@ _END = text(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class UserFilter:
     """Which people to list; None does not filter. `search` is part of an address or a name."""
 

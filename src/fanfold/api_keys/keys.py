@@ -1,11 +1,11 @@
 """The form of an API key: `ff_live_<public id>_<secret>_<crc32 in base62>`."""
 
 import re
-from dataclasses import dataclass
 
 from pydantic import SecretStr
 
 from fanfold.core.checksummed import CHECKSUM_LENGTH, SECRET_LENGTH, random_text, with_checksum
+from fanfold.core.values import value
 
 PREFIX = "ff_live"
 PUBLIC_ID_LENGTH = 12
@@ -14,7 +14,7 @@ _FORM = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class IssuedKey:
     """A new key: shown once, then only its digest is kept."""
 

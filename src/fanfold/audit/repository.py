@@ -1,7 +1,7 @@
 """The audit log in Postgres: of one tenant, or of all under the operator's role."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from uuid import UUID
 
@@ -10,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fanfold.audit.models import AuditEvent
 from fanfold.core.repository import page
+from fanfold.core.values import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class AuditFilter:
     """Which lines to list; None does not filter. `since` belongs to the span, `until` does not."""
 

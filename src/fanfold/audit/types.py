@@ -1,10 +1,11 @@
 """Who changes something."""
 
-from dataclasses import dataclass
 from uuid import UUID
 
+from fanfold.core.values import value
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@value(kw_only=True)
 class Actor:
     """Whoever changes something: a kind of principal and its id, or the command line; `request_id` is the server's."""
 

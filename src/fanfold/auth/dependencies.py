@@ -2,7 +2,6 @@
 
 import datetime as dt
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated
 from uuid import UUID
@@ -15,6 +14,7 @@ from fanfold.auth.principal import Principal, PrincipalTenant, Scope
 from fanfold.auth.requirements import Require, RequireCredential, RequirePerson
 from fanfold.core.db import Database
 from fanfold.core.errors import NotAuthenticated
+from fanfold.core.values import value
 from fanfold.idempotency.header import IdempotencyKeyHeader
 from fanfold.idempotency.route import begin_once
 from fanfold.tenants.periods import Period, first_day, period_end, utc_now
@@ -47,7 +47,7 @@ async def _actor(request: Request) -> Actor:
 CurrentActor = Annotated[Actor, Depends(_actor)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Quota:
     """The present period of a tenant's plan: a day, a week or a month, UTC."""
 

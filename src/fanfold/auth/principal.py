@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, Self
 from uuid import UUID
 
+from fanfold.core.values import value
 from fanfold.tenants.limits import Limits
 from fanfold.tenants.periods import Period
 
@@ -46,7 +47,7 @@ ROLE_SCOPES: Mapping[Role, frozenset[Scope]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class PrincipalTenant:
     """The tenant a principal acts for, as it was at the last look, at most a second ago."""
 
@@ -73,7 +74,7 @@ class PrincipalTenant:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class KeyLimits:
     """A key's own rate limit, beside its tenant's."""
 

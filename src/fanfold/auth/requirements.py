@@ -1,6 +1,5 @@
 """May they? A route states what it needs as a dependency; the middleware reads the same object before the body."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Depends
@@ -9,13 +8,14 @@ from fastapi.requests import HTTPConnection
 from fanfold.auth.credentials import NO_CREDENTIAL
 from fanfold.auth.principal import Principal, PrincipalKind, Scope
 from fanfold.core.errors import InsufficientScope, NotAuthenticated, TenantSuspended
+from fanfold.core.values import value
 
 _OPERATOR = Scope.OPERATOR  # a call each time, before Python 3.12
 _INSUFFICIENT = {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
 _REFUSED = {"deleted": "The tenant is deleted. Until it is erased, an operator can bring it back."}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Requirement:
     """A scope, or None for any credential of a tenant.
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from inspect import Parameter, signature
 from typing import Annotated, Any, get_args, get_origin
@@ -14,6 +13,7 @@ from starlette.types import Scope as AsgiScope
 
 from fanfold.auth.requirements import Requirement
 from fanfold.core.paths import path_below_root
+from fanfold.core.values import value
 
 _SOCKET = "a WebSocket"  # no client can send a method with a space in it
 
@@ -22,7 +22,7 @@ class UnguardedRoute(Exception):
     """A route neither states a requirement nor is on the list of public ones."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class GuardedRoute:
     """A route that not everybody may use; `path` is its template."""
 

@@ -3,7 +3,6 @@
 import asyncio
 import importlib.util
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import httpx
 
@@ -17,6 +16,7 @@ from fanfold.core.postgres_programs import find_programs
 from fanfold.core.revisions import current_revision, head
 from fanfold.core.secret_keys import secret_keys
 from fanfold.core.startup import explain
+from fanfold.core.values import value
 from fanfold.jobs.figures import Figures, read_figures
 from fanfold.resources import open_database
 
@@ -24,7 +24,7 @@ LISTENS_WITHIN_S = 2.0
 UNFORESEEN = "It failed as nobody foresaw: `fanfold serve` shows the whole error."
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Finding:
     """One check: whether it holds, what was found, and what to do where it does not, or where it looks strange."""
 

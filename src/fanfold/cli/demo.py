@@ -4,7 +4,6 @@ import asyncio
 import json
 import shlex
 import signal
-from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Annotated, Any
 
@@ -27,6 +26,7 @@ from fanfold.cli.output import Refused, show, stderr
 from fanfold.core.config import Settings
 from fanfold.core.migrations import migrate
 from fanfold.core.startup import explain_port
+from fanfold.core.values import value
 from fanfold.demo.clock import age_s
 from fanfold.demo.sample import sample_text
 from fanfold.demo.servers import Counted, address_of, listen, serving
@@ -47,7 +47,7 @@ ANSWER_WITHIN_S = 130.0
 _POLL_S = 0.05
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Demo:
     """The running demo: where it listens, its key, and its AI server's counter."""
 

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
@@ -11,6 +10,7 @@ import typer
 from fanfold.cli.database import acting_for, find_tenant, operating
 from fanfold.cli.output import Refused
 from fanfold.core.db import Database
+from fanfold.core.values import value
 from fanfold.upstreams.models import SHARED, UpstreamRecord
 from fanfold.upstreams.repository import UpstreamRepository
 from fanfold.upstreams.service import MAX_SHARED
@@ -22,7 +22,7 @@ Shared = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Owned:
     """The upstreams of one owner within one transaction, and how many there may be."""
 

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from fanfold.core.dotenv import DotEnv
 from fanfold.core.hosts import ANY, host_pattern, origin
 from fanfold.core.mail_urls import parse_mail_url, parse_sender
+from fanfold.core.values import value
 
 IPNetwork = IPv4Network | IPv6Network
 
@@ -283,7 +283,7 @@ class ClientSettings(_Group):
 Place = Literal["environment", ".env"]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Origin:
     """One setting: its name in the environment, its value, and where that comes from."""
 
@@ -292,7 +292,7 @@ class Origin:
     source: Place | Literal["default"]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Stray:
     """A name that looks like a setting and is none, where it stands, and the setting that it resembles most."""
 

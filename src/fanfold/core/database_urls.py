@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from fanfold.core.config import DatabaseSettings
 from fanfold.core.embedded_postgres import OWNER, EmbeddedPostgres
 from fanfold.core.roles import APP
+from fanfold.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DatabaseUrls:
     """The owner's address, for migrations, and the serving login's. None: the settings do not name it."""
 

@@ -1,9 +1,9 @@
 """What a stream is made of, whatever carries it."""
 
-from dataclasses import dataclass
+from fanfold.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Event:
     """One event of a stream: its name, and one JSON value as UTF-8. Without an `id` it has its number, from 1."""
 

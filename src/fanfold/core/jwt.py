@@ -1,7 +1,6 @@
 """Signed tokens. The one module that knows python-jose: one algorithm a key, a ring by `kid`, all claims demanded."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 from jose import JOSEError, jwk, jwt
 from pydantic import SecretStr
 
+from fanfold.core.values import value
 from fanfold.core.weak_secrets import HOW_TO_MAKE_ONE, weakness
 
 Algorithm = Literal["RS256", "ES256", "HS256"]
@@ -35,7 +35,7 @@ class UnfitKey(Exception):
     """A key cannot sign tokens; the message says what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SigningKey:
     """A key with its one algorithm. `private` is PEM, or the secret of HS256; `public` is what others verify with."""
 

@@ -1,6 +1,5 @@
 """The address of what sends mail, and of whom mail is from, as settings give them."""
 
-from dataclasses import dataclass
 from email.headerregistry import Address
 from email.utils import parseaddr
 from ipaddress import ip_address
@@ -9,6 +8,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import SecretStr
 
+from fanfold.core.values import value
+
 _PORTS = {"smtp": 587, "smtps": 465}
 _ESCAPED = "; `/`, `?`, `#` and `@` of a password are %2F, %3F, %23 and %40"
 _FORMS = (
@@ -16,7 +17,7 @@ _FORMS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class MailUrl:
     """Where mail goes. `folder` is the files'; host, port, user and password are a server's."""
 

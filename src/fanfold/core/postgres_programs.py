@@ -7,11 +7,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from fanfold.core import user_namespace
+from fanfold.core.values import value
 
 _NOBODY = 65534
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
@@ -21,7 +21,7 @@ class EmbeddedPostgresError(RuntimeError):
     """The embedded Postgres cannot be used; the message says what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Programs:
     """Runs `initdb` and `postgres`: as we are, in a user namespace, or as another uid."""
 

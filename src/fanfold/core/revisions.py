@@ -3,7 +3,6 @@
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from fanfold.core.blocking import run_blocking
 from fanfold.core.roles import MigrationRefused
+from fanfold.core.values import value
 
 _CONNECT_TIMEOUT_S = 15.0
 _CHECKOUT = Path(__file__).parents[3] / "alembic"
@@ -33,7 +33,7 @@ _HAS_REVISION = text(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Status:
     """Which revision a database has, None before the first migration, and which this version of the code needs."""
 

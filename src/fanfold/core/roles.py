@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from fanfold.core.scram import scram_verifier
+from fanfold.core.values import value
 
 APP, SYSTEM = "fanfold_app", "fanfold_system"
 # What the serving role becomes for the time of a transaction: who sees all tenants, and who sees all people.
@@ -34,7 +34,7 @@ class MigrationRefused(Exception):
     """The migration cannot go on; the message says what an administrator has to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Login:
     """The role that serves: `fanfold_app` itself, or a login that is its member."""
 
@@ -42,7 +42,7 @@ class Login:
     password: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Step:
     """One thing that is missing: the SQL that makes it, and the same to be shown, without a password."""
 
@@ -50,7 +50,7 @@ class Step:
     shown: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Found:
     """What the catalogue says of the roles, their memberships and the database."""
 

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import sqrt
 
 import regex
 
+from fanfold.core.values import value
 from fanfold.demo.words import is_stop_word, language_of, words_of
 
 MAX_SENTENCES = 5
@@ -22,7 +22,7 @@ _CJK = regex.compile(
 _GRAPHEMES = regex.compile(rf"\X{{0,{MAX_SENTENCE_GRAPHEMES}}}")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Summary:
     """The chosen sentences in their order, what the text is about, its length in code points and its language."""
 

@@ -1,6 +1,5 @@
 """The demo's tenant, its key and its upstreams; made once, found again by later runs."""
 
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from fanfold.auth.principal import TENANT_SCOPES
 from fanfold.core.crypto import KeyRing
 from fanfold.core.db import Database
 from fanfold.core.schemas import MAX_LIMIT
+from fanfold.core.values import value
 from fanfold.demo.upstream import MODEL
 from fanfold.fanout.guard import AddressGuard
 from fanfold.tenants.limits import Limits
@@ -28,7 +28,7 @@ PLAN = "pro"
 KEY_NAME = "fanfold demo"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DemoTools:
     """What the demo needs of the running server."""
 

@@ -4,9 +4,9 @@ import random as chance
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from uuid import UUID
 
+from fanfold.core.values import value
 from fanfold.fanout.circuit import Circuit, CircuitRules, Outcome
 from fanfold.fanout.types import CallError, ErrorCode, Upstream
 
@@ -17,7 +17,7 @@ _ANSWERED = Outcome.ANSWERED
 Key = tuple[str | None, str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class CircuitChange:
     """A circuit that opened, opened again after a try, or closed. Times are of the breaker's clock.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
 
+from fanfold.core.values import value
 from fanfold.fanout.errors import CallFailed, Phase
 from fanfold.fanout.types import ErrorCode
 
@@ -24,7 +25,7 @@ class Outcome(Enum):
     NOTHING = "nothing"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class CircuitRules:
     """When a circuit opens and for how long; seconds.
 

@@ -1,7 +1,6 @@
 """What all runs of one process share."""
 
-from dataclasses import dataclass
-
+from fanfold.core.values import value
 from fanfold.fanout.breaker import Breaker
 from fanfold.fanout.caller import UpstreamCaller
 from fanfold.fanout.counting import Counting
@@ -11,7 +10,7 @@ from fanfold.fanout.turns import Turns
 from fanfold.fanout.work import Work
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Engine:
     """The parts of the engine, and its bounds: calls at once over all runs, of one owner; bytes of a run's answers."""
 

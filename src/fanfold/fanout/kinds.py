@@ -1,8 +1,8 @@
 """Where a plan finds its splitter, strategy, fold and adapters: the registries, or a test's own."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from fanfold.core.values import value
 from fanfold.fanout.adapters.base import Adapter
 from fanfold.fanout.adapters.registry import adapter
 from fanfold.fanout.folds.base import Fold
@@ -13,7 +13,7 @@ from fanfold.fanout.strategies.base import Strategy
 from fanfold.fanout.strategies.registry import strategy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Kinds:
     """Each returns what a request names by a word, or raises `UnknownKind`."""
 

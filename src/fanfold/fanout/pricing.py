@@ -5,10 +5,10 @@ each only where they are priced. Tokens that the upstream does not report are co
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
 from fanfold.core.lazily import on_call
+from fanfold.core.values import value
 from fanfold.fanout.adapters.base import Adapter, AdapterAnswer
 from fanfold.fanout.errors import InvalidPlan
 from fanfold.fanout.json_text import as_text
@@ -20,7 +20,7 @@ count_tokens = on_call("fanfold.fanout.splitters.tokens", "count")
 _FRAME_TOKENS = 64
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Tokens:
     quantity: int
     is_counted: bool = False

@@ -1,12 +1,13 @@
 """What keeps an upstream that fails from being asked for ever."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from fanfold.core.values import value
 from fanfold.fanout.breaker import Breaker
 from fanfold.fanout.retry_budget import RetryBudgets
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Resilience:
     """The circuits and the retry budgets of one process."""
 

@@ -3,10 +3,10 @@
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from fanfold.core.values import value
 from fanfold.fanout.errors import CallFailed, Phase
 from fanfold.fanout.status_hints import OVERLOADED
 from fanfold.fanout.types import ErrorCode
@@ -16,7 +16,7 @@ _REPEATED_IF_SAFE = frozenset({ErrorCode.TIMEOUT, ErrorCode.CONNECT})
 _LONGEST_DIGITS = 9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class RetryPolicy:
     """Exponential pauses with full jitter: between 0 and `first_s` doubled each time, at most `most_s` seconds.
 

@@ -7,15 +7,15 @@ top of a small rate) and gRPC's retry throttling (github.com/grpc/proposal, A6) 
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from fanfold.core.values import value
 from fanfold.fanout.breaker import Key, circuit_key
 from fanfold.fanout.types import Upstream
 
 MAX_BUDGETS = 10_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class BudgetRules:
     """Retries that a budget holds at most and at first, that each call adds, and that each second adds."""
 

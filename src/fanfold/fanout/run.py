@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
+from fanfold.core.values import value
 from fanfold.fanout.types import (
     Call,
     CallError,
@@ -42,7 +43,7 @@ def ended(call: Call, code: ErrorCode) -> CallResult:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Words:
     """What a call has told and nobody has read yet."""
 

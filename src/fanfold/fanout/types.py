@@ -247,7 +247,7 @@ class Plan:
         return self.units_max if bound is None else min(bound, self.units_max)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class CallError:
     """Why a call failed. `status` is the upstream's HTTP status where it answered one; `cause` is not on the wire."""
 

@@ -1,13 +1,14 @@
 """A request that came with a key, and the answer that is kept for it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
+
+from fanfold.core.values import value
 
 LIFETIME_H = 24
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class KeyedRequest:
     """A request with an `Idempotency-Key`. `tenant_id` is the id of an operator's key where an operator asks.
 
@@ -24,7 +25,7 @@ class KeyedRequest:
         return f"idempotency:{self.tenant_id}:{request_id}:{part}:{self.route}:{self.key}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Kept:
     """An answer that was given: `parts` sealed parts, together `length` bytes when opened.
 
@@ -40,7 +41,7 @@ class Kept:
     length: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Found:
     """What is known of a key: who claimed it with what, whether that still runs, and the answer where there is one."""
 

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import orjson
 
 from fanfold.core.crypto import KeyRing
 from fanfold.core.errors import NotReady
+from fanfold.core.values import value
 from fanfold.fanout.run import Run
 from fanfold.fanout.service import FanOut
 from fanfold.fanout.types import CallResult, ErrorCode, OnError, Plan
@@ -29,7 +30,7 @@ MiB = 1024 * 1024
 NO_IDS: Mapping[int, str] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Tools:
     """What a worker works with; `count_calls` is told how many calls ended how.
 

@@ -7,7 +7,6 @@ sees one moment; between two pages nothing is held but the number of the last ev
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from uuid import UUID
 
 import orjson
@@ -16,6 +15,7 @@ from sqlalchemy import RowMapping, text
 from fanfold.core.db import Database
 from fanfold.core.drain import Drain
 from fanfold.core.events import Event, Unread
+from fanfold.core.values import value
 from fanfold.jobs.answers import JobAnswers, no_such_job
 from fanfold.jobs.reading import SealedResult
 from fanfold.jobs.types import JobStatus
@@ -57,7 +57,7 @@ _PAGE = text(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class EventsPage:
     """Events that follow one another. `last` is the number of the last one, or of the job's last where none follows."""
 

@@ -1,18 +1,17 @@
 """What operators watch of all tenants' jobs."""
 
-from dataclasses import dataclass
-
 from sqlalchemy import text
 
 from fanfold.core.chores import Chore
 from fanfold.core.db import Database
+from fanfold.core.values import value
 
 # A turn that is due is taken within a second or two where a worker has nothing else to do.
 STALE_S = 60.0
 _FIGURES = text("select queued, running, dead, turns, oldest_s, workers from fanfold.jobs_figures()")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Figures:
     """Jobs by status, turns that wait, the seconds that the oldest of them has been due, workers that have a job."""
 

@@ -1,7 +1,6 @@
 """What a request that is no JSON brings: its options, the kind of its input, and the input as it comes."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from fastapi.exceptions import RequestValidationError
@@ -11,6 +10,7 @@ from starlette.requests import Request
 from fanfold.core import strict_json
 from fanfold.core.config import Settings
 from fanfold.core.errors import MalformedRequest, UnsupportedMediaType, ValidationFailed
+from fanfold.core.values import value
 from fanfold.jobs.intake_schemas import JobOptions
 from fanfold.jobs.multipart import FileHead, JobForm
 from fanfold.jobs.types import JobSource
@@ -23,7 +23,7 @@ LINES = frozenset(
 _LINE_NAMES, _TEXT_NAMES = frozenset({".ndjson", ".jsonl"}), frozenset({".txt", ".text", ".md", ".markdown"})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Incoming:
     """`asked` says the options as they were sent, in short; `content` is iterated once."""
 

@@ -1,7 +1,6 @@
 """How a job is made: planned and priced as a process request is, then committed with its units, input and turn."""
 
 from contextlib import suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -43,7 +42,7 @@ class Asker:
     quota: Quota
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class IntakeTools:
     """What jobs are made with."""
 

@@ -8,6 +8,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from fanfold.core.errors import MalformedRequest, TooLarge, ValidationFailed
+from fanfold.core.values import value
 
 MAX_REQUEST_BYTES = 1024 * 1024
 _BROKEN = "The body is not multipart/form-data as RFC 7578 has it: send it with its boundary, complete."
@@ -38,7 +39,7 @@ class _Head:
         return parse_options_header(self.fields.get("content-disposition", ""))[1]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FileHead:
     """What the file says of itself: its name and its media type, each may be empty."""
 

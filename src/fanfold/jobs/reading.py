@@ -1,7 +1,6 @@
 """Jobs in Postgres, to read: of one tenant, or of all under the operator's role. Nothing here writes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import Select, func, select, text
@@ -9,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
 from fanfold.core.repository import page
+from fanfold.core.values import value
 from fanfold.jobs.models import JobResult, JobRow
 from fanfold.jobs.types import JobStatus
 
@@ -32,7 +32,7 @@ _RESULTS = text(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class JobFilter:
     """Which jobs to list; None does not filter."""
 
@@ -40,7 +40,7 @@ class JobFilter:
     tenant_id: UUID | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SealedResult:
     """One stored result, as it is sealed."""
 
@@ -48,7 +48,7 @@ class SealedResult:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ResultsPage:
     """Results in the order of their calls, and whether others follow."""
 
@@ -56,7 +56,7 @@ class ResultsPage:
     has_more: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FoldSums:
     """What a job's fold took so far: calls that succeeded, and what they cost."""
 

@@ -1,13 +1,13 @@
 """A batch as the arguments of `jobs_commit`: the ledger's, and the rows that go with its items."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from operator import attrgetter
 from typing import Any
 
 import orjson
 
+from fanfold.core.values import value
 from fanfold.jobs.types import Ending, NewJob, RecordedCall
 from fanfold.usage.encoding import LEDGER_ARGUMENTS, encode
 from fanfold.usage.items import Item
@@ -28,7 +28,7 @@ class TurnKind(IntEnum):
     RETRY = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Turn:
     """What goes with an item of a job that is there, by whoever has its fence."""
 

@@ -1,6 +1,5 @@
 """Ending jobs before their time, letting them run again, and removing them."""
 
-from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import text
@@ -9,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fanfold.core.crypto import KeyRing
 from fanfold.core.db import Database
 from fanfold.core.errors import Conflict, FanfoldError
+from fanfold.core.values import value
 from fanfold.jobs.answers import no_such_job
 from fanfold.jobs.lane import JobLane
 from fanfold.jobs.models import JobRow
@@ -48,7 +48,7 @@ _HELD_YET = "The job's units are given back within 10 seconds. Try again then."
 _CHANGED = "The job has changed meanwhile. Look at it again."
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Again:
     """A job that may run again, and the most units that this takes."""
 

@@ -1,10 +1,10 @@
 """A job in a worker's hands: what it took, what is left to do of it, and what it is told meanwhile."""
 
-from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from uuid import UUID
 
+from fanfold.core.values import value
 from fanfold.jobs.types import JobReference
 from fanfold.tenants.periods import Period
 
@@ -37,7 +37,7 @@ class ProcessEnds(JobStopped):
     """The process ends, and has no more time for this."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Claiming:
     """How a worker takes jobs: seconds of a lease, most jobs of one tenant at once, attempts before one is dead."""
 
@@ -47,7 +47,7 @@ class Claiming:
     attempts: int = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class TakenJob:
     """A job as it was claimed; `request` is sealed, `fold_first` the index of the fold's first call."""
 
@@ -73,7 +73,7 @@ class TakenJob:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StoredPart:
     """A part of which calls miss; `done` are those of it that have a result. `body` is sealed."""
 
@@ -82,7 +82,7 @@ class StoredPart:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StoredResult:
     """One call's result, sealed."""
 
@@ -91,7 +91,7 @@ class StoredResult:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Held:
     """Units of a job: held (None where its reservation has lapsed), the most for the parts left, billed so far."""
 
@@ -101,7 +101,7 @@ class Held:
     period: Period
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class JobCounts:
     """How many of a job's calls ended well, and how many did not."""
 

@@ -3,11 +3,11 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from fanfold.core.errors import Overloaded
+from fanfold.core.values import value
 from fanfold.fanout.cutting import cut
 from fanfold.fanout.kinds import Kinds
 from fanfold.fanout.planning import MAX_CALLS, check_units
@@ -32,7 +32,7 @@ _SHORT = 8 * 1024
 _PATIENCE_S, _PAUSE_S = 15.0, 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Taken:
     """What came in: what it comes to, and the SHA-256 of its bytes."""
 

@@ -1,7 +1,6 @@
 """Jobs as values: what makes one, what a worker takes, what it records, and how it ends."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -66,7 +65,7 @@ class NewJob:
     parts: Sequence[Part] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class JobReference:
     """A job as somebody knows it: `fence` says since when, `period_start` where its units are held."""
 
@@ -87,7 +86,7 @@ class RecordedCall(NamedTuple):
     events: Sequence[UsageEvent] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Ending:
     """How a job ends. `error` is `{code, detail}` where the job as a whole failed; `output` is sealed."""
 

@@ -1,11 +1,12 @@
 """A mail, and the port of what sends it."""
 
-from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+from fanfold.core.values import value
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@value(kw_only=True)
 class Mail:
     """A mail to one address, as text and as HTML. Sent again under the same `id`, it is the same mail."""
 

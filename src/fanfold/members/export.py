@@ -8,13 +8,13 @@ import asyncio
 import io
 import zipfile
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 
 from fanfold.core.db import Database
+from fanfold.core.values import value
 from fanfold.members.export_files import FILES, ExportFile, statement_of
 
 # Rows of a page: some 150 KB.
@@ -47,7 +47,7 @@ class _Pipe(io.RawIOBase):
         return taken
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TenantExport:
     """All of one tenant that is its own to take along."""
 

@@ -1,10 +1,11 @@
 """What a tenant's export holds: a file for each kind of thing, without what only the server may know."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from fanfold.core.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ExportFile:
     """A file of the export: its rows as SQL, in the order of `key`, which no two rows share."""
 

@@ -1,11 +1,11 @@
 """The mail of an invitation. Its token is made here, when it is written, and kept nowhere."""
 
 import datetime as dt
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from fanfold.core.db import Database
+from fanfold.core.values import value
 from fanfold.mail.base import Mail, Mailer
 from fanfold.mail.templates import render
 from fanfold.members.invitation_repository import InvitationRepository
@@ -17,7 +17,7 @@ from fanfold.users.mailed_tokens import MailedTokens
 AUDIENCE = "invitation"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InvitationMails:
     """The handler of `mail.invitation`; an invitation that ended meanwhile is dropped. `server` is its public URL."""
 

@@ -1,7 +1,6 @@
 """Inviting people: whom, as what, how many; each mail is written into the outbox with its invitation."""
 
 import datetime as dt
-from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,6 +10,7 @@ from fanfold.audit.types import Actor
 from fanfold.auth.principal import Principal, PrincipalKind
 from fanfold.core.errors import Conflict, NotFound
 from fanfold.core.identifiers import uuid7
+from fanfold.core.values import value
 from fanfold.members.invitation_repository import InvitationRepository
 from fanfold.members.membership_service import check_given, check_grant
 from fanfold.members.models import Invitation
@@ -32,7 +32,7 @@ def status_of(invitation: Invitation) -> str:
     return "expired" if invitation.expires_at <= dt.datetime.now(dt.UTC) else "open"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InvitationService:
     """The invitations of one tenant, on one session."""
 

@@ -1,7 +1,6 @@
 """Memberships in Postgres: of one tenant, and of one person."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,11 +9,12 @@ from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fanfold.core.repository import decode_cursor, encode_cursor, page
+from fanfold.core.values import value
 from fanfold.tenants.models import Tenant
 from fanfold.users.models import Membership, User
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Member:
     """A person of a tenant."""
 

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +13,7 @@ from fanfold.auth.principal import ROLE_SCOPES, Principal, PrincipalKind, Princi
 from fanfold.core.cache import FreshCache
 from fanfold.core.db import Database
 from fanfold.core.jwt import TokenInvalid, decode, key_id
+from fanfold.core.values import value
 from fanfold.oauth.signing_keys import SigningKeys
 
 # As with API keys: with the load itself, a change holds everywhere within two seconds.
@@ -27,7 +27,7 @@ _AUTHENTICATE = text(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Judged:
     principal: Principal
     expires_at: float

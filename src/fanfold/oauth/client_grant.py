@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote_plus
 from uuid import UUID
@@ -14,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fanfold.auth.principal import Scope
 from fanfold.core.crypto import KeyRing
 from fanfold.core.identifiers import uuid7
+from fanfold.core.values import value
 from fanfold.oauth.authenticator import allowed_scopes
 from fanfold.oauth.clients import is_well_formed
 from fanfold.oauth.errors import InvalidClient, InvalidRequest, InvalidScope
@@ -28,7 +28,7 @@ _APART = timedelta(minutes=1)
 _BASIC = {"WWW-Authenticate": 'Basic realm="fanfold"'}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ClientCredentials:
     """What a client says of itself; `by_basic`: in the Authorization header and not in the form."""
 

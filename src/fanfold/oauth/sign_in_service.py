@@ -1,6 +1,5 @@
 """Signing in with a password: who, into which tenant, with which scopes."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -8,6 +7,7 @@ from fanfold.auth.principal import Scope
 from fanfold.core.crypto import KeyRing
 from fanfold.core.identifiers import uuid7
 from fanfold.core.jwt import SigningKey
+from fanfold.core.values import value
 from fanfold.oauth.authenticator import allowed_scopes
 from fanfold.oauth.errors import InvalidGrant, InvalidScope
 from fanfold.oauth.models import RefreshToken, SignIn
@@ -24,7 +24,7 @@ MOST_SIGN_INS = 50
 WRONG = "The address, the password or the code is wrong, or the address is not verified yet."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class SignInService:
     """Makes sign-ins and their first tokens, on one identity session."""
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from fanfold.core.jwt import Algorithm, SigningKey, UnfitKey, new_private, signi
 from fanfold.core.resealing import Resealing
 from fanfold.core.secret_keys import new_key
 from fanfold.core.telemetry.logging import get_logger
+from fanfold.core.values import value
 from fanfold.oauth.models import SigningKeyRecord
 
 RELOAD_S = 60.0
@@ -33,7 +34,7 @@ _LOCK = text("select pg_advisory_xact_lock(hashtextextended('signing_keys', 0))"
 _log = get_logger("fanfold.oauth")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ring:
     """Keys by `kid`, None for one that does not open; the newest one of the wanted algorithm signs, if there is one."""
 

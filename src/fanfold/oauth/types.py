@@ -1,11 +1,11 @@
 """The values of signing in."""
 
-from dataclasses import dataclass
-
 from pydantic import SecretStr
 
+from fanfold.core.values import value
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@value(kw_only=True)
 class Issued:
     """What a grant gives: shown once. `expires_in` is in seconds; a client gets no refresh token."""
 

@@ -3,12 +3,12 @@
 import asyncio
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
 from fanfold.core.db import Connect
 from fanfold.core.telemetry.logging import get_logger
+from fanfold.core.values import value
 from fanfold.outbox.repository import OutboxRepository
 from fanfold.outbox.types import Handler, Message, Schedule
 
@@ -24,7 +24,7 @@ class _End(Enum):
     STOPPED = auto()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class RelayLimits:
     """How much a relay takes on: messages at once, seconds of a lease and of a handler, days that the dead are kept."""
 

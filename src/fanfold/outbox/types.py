@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from fanfold.core.values import value
+
 _HIGHEST_DOUBLING = 40  # beyond any pause worth waiting for, and far below what a float holds
 
 
@@ -33,7 +35,7 @@ def in_turn(*handlers: Handler) -> Handler:
     return handle
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Schedule:
     """When a failed message comes again: pauses in seconds, doubling; dead after `most_attempts`, about half a day."""
 

@@ -1,6 +1,5 @@
 """Which upstreams a request means."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 from fanfold.core.errors import UnknownUpstream, UpstreamNotAllowed
@@ -20,7 +19,7 @@ class Selection:
     by_address: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AddressPolicy:
     """Whether a client may name addresses of its own, and the guard that judges them."""
 

@@ -1,7 +1,6 @@
 """The values of a rate limit and the port of the stores that keep it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from fanfold.core.values import value
@@ -10,7 +9,7 @@ from fanfold.core.values import value
 MAX_LIMIT = 1_000_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Bucket:
     """One limit on one holder: at rest `burst` requests pass, then `requests_per_minute` / 60 a second.
 
@@ -52,7 +51,7 @@ class Decision:
     retry_after_s: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Exactness:
     """How far a store may be off: at most `may_exceed_by` requests beyond burst + rate x time, over all processes."""
 
@@ -60,7 +59,7 @@ class Exactness:
     may_exceed_by: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Figures:
     """What a store has done: `calls` to a shared server; `fallbacks`, requests decided for one that was away."""
 

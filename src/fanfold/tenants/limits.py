@@ -1,11 +1,13 @@
 """Limits: the same object in plans, in overrides and on the wire."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, Self
 
+from fanfold.core.values import value
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@value(kw_only=True)
 class Limits:
     """What a tenant may use: units a calendar month (UTC), requests a minute, and the sizes of single requests.
 

@@ -2,20 +2,20 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
 
 from fanfold.core.errors import Conflict, NotFound, ValidationFailed
 from fanfold.core.identifiers import uuid7
+from fanfold.core.values import value
 from fanfold.tenants.limits import Limits
 from fanfold.tenants.models import Plan, Tenant
 from fanfold.tenants.repository import TenantRepository
 from fanfold.tenants.schemas import LimitsUpdate, TenantCreate, TenantUpdate
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TenantFilter:
     """Which tenants to list; None does not filter."""
 

@@ -1,7 +1,6 @@
 """The circuits of a tenant's upstreams, as all processes have told."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -9,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import case, delete, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fanfold.core.values import value
 from fanfold.upstreams.models import SHARED, UpstreamCircuitRecord
 
 
@@ -20,7 +20,7 @@ class CircuitState(StrEnum):
     HALF_OPEN = "half_open"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class CircuitStatus:
     """The circuit of one upstream over all processes: open where it is open in any of the `processes`."""
 

@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
@@ -14,6 +14,7 @@ from fanfold.core.cache import FreshCache
 from fanfold.core.crypto import KeyRing, SealBroken
 from fanfold.core.db import Database
 from fanfold.core.telemetry.logging import get_logger
+from fanfold.core.values import value
 from fanfold.fanout.types import Upstream
 from fanfold.upstreams.address import normalise
 from fanfold.upstreams.mapping import bound_to, engine_upstream, price_of
@@ -29,7 +30,7 @@ MAX_TENANTS = 5_000
 HORIZON = timedelta(seconds=60)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Unopened:
     """What names the enabled upstreams whose credential does not open."""
 
@@ -38,7 +39,7 @@ class Unopened:
     has_default: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TenantUpstreams:
     """The enabled upstreams of one tenant, the oldest first, with those that all share, and the default among them.
 
@@ -87,7 +88,7 @@ def _check(is_open: bool) -> None:  # noqa: FBT001 (its one argument)
         raise SealBroken("The credential of an upstream does not open.")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Loaded:
     """What was read, and the database's time then; `schedules` of the upstreams whose price is about to change."""
 

@@ -1,12 +1,13 @@
 """Prices of an upstream: those that were, the one in force, those to come."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
 from fanfold.audit.types import COMMAND_LINE, Actor
 from fanfold.core.errors import Conflict, NotFound, ValidationFailed
+from fanfold.core.values import value
 from fanfold.upstreams.finding import own_upstream, visible_upstream
 from fanfold.upstreams.mapping import PRICE_MEMBERS, price_of
 from fanfold.upstreams.models import UpstreamPriceRecord
@@ -17,7 +18,7 @@ from fanfold.upstreams.service import check_price
 MAX_UPCOMING = 20
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PriceSpan:
     """A price and until when it holds: None while no later one is known."""
 

@@ -2,16 +2,16 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
 
+from fanfold.core.values import value
 from fanfold.fanout.types import Price
 
 _begins = attrgetter("effective_from")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DatedPrice:
     """A price, and the moment from which it holds: until the next one begins."""
 

@@ -5,7 +5,6 @@ import binascii
 import datetime as dt
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from sqlalchemy import ColumnElement, Select, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fanfold.core.errors import ValidationFailed
+from fanfold.core.values import value
 from fanfold.usage.models import BilledEvent
 from fanfold.usage.period_names import NamedPeriod
 from fanfold.usage.sums import midnight
@@ -21,7 +21,7 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _KEY = struct.Struct(">qi16s")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class EventFilter:
     """Which events; None does not filter. Days are UTC's by `occurred_at`, both count; `until` is a moment."""
 
@@ -34,7 +34,7 @@ class EventFilter:
     request_id: UUID | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EventKey:
     """An event's place in time, and among those of the same moment: one flush writes many."""
 

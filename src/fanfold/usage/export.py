@@ -5,7 +5,6 @@ Between batches no connection is held, so that a slow reader costs a socket and 
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Message, Send
 
 from fanfold.core.db import Database
+from fanfold.core.values import value
 from fanfold.usage.events import EventFilter, EventKey, EventRepository, EventRow
 from fanfold.usage.formats import Form
 
@@ -20,7 +20,7 @@ from fanfold.usage.formats import Form
 BATCH = 1_000
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Export:
     """The events of one tenant that `chosen` takes, oldest first. `chosen.until` bounds it: new ones are no part."""
 

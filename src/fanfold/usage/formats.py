@@ -3,13 +3,13 @@
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 import orjson
 
+from fanfold.core.values import value
 from fanfold.usage.events import EventRow
 from fanfold.usage.sums import midnight
 
@@ -40,7 +40,7 @@ class ExportFormat(StrEnum):
     CLOUDEVENTS = "cloudevents"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Form:
     """One way to write many events: what comes before, between and after batches, and how a batch is written."""
 

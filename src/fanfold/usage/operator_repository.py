@@ -3,18 +3,18 @@
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Text, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fanfold.core.errors import ValidationFailed
+from fanfold.core.values import value
 from fanfold.usage.sums import OperatorGroupBy, UsageSpan, sums, usage_line
 from fanfold.usage.types import UsageLine
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Totals:
     """What all tenants used together."""
 

@@ -1,18 +1,18 @@
 """Outcomes in Postgres: of one tenant, or of all under the operator's role. Only the ledger's functions write them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fanfold.core.repository import page
+from fanfold.core.values import value
 from fanfold.usage.models import OpenOutcome
 from fanfold.usage.outcome_schemas import OutcomeKind, OutcomeState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class OutcomeFilter:
     """Which outcomes to list; None does not filter."""
 

@@ -1,7 +1,6 @@
 """What clients may ask of usage: days, periods, and which events."""
 
 import datetime as dt
-from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from fanfold.auth.principal import Principal, Scope
 from fanfold.auth.requirements import Require
 from fanfold.core.errors import ValidationFailed
 from fanfold.core.schemas import DEFAULT_LIMIT, Cursor, Limit, Slug
+from fanfold.core.values import value
 from fanfold.usage.events import EventFilter, EventKey
 from fanfold.usage.period_names import FIRST_DAY, LAST_DAY, NamedPeriod, named, parse_period
 from fanfold.usage.sums import UsageSpan
@@ -91,7 +91,7 @@ async def _which(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EventPage:
     """Which page: at most `limit` events, the newest or those before a key."""
 

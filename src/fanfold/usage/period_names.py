@@ -2,9 +2,9 @@
 
 import datetime as dt
 import re
-from dataclasses import dataclass
 
 from fanfold.core.errors import ValidationFailed
+from fanfold.core.values import value
 from fanfold.tenants.periods import Period, period_end
 
 FIRST_DAY, LAST_DAY = dt.date(2000, 1, 1), dt.date(2999, 12, 31)
@@ -22,7 +22,7 @@ _ADVICE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NamedPeriod:
     """A span that a client named: the periods of a tenant that begin from `start` until before `end` are in it."""
 

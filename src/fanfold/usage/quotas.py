@@ -1,11 +1,12 @@
 """A quota as it is read: what the ledger would say of it now, by the rules of its own `ledger_commit`."""
 
-from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
+from fanfold.core.values import value
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@value(kw_only=True)
 class PrepaidState:
     """Units that never reset: granted so far, and drawn by all periods. `drawn` may be more than a taken-back grant."""
 
@@ -18,7 +19,7 @@ class PrepaidState:
         return max(self.granted - self.drawn, 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class QuotaState:
     """A tenant's units of one period: granted by limit and grants, held by requests, billed.
 
@@ -48,7 +49,7 @@ class QuotaState:
         return warning_of(self.used, self.granted + beyond)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class BudgetState:
     """What an API key may use of a period, holds, and has used."""
 

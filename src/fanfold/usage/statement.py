@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import Select, case, func, null, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fanfold.core.values import value
 from fanfold.usage.models import BilledEvent, Grant, QuotaPeriod
 from fanfold.usage.period_names import NamedPeriod
 from fanfold.usage.rolled import RemovedMonth, UsageDay
@@ -61,7 +62,7 @@ class Sums:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Difference:
     """Two books that do not agree: `units` and `events` by the events, `_found` by the counter or the daily sums.
 
@@ -78,7 +79,7 @@ class Difference:
     events_found: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Statement:
     """A span's periods added up. `used` is what the counters say, `units` what the lines add up to."""
 

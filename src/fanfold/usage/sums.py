@@ -2,7 +2,6 @@
 
 import datetime as dt
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
@@ -24,6 +23,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from fanfold.core.values import value
 from fanfold.usage.models import BilledEvent
 from fanfold.usage.rolled import UsageDay, UsageRoll
 from fanfold.usage.types import UsageLine
@@ -46,7 +46,7 @@ class OperatorGroupBy(StrEnum):
     API_KEY = "api_key"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class UsageSpan:
     """Which events: those of a period, which add up to its `used`, or those of the days from `first` to `last`.
 

@@ -1,6 +1,5 @@
 """The ledger's values: what is held, what is billed, what became of it."""
 
-from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from uuid import UUID
@@ -52,7 +51,7 @@ class UsageEvent:
     upstream: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Claim:
     """An idempotency key that a reserve takes in its own commit, and what its request was."""
 
@@ -61,7 +60,7 @@ class Claim:
     body_hash: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Mark:
     """An idempotency key whose answer is there; a settle says so in its own commit."""
 
@@ -70,7 +69,7 @@ class Mark:
     status: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Warnings:
     """How much is used of the period's quota, and of the API key's budget, in steps: 0, 80 or 100 percent."""
 
@@ -98,7 +97,7 @@ class Settled:
     warnings: Warnings = NO_WARNINGS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class UsageLine:
     """Sums of the usage events of one group: a day, an upstream's slug, an API key's id, or None."""
 

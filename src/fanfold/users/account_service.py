@@ -1,6 +1,5 @@
 """Accounts of people who have not signed in: registering, verifying an address, a forgotten password."""
 
-from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
@@ -11,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fanfold.audit import writer as audit
 from fanfold.audit.types import Actor
 from fanfold.core.errors import Conflict, InsufficientScope
+from fanfold.core.values import value
 from fanfold.outbox import writer as outbox
 from fanfold.users.account_mails import REGISTERED, RESET, VERIFY
 from fanfold.users.addresses import address_key
@@ -27,7 +27,7 @@ _ASK_VERIFY = "Ask for another one with POST /v1/auth/request-verify."
 _ASK_RESET = "Ask for another one with POST /v1/auth/forgot-password."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class AccountService:
     """On one identity session, which waits for no hash: whatever takes long comes before its first statement."""
 

@@ -1,6 +1,5 @@
 """What people who have signed in change of their own accounts."""
 
-from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import func
@@ -9,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fanfold.audit import writer as audit
 from fanfold.audit.types import Actor
 from fanfold.core.errors import NotAuthenticated
+from fanfold.core.values import value
 from fanfold.outbox import writer as outbox
 from fanfold.users.account_mails import ADDRESS_CHANGING, NEW_ADDRESS
 from fanfold.users.addresses import address_key
@@ -21,7 +21,7 @@ from fanfold.users.schemas import PasswordChange, PersonUpdate
 from fanfold.users.tries import AccountTries
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class OwnAccountService:
     """On one identity session, for the person who has signed in from `address`."""
 

@@ -1,13 +1,12 @@
 """What people do with their own second factor: each change with its line in the audit log."""
 
-from dataclasses import dataclass
-
 from fanfold.audit import writer as audit
+from fanfold.core.values import value
 from fanfold.users.own_account_service import OwnAccountService
 from fanfold.users.totp import Enrolment, SecondFactor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class OwnSecondFactor:
     """On one identity session, for the person who has signed in."""
 

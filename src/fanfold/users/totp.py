@@ -4,7 +4,6 @@ import hmac
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from uuid import UUID
 
 import pyotp
@@ -13,6 +12,7 @@ from pydantic import SecretStr
 from fanfold.core.crypto import KeyRing, SealBroken
 from fanfold.core.errors import Conflict, NotReady, RateLimited, ValidationFailed
 from fanfold.core.telemetry.logging import get_logger
+from fanfold.core.values import value
 from fanfold.ratelimit.base import Bucket, RateLimitStore
 from fanfold.ratelimit.errors import StoreUnavailable
 from fanfold.users.models import User
@@ -33,7 +33,7 @@ _log = get_logger("fanfold.users")
 _CODE = re.compile(r"\d{6}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Enrolment:
     """A new second factor, shown once: the secret in base32, and the same as an `otpauth://` address."""
 

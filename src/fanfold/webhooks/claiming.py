@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from fanfold.core.crypto import KeyRing
 from fanfold.core.db import Database
+from fanfold.core.values import value
 from fanfold.webhooks.sender import Event
 from fanfold.webhooks.signing import SealedSecrets, bound_to
 
@@ -18,7 +19,7 @@ _CLAIM = text(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class DelivererLimits:
     """How much is sent at once: by a process in all, and to webhooks that fail; by all to one webhook, and tenant.
 

@@ -1,12 +1,12 @@
 """The mail that tells a tenant's owners that a webhook was disabled."""
 
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 from uuid import UUID, uuid5
 
 from sqlalchemy import select
 
 from fanfold.core.db import Database
+from fanfold.core.values import value
 from fanfold.mail.base import Mail, Mailer
 from fanfold.mail.templates import render
 from fanfold.outbox.types import Message
@@ -20,7 +20,7 @@ _OWNERS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DisabledMails:
     """The handler of `mail.webhook_disabled`; a webhook that is enabled again or gone is told to nobody."""
 

@@ -1,12 +1,13 @@
 """When a delivery that failed is tried again, and when a webhook that only fails is given up."""
 
 import datetime as dt
-from dataclasses import dataclass
+
+from fanfold.core.values import value
 
 _MINUTE, _HOUR = 60.0, 3600.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class DeliverySchedule:
     """Pauses in seconds after each failure, a tenth shorter or longer by chance; after the last the delivery is dead.
 

@@ -5,12 +5,12 @@ import codecs
 import datetime as dt
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from uuid import UUID
 
 from pydantic import SecretStr
 
+from fanfold.core.values import value
 from fanfold.fanout.errors import CallFailed
 from fanfold.fanout.retry import retry_after_s
 from fanfold.fanout.transports.base import Progress, Transport, UpstreamRequest, UpstreamResponse
@@ -27,7 +27,7 @@ def utc_now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Event:
     """What is sent: `body` as it is signed, `id` the same for every attempt."""
 
@@ -35,7 +35,7 @@ class Event:
     body: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Attempt:
     """What came of sending an event: `error` in plain words, None where it was delivered.
 

@@ -3,8 +3,9 @@
 `http_requests_total` and `http_request_duration_seconds` are the two that are measured for each request.
 """
 
-from dataclasses import dataclass
 from enum import Enum
+
+from fanfold.core.values import value
 
 
 class Kind(Enum):
@@ -15,7 +16,7 @@ class Kind(Enum):
     COUNTER = "counter"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Metric:
     """One metric; `label` names its only label, whose values must come from a short list."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol, runtime_checkable
 
 from fanfold.core.values import value
@@ -36,7 +36,7 @@ class AdapterAnswer:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Defaults:
     """What holds for an upstream of this kind where nothing is said. `headers` are sent beside its own.
 

@@ -1,10 +1,10 @@
 """The fold port: many answers become one."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from fanfold.core.values import value
 from fanfold.fanout.types import CallResult, FoldOptions
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class Fold(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Computed:
     """A fold that asks nobody: `function(results, options)` is its output."""
 

@@ -1,10 +1,10 @@
 """An upstream folds the answers in groups, and what it answers again, until one is left."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from fanfold.core.values import value
 from fanfold.fanout.errors import FoldFailed
 from fanfold.fanout.folds.base import Desk, Results
 from fanfold.fanout.json_text import as_text
@@ -50,7 +50,7 @@ async def _folded_once(answers: Sequence[Any], separator: str, desk: Desk) -> li
     return [next(folded) if group.size > 1 else group.text for group in groups]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Group:
     """So many neighbours, as they are sent."""
 

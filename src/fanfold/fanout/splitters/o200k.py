@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from string import ascii_letters, digits
 
 import toktok
 
+from fanfold.core.values import value
 from fanfold.fanout.splitters.classes import Classes
 
 _ENCODING = "o200k_base"
@@ -116,7 +116,7 @@ class Pieces:
         return Cutting(adds_up=True, not_at=not_at, merges=match.lastindex == _SYMBOLS)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Cutting:
     """How a piece may be cut: whether its parts count as they do in the whole, but for cuts `not_at` some places, and
     whether its last part may become one piece with what follows, as a symbol does with a word."""

@@ -7,8 +7,8 @@ sentence. Only where one of these is longer than a window the cut goes on within
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from fanfold.core.values import value
 from fanfold.fanout.errors import InvalidPlan
 from fanfold.fanout.splitters.packing import Span, pack
 from fanfold.fanout.splitters.refusals import refuse_repetition, refuse_too_many
@@ -21,7 +21,7 @@ _LONG_LINE = 4
 _NO_CHUNK = 32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Reach:
     """How far a cut looks: code points to a window, and units behind a chunk that may have a say in where it ends.
 

@@ -2,13 +2,13 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from fanfold.core.values import value
 from fanfold.fanout.types import Split
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Units:
     """Units between `bounds`, in code points; `measure` is what all before each bound measure together.
 

@@ -33,7 +33,7 @@ class UpstreamResponse:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UpstreamStream:
     """What is coming back: its head, and its body in `pieces` as they come, which raise `CallFailed` and nothing else.
 

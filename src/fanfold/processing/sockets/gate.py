@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from fanfold.auth.buckets import buckets_of_principal
 from fanfold.auth.holders import holders_of_principal
@@ -10,6 +9,7 @@ from fanfold.auth.principal import Principal, PrincipalTenant
 from fanfold.auth.watch import Watched
 from fanfold.core.drain import Drain
 from fanfold.core.errors import Draining
+from fanfold.core.values import value
 from fanfold.ratelimit.base import RateLimitStore
 from fanfold.ratelimit.concurrency.base import LimitReached
 from fanfold.ratelimit.concurrency.limiter import ConcurrencyLimiter
@@ -23,7 +23,7 @@ STOPPING = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Gate:
     """The limits of one socket's holder, by what is known of it now; `count` counts refusals by metric and label."""
 

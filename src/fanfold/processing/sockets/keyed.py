@@ -1,6 +1,5 @@
 """Requests over a WebSocket with an idempotency key: the same keys as those of `POST /v1/process`."""
 
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -8,6 +7,7 @@ from fanfold.core.crypto import KeyRing
 from fanfold.core.errors import ValidationFailed
 from fanfold.core.long_json import PIECE
 from fanfold.core.offload import Offload
+from fanfold.core.values import value
 from fanfold.idempotency.fingerprint import fingerprint_of
 from fanfold.idempotency.header import known_by
 from fanfold.idempotency.service import KeptAnswers
@@ -21,7 +21,7 @@ _ROUTE = "/v1/process"
 _NO_KEY = "continue needs an idempotency_key beside the request: without one nobody could ask for the answer"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Keys:
     """Where kept answers are, and what is needed to know a request again."""
 

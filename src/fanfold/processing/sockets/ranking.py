@@ -10,16 +10,16 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass
 from itertools import chain
 
+from fanfold.core.values import value
 from fanfold.fanout.splitters.words import word_ends
 
 _K1, _B = 1.2, 0.75
 _NO_WORD = re.compile(r"^\W+|\W+$")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ranked:
     """A passage that shares words with the question: its place among those sent, and its score."""
 

@@ -3,7 +3,6 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import orjson
@@ -21,6 +20,7 @@ from fanfold.core.sockets import (
     UNSUPPORTED_DATA,
     code_of,
 )
+from fanfold.core.values import value
 from fanfold.processing.sockets.channel import Channel
 from fanfold.processing.sockets.frames import (
     CancelFrame,
@@ -42,7 +42,7 @@ _UNREAD = orjson.dumps(
 _TOO_MANY = f"{MAX_REFUSED} frames in a row were refused; see the errors, mend them, connect again."
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class End:
     """Why the server closes a socket."""
 
@@ -50,7 +50,7 @@ class End:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Line:
     """What a session works with: its way in, its way out, its limits."""
 

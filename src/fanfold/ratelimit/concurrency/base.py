@@ -1,11 +1,12 @@
 """The values of a limit on what runs at once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
+from fanfold.core.values import value
 
-@dataclass(frozen=True, slots=True)
+
+@value
 class Holder:
     """At most `limit` requests of `key` at once, over all processes; `name` says what kind of key it is.
 

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from fanfold.core.away import NO_ANSWER
 from fanfold.core.db import Connect
+from fanfold.core.values import value
 
 LEASE_S = 10.0
 
@@ -19,7 +19,7 @@ _TIDIED_AFTER_S = 60.0
 _GRACE_S = 0.5
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Demand:
     """What this process asks of a key: `wanted` slots, of which requests have `in_use` already."""
 
