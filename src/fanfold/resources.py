@@ -302,17 +302,22 @@ async def load_where_billed(database: Database, load: Callable[[], None] = load_
         await asyncio.to_thread(load)  # it holds the interpreter: now, before serving begins
 
 
+def _encryption() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Open everything; raises with a text that says what to do where a setting does not hold."""
     key_ring = KeyRing(secret_keys(settings))
     guard = AddressGuard(settings.fan_out.upstream_allowed_networks, ports=settings.fan_out.ports)
-    # Of one context: each would read the system's authorities for itself.
-    encrypted = ssl.create_default_context()
-    encrypted.set_alpn_protocols(["http/1.1"])
-    dialling = partial(transport, settings.fan_out.transport, guard=guard, ssl_context=encrypted)
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(open_database(settings))
+        opening = stack.enter_async_context(open_database(settings))
+        database, encrypted = await asyncio.gather(opening, asyncio.to_thread(_encryption))
+        # Of one context: each would read the system's authorities for itself.
+        dialling = partial(transport, settings.fan_out.transport, guard=guard, ssl_context=encrypted)
         await load_where_billed(database)
         circuit_notes = CircuitNotes(database)
         await stack.enter_async_context(_looping(circuit_notes))

@@ -8,6 +8,7 @@ from starlette.datastructures import State
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from fanfold.core.lazily import imported_meanwhile
 from fanfold.core.startup import StartupErrors
 
 
@@ -41,7 +42,9 @@ class Application(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request or a WebSocket, or live; why it cannot is said in words."""
         if scope["type"] == "lifespan":
-            await StartupErrors(super().__call__)(scope, receive, send)
+            # FastAPI asks of each field of a route whether it is of Pydantic 1, and imports that to know.
+            async with imported_meanwhile("pydantic.v1"):
+                await StartupErrors(super().__call__)(scope, receive, send)
             return
         scope["app"] = self
         if self.middleware_stack is None:
