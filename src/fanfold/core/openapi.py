@@ -36,6 +36,14 @@ _METHODS = frozenset({"get", "post", "put", "patch", "delete"})
 
 
 Security = Callable[[str, str], list[dict[str, list[str]]]]
+_late: list[tuple[dict[str, Any], Callable[[], dict[str, Any]]]] = []
+
+
+def when_documented(schema: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return a place for a schema, which is worked out when the document is: for what only the document needs."""
+    place: dict[str, Any] = {}
+    _late.append((place, schema))
+    return place
 
 
 def _header(description: str, kind: str = "string") -> dict[str, Any]:
@@ -68,6 +76,8 @@ def install_openapi(app: FastAPI, *, schemes: Mapping[str, Any], security: Secur
 
 
 def _document(app: FastAPI, schemes: Mapping[str, Any], security: Security) -> dict[str, Any]:
+    for place, schema in _late:
+        place.update(schema())
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )

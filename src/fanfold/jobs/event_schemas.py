@@ -4,6 +4,7 @@ import datetime as dt
 from typing import Any, Literal
 
 from fanfold.core.event_stream import MEDIA_TYPE
+from fanfold.core.openapi import when_documented
 from fanfold.core.schemas import AnswerModel
 from fanfold.jobs.schemas import JobDetail, JobResultRead
 from fanfold.jobs.types import JobStatus
@@ -71,4 +72,6 @@ def _schema(event: type[_Event]) -> dict[str, Any]:
     return schema
 
 
-EVENT_STREAM: dict[str, Any] = {MEDIA_TYPE: {"schema": {"anyOf": [*map(_schema, _EVENTS)]}}}
+EVENT_STREAM: dict[str, Any] = {
+    MEDIA_TYPE: {"schema": when_documented(lambda: {"anyOf": [*map(_schema, _EVENTS)]})}
+}

@@ -10,6 +10,7 @@ from fanfold.auth.dependencies import CurrentQuota, CurrentTenant, DatabaseDep, 
 from fanfold.auth.principal import Principal
 from fanfold.core.direct import Direct
 from fanfold.core.errors import UnsupportedMediaType
+from fanfold.core.openapi import when_documented
 from fanfold.core.paths import path_below_root
 from fanfold.core.requests import StrictRoute
 from fanfold.core.routing import Router
@@ -161,7 +162,7 @@ _FORM_SCHEMA = {
 _BODY = {
     "content": {
         FORM: {"schema": _FORM_SCHEMA},
-        "application/x-ndjson": {"schema": JobLine.model_json_schema()},
+        "application/x-ndjson": {"schema": when_documented(JobLine.model_json_schema)},
     }
 }
 

@@ -4,6 +4,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from fanfold.core.event_stream import MEDIA_TYPE
+from fanfold.core.openapi import when_documented
 from fanfold.core.schemas import AnswerModel
 from fanfold.fanout.types import Status
 from fanfold.processing.schemas import FoldRead, ProcessAnswer, ResultRead, UsageRead
@@ -109,7 +110,9 @@ def _error_event() -> dict[str, Any]:
     }
 
 
-EVENT_STREAM: dict[str, Any] = {MEDIA_TYPE: {"schema": {"anyOf": [*map(_schema, _EVENTS), _error_event()]}}}
+EVENT_STREAM: dict[str, Any] = {
+    MEDIA_TYPE: {"schema": when_documented(lambda: {"anyOf": [*map(_schema, _EVENTS), _error_event()]})}
+}
 
 # The answer of a route that sends both: by `stream` and `Accept`.
 ANSWER_OR_STREAM: dict[int | str, dict[str, Any]] = {
