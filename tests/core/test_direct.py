@@ -5,19 +5,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from fanfold.core.direct import Direct, DirectMiddleware
+from fanfold.core.schemas import BodyModel
 from fanfold.processing.dependencies import get_fan_out
 from tests.fixtures.app import Product
 
 JSON = (b"content-type", b"application/json")
 
 
-class Number(BaseModel):
+class Number(BodyModel):
     n: int
 
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,6 +13,7 @@ from fanfold.core.errors import FanfoldError
 from fanfold.core.paths import path_below_root
 from fanfold.core.problems import problem
 from fanfold.core.requests import JsonRequest, media_type
+from fanfold.core.schemas import BodyModel
 
 _JSON = b"application/json"
 
@@ -21,8 +22,11 @@ _JSON = b"application/json"
 class Direct:
     """What answers a path: the model of its body, and the function that is given the request and the valid body."""
 
-    model: type[BaseModel]
+    model: type[BodyModel]
     answer: Callable[[Request, Any], Awaitable[Response]]
+
+    def __post_init__(self) -> None:
+        self.model.build()  # at the start: the first request shall not wait for it
 
 
 class DirectMiddleware:
@@ -73,7 +77,7 @@ class DirectMiddleware:
         return answer if content_type is not None and _is_json(content_type) else None
 
 
-def _valid(model: type[BaseModel], decoded: Any) -> BaseModel | None:
+def _valid(model: type[BodyModel], decoded: Any) -> BodyModel | None:
     try:
         return model.model_validate(decoded, from_attributes=True)
     except ValidationError:

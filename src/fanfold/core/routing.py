@@ -1,14 +1,17 @@
 """Routers whose routes are built once: by the application that takes them in, when somebody needs them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from functools import partial
+from inspect import signature
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.params import Depends
 from fastapi.routing import APIRoute
 from starlette.routing import compile_path, get_name
+
+from fanfold.core.schemas import BodyModel
 
 # What FastAPI works out of a route, and starlette calls.
 _BUILT = frozenset({*APIRoute.__annotations__, "app", "form_limits"})
@@ -43,8 +46,17 @@ class LateRoute(APIRoute):
         """Build the route for the first that asks for what is built."""
         if name not in _BUILT:
             raise AttributeError(name)
+        for body in _bodies(self.endpoint):
+            body.build()
         self._build()
         return vars(self)[name]
+
+
+def _bodies(endpoint: Callable[..., Any]) -> Iterator[type[BodyModel]]:
+    for parameter in signature(endpoint).parameters.values():
+        kind = getattr(parameter.annotation, "__origin__", parameter.annotation)  # what `Annotated` is about
+        if isinstance(kind, type) and issubclass(kind, BodyModel):
+            yield kind
 
 
 class Router(APIRouter):

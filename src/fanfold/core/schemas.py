@@ -77,9 +77,15 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_
 
 
 class BodyModel(BaseModel):
-    """A request body, whose errors never show the input. Built at once: FastAPI's fields of others would warn."""
+    """A request body, whose errors never show the input. It is built when a route that takes it is (`LateRoute`)."""
 
-    model_config = ConfigDict(hide_input_in_errors=True, defer_build=False)
+    model_config = ConfigDict(hide_input_in_errors=True, defer_build=True)
+
+    @classmethod
+    def build(cls) -> None:
+        """Build it, and what is made of it from now on at once: FastAPI's fields of bodies built later would warn."""
+        cls.model_config["defer_build"] = False
+        cls.model_rebuild()
 
 
 class StrictModel(BodyModel):
