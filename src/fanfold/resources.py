@@ -314,8 +314,11 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     key_ring = KeyRing(secret_keys(settings))
     guard = AddressGuard(settings.fan_out.upstream_allowed_networks, ports=settings.fan_out.ports)
     async with AsyncExitStack() as stack:
-        opening = stack.enter_async_context(open_database(settings))
-        database, encrypted = await asyncio.gather(opening, asyncio.to_thread(_encryption))
+        encrypting = asyncio.create_task(asyncio.to_thread(_encryption))
+        try:
+            database = await stack.enter_async_context(open_database(settings))
+        finally:
+            encrypted = await encrypting
         # Of one context: each would read the system's authorities for itself.
         dialling = partial(transport, settings.fan_out.transport, guard=guard, ssl_context=encrypted)
         await load_where_billed(database)

@@ -1,3 +1,6 @@
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -109,6 +112,7 @@ class _Counted(LateRoute):
 
     def get_route_handler(self):
         _Counted.built += 1
+        time.sleep(0.02)  # as long as others need to come upon a half of it
         return super().get_route_handler()
 
 
@@ -148,6 +152,18 @@ class TestLateRoute:
         assert [field.name for field in route.dependant.path_params] == ["number"]
         assert route.unique_id == "thing_v1_things__number__put"
         assert _Counted.built == 1
+
+    def test_is_built_once_by_threads_that_ask_at_once(self):
+        _, route = _late()
+        together = threading.Barrier(4)
+
+        def ask() -> object:
+            together.wait(20)
+            return route.dependant
+
+        with ThreadPoolExecutor(4) as threads:
+            found = {id(future.result()) for future in [threads.submit(ask) for _ in range(4)]}
+        assert len(found) == _Counted.built == 1
 
     def test_has_no_more_than_any_route(self):
         _, route = _late()

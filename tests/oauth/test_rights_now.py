@@ -63,6 +63,7 @@ async def test_a_token_that_is_over_is_refused_though_it_was_judged_just_now(pro
     issuer = state.settings.server.own_url
     judge = TokenAuthenticator(state.database, state.signing_keys, issuer=issuer, now=lambda: clock[0])
     token = (await product.signed_in()).tokens["access_token"]
+    clock[0] = time.time()
     assert await judge.authenticate(token) is not None
     clock[0] += 600
     assert await judge.authenticate(token) is None
