@@ -317,8 +317,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         encrypting = asyncio.create_task(asyncio.to_thread(_encryption))
         try:
             database = await stack.enter_async_context(open_database(settings))
-        finally:
-            encrypted = await encrypting
+        except BaseException:
+            await asyncio.gather(encrypting, return_exceptions=True)  # which would hide it
+            raise
+        encrypted = await encrypting
         # Of one context: each would read the system's authorities for itself.
         dialling = partial(transport, settings.fan_out.transport, guard=guard, ssl_context=encrypted)
         await load_where_billed(database)

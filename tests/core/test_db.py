@@ -89,6 +89,30 @@ class TestSession:
             assert await session.scalar(ROLE) == "fanfold_app"
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.InternalClientError("failed"),
+        asyncpg.TargetServerAttributeNotMatched("no such host"),
+        asyncpg.CannotConnectNowError("starting"),
+        asyncpg.InterfaceError("closed"),
+        OSError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_where_no_connection_can_be_made_it_is_a_503(database_urls, error):
+    class Away(Database):
+        async def connect(self, **_settings):
+            raise error
+
+    async with Away(database_urls.app_url) as database:
+        with pytest.raises(NotReady):
+            async with database.session(None) as session:
+                await session.execute(ROLE)
+        with pytest.raises(NotReady):
+            await database.statements.row("select 1")
+
+
 async def test_a_connection_that_broke_amid_an_exchange_is_a_503(database):
     with pytest.raises(NotReady):
         async with database.session(None):

@@ -96,8 +96,9 @@ def _away_is_not_ready() -> Iterator[None]:
 
 
 def _is_away(error: exc.DBAPIError) -> bool:
-    is_lost = isinstance(error, exc.InterfaceError) or error.connection_invalidated
-    return is_lost or (error.orig is not None and is_away(error.orig))
+    if isinstance(error, exc.InterfaceError) or error.connection_invalidated or error.orig is None:
+        return True
+    return is_away(error.orig.__cause__ or error.orig)  # asyncpg's own behind SQLAlchemy's translation
 
 
 class Database:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 
 import pytest
 
@@ -41,6 +42,32 @@ class Turns:
 
 def test_lines_that_come_while_others_are_written_are_waited_for_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Turns(monkeypatch, coming=[3, 2]).done[:6] == ["waits", 1, "waits", 3, "waits", 2]
+
+
+def test_a_line_that_comes_as_a_turn_ends_is_written_though_the_writer_is_closed_then() -> None:
+    read, write = os.pipe()
+    is_empty, goes_on = threading.Event(), threading.Event()
+
+    class Slow(LogWriter):
+        def _drop(self, lost: list[log_writer.Entry | bytes]) -> None:
+            if threading.current_thread() is self._thread:
+                is_empty.set()
+                goes_on.wait(20)
+            super()._drop(lost)
+
+    writer = Slow(write, size=100)
+    writer.put(b"first ")
+    assert is_empty.wait(20)
+    writer.put(b"last")
+    closing = threading.Thread(target=writer.close, args=(20,))
+    closing.start()
+    while not writer._stopping.is_set():
+        time.sleep(0.001)
+    goes_on.set()
+    closing.join(20)
+    assert (os.read(read, 100), writer.dropped) == (b"first last", 0)
+    os.close(read)
+    os.close(write)
 
 
 def test_a_full_turn_waits_for_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,11 @@ async def test_who_waits_for_a_place_and_leaves_stands_in_the_line_no_more(trans
 
 @pytest.mark.parametrize(
     "interim",
-    [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-Early: 1\r\n\r\n" * 3],
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b'HTTP/1.1 099 What\r\nContent-Length: 4\r\n\r\n"no"',
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-Early: 1\r\n\r\n" * 3,
+    ],
 )
 async def test_interim_answers_are_passed_over(transport: HttptoolsTransport, interim: bytes):
     async with server(answering(interim + OK)) as (url, count):
@@ -142,6 +146,7 @@ def test_who_answers_before_it_is_asked_keeps_nobody_waiting():
                 with pytest.raises(CallFailed) as failed:
                     await send(transport, url)
                 assert failed.value.error.code is ErrorCode.CONNECT
+                assert failed.value.phase is Phase.NOTHING_SENT
         await transport.aclose()
 
     # As it serves: there what is there already is read before whoever made the connection goes on.

@@ -59,13 +59,15 @@ class LogWriter:
             self.dropped += sum(entry != _END for entry in lost)
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        is_last = False
+        while not is_last and not self._abandoned:
             taken = [self._entries.get()]
             while taken and not self._abandoned:
                 # One turn of the thread for many lines: for each turn it takes the interpreter from the event loop.
                 if len(taken) < BATCH:
                     self._stopping.wait(GATHER_S)
                     taken += self._taken(BATCH - len(taken))
+                is_last = is_last or _END in taken
                 self._write(taken)
                 taken = self._taken(BATCH)
             self._drop(taken)

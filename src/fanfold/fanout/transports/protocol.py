@@ -66,8 +66,9 @@ class Connection(asyncio.Protocol):
 
     def begin(self, progress: Progress) -> None:
         """Forget the answer before: the next one is another exchange's, whose `progress` is told from here."""
+        is_gone = self.is_lost or (self._transport is not None and self._transport.is_closing())
         self._progress = progress
-        progress.phase = _MAYBE_SENT if self._transport and not self.is_lost else _NOTHING_SENT
+        progress.phase = _MAYBE_SENT if self._transport and not is_gone else _NOTHING_SENT
         self.status = 0
         self._fields.clear()
         self.headers: dict[str, str] = {}
@@ -77,7 +78,7 @@ class Connection(asyncio.Protocol):
         self._may_be_kept = False
         # How it is made: kept itself, it would hold its traceback and with it this connection.
         self._failure: Callable[[], CallFailed] | None = None
-        if self.is_lost:  # one that was just made
+        if is_gone:  # one that was just made
             self._failure = partial(wire.broken_off, _NOTHING_SENT)
         self._pieces: deque[bytes] = deque()
         self._buffered = 0
@@ -249,7 +250,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece, and read no more while too much waits."""
-        if self.is_complete:
+        if self.is_complete or not self._has_head:  # nobody's, or an interim answer's, which has none
             return
         self._bodiless_bytes = 0
         self._pieces.append(body)
