@@ -302,6 +302,17 @@ async def load_where_billed(database: Database, load: Callable[[], None] = load_
         await asyncio.to_thread(load)  # it holds the interpreter: now, before serving begins
 
 
+async def _open_encrypted(stack: AsyncExitStack, settings: Settings) -> tuple[Database, ssl.SSLContext]:
+    """Open the database, and what calls to upstreams are encrypted with beside it."""
+    encrypting = asyncio.create_task(asyncio.to_thread(_encryption))
+    try:
+        database = await stack.enter_async_context(open_database(settings))
+    except BaseException:
+        await asyncio.gather(encrypting, return_exceptions=True)  # which would hide it
+        raise
+    return database, await encrypting
+
+
 def _encryption() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
@@ -314,13 +325,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     key_ring = KeyRing(secret_keys(settings))
     guard = AddressGuard(settings.fan_out.upstream_allowed_networks, ports=settings.fan_out.ports)
     async with AsyncExitStack() as stack:
-        encrypting = asyncio.create_task(asyncio.to_thread(_encryption))
-        try:
-            database = await stack.enter_async_context(open_database(settings))
-        except BaseException:
-            await asyncio.gather(encrypting, return_exceptions=True)  # which would hide it
-            raise
-        encrypted = await encrypting
+        database, encrypted = await _open_encrypted(stack, settings)
         # Of one context: each would read the system's authorities for itself.
         dialling = partial(transport, settings.fan_out.transport, guard=guard, ssl_context=encrypted)
         await load_where_billed(database)

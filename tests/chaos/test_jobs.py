@@ -297,4 +297,5 @@ async def _cancel(crowd: Crowd, job: UUID, jobs: Jobs) -> None:
         mine = JobReference(
             tenant_id=jobs.tenant.id, id=job, fence=told["fence"], period_start=row["period_start"]
         )
-        assert await crowd.lane.end(mine, Ending(status=JobStatus.CANCELLED))
+        # Where a worker was faster it finds what is asked of it.
+        await crowd.lane.end(mine, Ending(status=JobStatus.CANCELLED))
