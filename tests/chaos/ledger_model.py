@@ -280,13 +280,14 @@ class LedgerModel:
         """Settle, or charge: a charge finds nothing held, and what does not fit is refused, not kept."""
         name = asked.tenant, asked.request
         hold = self.holds.get(name) if asked.kind is Kind.SETTLE else None
+        hold = hold if hold and hold.start == asked.start else None  # of another period: not this one's
         new = [event for event in asked.events if (*name, event[0]) not in self.events]
         due = sum(units for _, units in new)
         word, billed = self._verdict(asked, hold, new, due)
         if word in {"settled", "released", "late", "unbilled"} and (hold or new):
-            held = hold.units if hold else 0
-            self._move(asked, billed - held)
-            self.holds.pop(name, None)
+            self._move(asked, billed - (hold.units if hold else 0))
+            if hold:
+                del self.holds[name]
             for index, units in new:
                 paid = (0, units, "unbilled") if word == "unbilled" else (units, 0, "billed")
                 self.events[*name, index] = Event(asked.start, asked.key, *paid)
