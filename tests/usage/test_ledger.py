@@ -1,6 +1,7 @@
 """The dangers of a quota: too much granted, billed twice, held for ever, refused without need."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
@@ -93,6 +94,15 @@ class TestSettle:
         outcomes = [(await ledger.settle(held.reservation, events(5, 5))).outcome for _ in range(2)]
         assert outcomes == [Outcome.SETTLED, Outcome.DUPLICATE]
         assert (await books.quota(tenant))["used"] == 10
+
+    async def test_in_another_period_it_ends_no_reservation(self, books: Books, ledger: Ledger):
+        tenant = await books.new_tenant(100)
+        held = (await hold(ledger, tenant, 10)).reservation
+        after = replace(held, period_start=(held.period_start + timedelta(days=31)).replace(day=1))
+        assert (await ledger.settle(after, events(4))).outcome is Outcome.LATE
+        assert (await books.quota(tenant))["reserved"] == 10
+        assert (await ledger.settle(held, [])).outcome is Outcome.RELEASED
+        await books.check_truths(tenant)
 
     async def test_at_once_from_everywhere_bills_once(self, books: Books, two_ledgers: tuple[Ledger, Ledger]):
         tenant = await books.new_tenant(1_000)

@@ -1,6 +1,7 @@
 """The thread that writes log lines takes many at a turn, however fast they come."""
 
 import os
+import select
 import threading
 import time
 
@@ -66,6 +67,21 @@ def test_a_line_that_comes_as_a_turn_ends_is_written_though_the_writer_is_closed
     goes_on.set()
     closing.join(20)
     assert (os.read(read, 100), writer.dropped) == (b"first last", 0)
+    os.close(read)
+    os.close(write)
+
+
+def test_a_thread_that_was_given_up_ends_once_it_can() -> None:
+    read, write = os.pipe()
+    writer = LogWriter(write, size=100)
+    writer.put(b"x" * 1_000_000)  # more than a pipe takes
+    assert select.select([read], [], [], 20)[0]
+    writer.close(timeout_s=0.01)
+    until = time.monotonic() + 20
+    while writer._thread.is_alive() and time.monotonic() < until:
+        if select.select([read], [], [], 0.05)[0]:
+            os.read(read, 65536)
+    assert not writer._thread.is_alive()
     os.close(read)
     os.close(write)
 

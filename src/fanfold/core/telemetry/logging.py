@@ -12,7 +12,7 @@ from fanfold.core.telemetry.log_fields import MAX_TEXT, allowed, clean, describe
 from fanfold.core.telemetry.log_writer import Entry, LogWriter, line_of
 
 MAX_SERVER_MESSAGE = 4000
-_FAULT = 500
+SERVER_ERROR = 500
 # The servers' own loggers: uvicorn gives them handlers, which would write from the loop.
 _SERVERS = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "gunicorn", "gunicorn.error")
 _levels = logging.getLevelNamesMapping()
@@ -82,7 +82,7 @@ def log_request(
     identity = fields_of(state)
     entry = {
         "time": datetime.now(UTC),
-        "level": "error" if status == _FAULT else "info",
+        "level": "error" if status == SERVER_ERROR else "info",
         "logger": "fanfold.access",
         "event": "request",
         **identity,

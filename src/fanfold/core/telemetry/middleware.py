@@ -14,12 +14,11 @@ from fanfold.core.identifiers import uuid7_text
 from fanfold.core.outgoing import Outgoing
 from fanfold.core.problems import problem
 from fanfold.core.telemetry.context import request_state
-from fanfold.core.telemetry.logging import get_logger, log_request
+from fanfold.core.telemetry.logging import SERVER_ERROR, get_logger, log_request
 from fanfold.core.telemetry.metrics import KNOWN_METHODS, Metrics
 
 _CLIENT_GONE = 499  # nginx's number for it: no answer was sent
 _SWITCHING = 101
-_SERVER_ERROR = 500
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _UNMATCHED = "(unmatched)"
 
@@ -144,7 +143,7 @@ class _Exchange:
 
     async def _refuse(self, out: Send) -> None:
         if self.scope["type"] == "websocket":
-            self.status = _SERVER_ERROR
+            self.status = SERVER_ERROR
             await out({"type": "websocket.close", "code": 1011})
             return
         error = InternalError("Something went wrong on our side. Tell us the request id if it stays.")
