@@ -1,5 +1,6 @@
 """`./benchmarks/run`: ours beside its peers in one run, each figure beside its target."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.comparison.facts import facts
 from benchmarks.comparison.figures import Measured, Verdict
+from benchmarks.comparison.flames import Flame, draw
+from benchmarks.comparison.load import Wrong
 from benchmarks.comparison.page import write
 from benchmarks.comparison.rows.registry import ROWS
 from benchmarks.comparison.run import ROOT, measured, stage_of
+from benchmarks.comparison.server import NotHere
+from benchmarks.comparison.stage import Stage
 from benchmarks.comparison.terminal import table_of
 from benchmarks.comparison.turns import Pace
 
@@ -24,7 +29,9 @@ def main(
     rows: Annotated[str, typer.Option(help="Numbers of rows, such as 1,6,7; all without it.")] = "",
     seconds: Annotated[int, typer.Option(min=1, help="Length of each round.")] = 2,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of each contestant.")] = 3,
-    peers: Annotated[bool, typer.Option(help="Install and measure LiteLLM and Portkey.")] = True,
+    peers: Annotated[
+        bool, typer.Option(help="Install and measure LiteLLM and Portkey, and draw flame graphs.")
+    ] = True,
     quick: Annotated[bool, typer.Option("--quick", help="One round each: to see that all runs.")] = False,
     docs: Annotated[
         Path | None, typer.Option(help="Where page and chart go; a whole run's go to docs without it.")
@@ -49,11 +56,21 @@ def main(
             for row in measured(stage, numbers, tell):
                 found.append(row)
                 progress.advance(task)
+            flames = drawn(stage, docs, progress.console) if docs and peers else ()
     console.print(table_of(found, "Fanfold beside its peers"))
     if docs is not None:
-        console.print(f"Written: {write(docs, found, told)}")
+        console.print(f"Written: {write(docs, found, told, flames)}")
     is_missed = any(figure.verdict is Verdict.MISSED for row in found for figure in row.figures)
     raise typer.Exit(1 if is_missed else 0)
+
+
+def drawn(stage: Stage, docs: Path, console: Console) -> Sequence[Flame]:
+    """Draw the flame graphs, or say why there are none."""
+    try:
+        return draw(stage, docs)
+    except (NotHere, Wrong) as reason:
+        console.print(f"No flame graphs: {reason}")
+        return ()
 
 
 def chosen(rows: str) -> list[int]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from benchmarks.comparison.chart import panels, svg
 from benchmarks.comparison.figures import Measured
+from benchmarks.comparison.flames import Flame
 
 ARTICLES: dict[int, tuple[str, str]] = {
     18: ("FastAPI answering JSON", "18,400 requests/s"),
@@ -20,6 +21,13 @@ nginx and wrk come from the system (`apt install nginx-light wrk`), Portkey need
 leaves its figures out. Single rows: `./benchmarks/run --rows 1,6,7`.
 
 ![Every figure over its target](benchmarks.svg)
+"""
+_WHERE = """
+## Where our time goes
+
+Flame graphs of the server under load, by py-spy: who calls whom from above to below, as wide as its share of the
+samples; ours is coloured. Where `Runner.run` has nothing below it, that is the event loop itself and the kernel's work
+for it. Open one by itself: a call says its whole name and its share.
 """
 _HOW = """
 ## How it is measured
@@ -44,17 +52,19 @@ _HOW = """
 """
 
 
-def write(folder: Path, rows: Sequence[Measured], facts: Iterable[tuple[str, str]]) -> Path:
-    """Write page and chart into `folder`; returns the page's path."""
+def write(
+    folder: Path, rows: Sequence[Measured], facts: Iterable[tuple[str, str]], flames: Sequence[Flame] = ()
+) -> Path:
+    """Write page and chart into `folder`, where the flame graphs are; returns the page's path."""
     (folder / "benchmarks.svg").write_text(svg(panels(rows)), encoding="utf-8")
     path = folder / "benchmarks.md"
-    path.write_text(page(rows, facts), encoding="utf-8")
+    path.write_text(page(rows, facts, flames), encoding="utf-8")
     return path
 
 
-def page(rows: Sequence[Measured], facts: Iterable[tuple[str, str]]) -> str:
+def page(rows: Sequence[Measured], facts: Iterable[tuple[str, str]], flames: Sequence[Flame] = ()) -> str:
     """Return the page."""
-    parts = [_HEAD, *_table(rows), *_orientation(rows), _HOW.rstrip(), "", "## On what", ""]
+    parts = [_HEAD, *_table(rows), *_orientation(rows), *_flames(flames), _HOW.rstrip(), "", "## On what", ""]
     return "\n".join([*parts, *(f"- {name}: {value}" for name, value in facts), ""])
 
 
@@ -79,6 +89,12 @@ def _orientation(rows: Sequence[Measured]) -> Iterator[str]:
     yield "|---|--:|--:|"
     for number, (what, theirs) in _known(found):
         yield _line(what, theirs, found[number])
+
+
+def _flames(flames: Sequence[Flame]) -> Iterator[str]:
+    if flames:
+        yield _WHERE
+        yield from (f"![{each.title}]({each.file})\n" for each in flames)
 
 
 def _known(found: Mapping[int, str]) -> Iterator[tuple[int, tuple[str, str]]]:

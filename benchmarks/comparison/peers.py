@@ -1,4 +1,4 @@
-"""The peers that have to be installed first: into a folder that git ignores, once for each version."""
+"""What has to be installed first, peers and a profiler: into a folder that git ignores, once for each version."""
 
 import shutil
 import subprocess
@@ -8,20 +8,19 @@ from pathlib import Path
 
 from benchmarks.comparison.server import NotHere
 
-LITELLM, PORTKEY = "1.106.2", "1.15.2"
+LITELLM, PORTKEY, PY_SPY = "1.106.2", "1.15.2", "0.4.3"
 INSTALL_TIMEOUT_S = 900
 _END = 800
 
 
 def litellm(cache: Path) -> Path:
     """Return LiteLLM's program, in a virtual environment of its own."""
-    folder = cache / f"litellm-{LITELLM}"
-    program = folder / "bin" / "litellm"
-    if not program.exists():
-        install("LiteLLM", folder, [sys.executable, "-m", "venv", str(folder)])
-        pip = [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
-        install("LiteLLM", folder, [*pip, f"litellm[proxy]=={LITELLM}"])
-    return program
+    return _of_python("LiteLLM", cache / f"litellm-{LITELLM}", "litellm", f"litellm[proxy]=={LITELLM}")
+
+
+def py_spy(cache: Path) -> Path:
+    """Return py-spy's program, which looks into a running server, in a virtual environment of its own."""
+    return _of_python("py-spy", cache / f"py-spy-{PY_SPY}", "py-spy", f"py-spy=={PY_SPY}")
 
 
 def portkey(cache: Path) -> list[str]:
@@ -36,6 +35,15 @@ def portkey(cache: Path) -> list[str]:
         options = ["--silent", "--no-audit", "--no-fund", "--prefix", str(folder)]
         install("Portkey", folder, [npm, "install", *options, f"@portkey-ai/gateway@{PORTKEY}"])
     return [node, str(script)]
+
+
+def _of_python(name: str, folder: Path, program: str, package: str) -> Path:
+    found = folder / "bin" / program
+    if not found.exists():
+        install(name, folder, [sys.executable, "-m", "venv", str(folder)])
+        pip = [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
+        install(name, folder, [*pip, package])
+    return found
 
 
 def install(name: str, folder: Path, command: Sequence[str]) -> None:
