@@ -1,9 +1,11 @@
+import asyncio
 import sys
+from importlib import invalidate_caches
 from pathlib import Path
 
 import pytest
 
-from fanfold.core.lazily import imported_meanwhile
+from fanfold.core.lazily import imported
 
 _MODULE = "imported_for_this_test"
 
@@ -16,13 +18,18 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return _MODULE
 
 
-async def test_a_module_is_imported_beside_the_body_and_not_by_the_loop(module: str) -> None:
-    async with imported_meanwhile(module):
-        pass
+async def test_a_module_is_imported_by_a_thread_and_is_there_then(module: str) -> None:
+    await asyncio.gather(imported(module), imported(module))
     assert sys.modules[module].by.name != "MainThread"
 
 
-async def test_an_import_that_fails_is_told_when_the_body_ends() -> None:
+async def test_an_import_that_fails_is_told_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError):
-        async with imported_meanwhile("no_such_module"):
-            pass
+        await imported("mended_for_this_test")
+    (tmp_path / "mended_for_this_test.py").touch()
+    invalidate_caches()
+    await imported("mended_for_this_test")
+    assert sys.modules.pop("mended_for_this_test").__file__ == str(tmp_path / "mended_for_this_test.py")

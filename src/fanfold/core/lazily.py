@@ -1,11 +1,12 @@
 """Imports put off until what they hold is called: the one place for it (docs/decisions/start-up.md)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from typing import Any
+
+_imported: set[str] = set()
 
 
 def on_call(module: str, name: str) -> Callable[..., Any]:
@@ -22,11 +23,10 @@ def on_call(module: str, name: str) -> Callable[..., Any]:
     return call
 
 
-@asynccontextmanager
-async def imported_meanwhile(module: str) -> AsyncIterator[None]:
-    """Import a module in a thread while the body runs: what the loop would else stop for when it is needed."""
-    importing = asyncio.create_task(asyncio.to_thread(import_module, module))
-    try:
-        yield
-    finally:
-        await importing
+async def imported(module: str) -> None:
+    """Import a module in a thread, if it is not there: what the loop would else stop for."""
+    if module not in _imported:
+        await asyncio.to_thread(
+            import_module, module
+        )  # also where another thread is at it, and a half is there
+        _imported.add(module)
