@@ -282,7 +282,7 @@ class TestPorts:
         ]
 
     @pytest.mark.parametrize(
-        "wrong", ["", "443,", "0", "65536", "9-1", "1-65536", "https", "-1", "443;80", "1-2-3"]
+        "wrong", ["", "443,", "0", "65536", "9-1", "1-65536", "https", "-1", "443;80", "1-2-3", "44٣"]
     )
     def test_what_are_no_ports_is_refused_at_the_start(self, wrong):
         with pytest.raises(ValidationError):

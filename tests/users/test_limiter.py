@@ -60,7 +60,9 @@ async def test_a_forwarded_address_counts_from_our_own_proxies_alone():
     assert (await _ask(other, "192.0.2.1", **forwarded)).status_code == 429
 
 
-@pytest.mark.parametrize("rate", ["", "many", "10", "0/minute", "10/fortnight", "10 per minute; drop"])
+@pytest.mark.parametrize(
+    "rate", ["", "many", "10", "0/minute", "10/fortnight", "10 per minute; drop", "1٠/minute"]
+)
 def test_a_rate_that_slowapi_would_pass_over_is_no_setting(rate):
     with pytest.raises(ValidationError):
         IdentitySettings(login_rate=rate)
