@@ -8,7 +8,9 @@ import pytest
 
 import fanfold.cli
 from fanfold.cli.commands import COMMANDS, wanted
-from tests.cli.running import Cli
+from tests.cli.running import SECRET, Cli
+from tests.fixtures.database import TestDatabase
+from tests.fixtures.servers import clean_environment
 
 
 @pytest.mark.parametrize(
@@ -72,19 +74,32 @@ def test_models_that_an_import_brings_are_built_when_they_are_used() -> None:
 
 
 @pytest.fixture(scope="module")
-def served() -> set[str]:
-    """The modules of a process that has made the application as `fanfold serve` does, and built every route."""
+def served(database_urls: TestDatabase) -> set[str]:
+    """The modules of a server that is ready, has built every route, and does nobody's jobs."""
     lines = [
-        "import fanfold.cli.serve, fanfold.main, sys",
-        "from fastapi.encoders import jsonable_encoder",
+        "import asyncio, sys",
         "from types import SimpleNamespace",
-        "for route in fanfold.main.app.routes: getattr(route, 'app')",
+        "import fanfold.cli.serve, fanfold.main",
+        "from fanfold.operation import readiness_checks",
+        "from fastapi.encoders import jsonable_encoder",
+        "app = fanfold.main.app",
+        "async def serve():",
+        "    async with app.router.lifespan_context(app):",
+        "        for check in readiness_checks(app).values(): await check()",
+        "asyncio.run(serve())",
+        "for route in app.routes: getattr(route, 'app')",
         "jsonable_encoder(SimpleNamespace(unknown=1))",
         "print(*sys.modules)",
     ]
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True
-    )
+    env = {
+        **clean_environment(),
+        "FANFOLD_DATABASE_URL": database_urls.app_url,
+        "FANFOLD_SECRET_KEYS": SECRET,
+        "FANFOLD_JOBS_WORKER": "false",
+    }
+    command = [sys.executable, "-c", "\n".join(lines)]
+    for _ in range(2):  # the first of a database makes the key that signs tokens
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
     return set(done.stdout.split())
 
 
@@ -101,6 +116,7 @@ def served() -> set[str]:
         "pydantic.v1",
         "pygments",
         "rich",
+        "slowapi",
         "toktok",
         "zxcvbn_rs_py",
     ],

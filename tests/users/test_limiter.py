@@ -1,5 +1,6 @@
 """Limits by client address: whose, how many, and what is answered beyond."""
 
+import asyncio
 from ipaddress import ip_network
 
 import httpx
@@ -7,6 +8,7 @@ import pytest
 from fastapi import FastAPI, Request
 from pydantic import ValidationError
 
+from fanfold.core import lazily
 from fanfold.core.config import IdentitySettings
 from fanfold.core.problems import install_problem_handlers
 from fanfold.users.limiter import AddressLimiter
@@ -38,6 +40,13 @@ async def test_so_many_pass_on_all_paths_together_and_others_have_their_own():
     assert answers[2].json()["code"] == "rate-limited"
     assert 1 <= int(answers[2].headers["retry-after"]) <= 3600
     assert (await _ask(app, "192.0.2.2")).status_code == 200
+
+
+async def test_the_first_requests_of_all_are_counted_once_each(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lazily, "_imported", set())  # both wait for the import
+    app = _app("3/hour")
+    answers = await asyncio.gather(*[_ask(app, "192.0.2.1") for _ in range(4)])
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 429]
 
 
 async def test_each_application_counts_by_itself():

@@ -1,58 +1,39 @@
-"""slowapi's limits by client address, for the few routes where passwords and mail addresses are guessed."""
+"""Limits by client address, for the few routes where passwords and mail addresses are guessed."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import wraps
-from math import ceil
-from time import time
+from functools import cache, partial, wraps
 from typing import ParamSpec, TypeVar
 
-from fastapi import Request
-from slowapi import Limiter
-from slowapi.errors import RateLimitExceeded
-
 from fanfold.core.config import IPNetwork
-from fanfold.core.errors import RateLimited
-from fanfold.ratelimit.client_address import address_key, client_address
+from fanfold.core.lazily import imported, on_call
 
 Parameters = ParamSpec("Parameters")
 Answer = TypeVar("Answer")
 Endpoint = Callable[Parameters, Awaitable[Answer]]
+
+_COUNTS = "fanfold.users.address_counts"
 
 
 class AddressLimiter:
     """The limits of one application, counted in this process. Decorate an endpoint once, however many paths it has."""
 
     def __init__(self, trusted_proxies: Sequence[IPNetwork]) -> None:
-        def address(request: Request) -> str:
-            return address_key(client_address(request.scope, trusted_proxies))
-
-        self._limiter = Limiter(
-            key_func=address, storage_uri="memory://", strategy="fixed-window", key_style="endpoint"
-        )
+        self._counts = cache(partial(on_call(_COUNTS, "AddressCounts"), trusted_proxies))
 
     def limit(self, rate: str) -> Callable[[Endpoint[Parameters, Answer]], Endpoint[Parameters, Answer]]:
         """Return the decorator of an endpoint that takes `request`; `rate` as in `30/minute`. Raises `RateLimited`."""
-        by_address = self._limiter.limit(rate)
 
         def decorate(endpoint: Endpoint[Parameters, Answer]) -> Endpoint[Parameters, Answer]:
-            limited: Endpoint[Parameters, Answer] = by_address(endpoint)
+            @cache  # by the loop alone: a second one would count each request again
+            def counted() -> Endpoint[Parameters, Answer]:
+                made: Endpoint[Parameters, Answer] = self._counts().counted(endpoint, rate)
+                return made
 
             @wraps(endpoint)
-            async def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Answer:
-                try:
-                    return await limited(*args, **kwargs)
-                except RateLimitExceeded:
-                    raise self._refusal(kwargs["request"]) from None
+            async def limited(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Answer:
+                await imported(_COUNTS)
+                return await counted()(*args, **kwargs)
 
-            return guarded
+            return limited
 
         return decorate
-
-    def _refusal(self, request: object) -> RateLimited:
-        assert isinstance(request, Request)  # noqa: S101 (slowapi refuses to decorate what takes none)
-        limit, of_whom = request.state.view_rate_limit
-        window_ends = self._limiter.limiter.get_window_stats(limit, *of_whom).reset_time
-        return RateLimited(
-            "Too many tries from your address. Wait for `Retry-After` seconds.",
-            headers={"Retry-After": str(max(1, ceil(window_ends - time())))},
-        )
