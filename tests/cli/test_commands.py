@@ -2,11 +2,15 @@
 
 import json
 import os
+import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
+from uvicorn.server import ServerState
 
 import fanfold
 from fanfold.cli.serve import APPLICATION, uvicorn_options, worker_count
@@ -231,9 +235,11 @@ class TestServe:
         config = uvicorn.Config(APPLICATION, **uvicorn_options(Settings(), 4))
         assert config.timeout_worker_healthcheck == 60
 
-    def test_sockets_of_strangers_fill_no_memory(self) -> None:
-        config = uvicorn.Config(APPLICATION, **uvicorn_options(Settings(), 1))
-        assert config.ws is SocketProtocol
+    async def test_sockets_of_strangers_fill_no_memory(self) -> None:
+        config = uvicorn.Config(FastAPI(), **uvicorn_options(Settings(), 1))
+        speaks: Any = pickle.loads(pickle.dumps(config.ws))
+        socket = speaks(config=config, server_state=ServerState(), app_state={})
+        assert isinstance(socket, SocketProtocol)
         assert not config.ws_per_message_deflate
 
     @pytest.mark.parametrize("seconds", [float("inf"), float("nan"), 86_401, -1])

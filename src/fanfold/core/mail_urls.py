@@ -1,15 +1,22 @@
 """The address of what sends mail, and of whom mail is from, as settings give them."""
 
-from email.headerregistry import Address
+from collections.abc import Callable
 from email.utils import parseaddr
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import SecretStr
 
+from fanfold.core.lazily import on_call
 from fanfold.core.values import value
 
+if TYPE_CHECKING:
+    from email.headerregistry import Address
+
+# With the grammar of all headers: for whoever names a sender, or what sends.
+_address: Callable[..., "Address"] = on_call("email.headerregistry", "Address")
 _PORTS = {"smtp": 587, "smtps": 465}
 _ESCAPED = "; `/`, `?`, `#` and `@` of a password are %2F, %3F, %23 and %40"
 _FORMS = (
@@ -76,11 +83,11 @@ def _server(parts: SplitResult, port: int | None) -> MailUrl:
     )
 
 
-def parse_sender(sender: str) -> Address:
+def parse_sender(sender: str) -> "Address":
     """Return whom mail is from; raises ValueError, which says what to write."""
     name, address = parseaddr(sender)
     try:
-        found = Address(name, addr_spec=address)
+        found = _address(name, addr_spec=address)
     except (ValueError, IndexError):
         found = None
     if found is None or not found.domain or not sender.isprintable():

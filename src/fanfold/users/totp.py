@@ -6,17 +6,19 @@ import time
 from collections.abc import Callable
 from uuid import UUID
 
-import pyotp
 from pydantic import SecretStr
 
 from fanfold.core.crypto import KeyRing, SealBroken
 from fanfold.core.errors import Conflict, NotReady, RateLimited, ValidationFailed
+from fanfold.core.lazily import on_call
 from fanfold.core.telemetry.logging import get_logger
 from fanfold.core.values import value
 from fanfold.ratelimit.base import Bucket, RateLimitStore
 from fanfold.ratelimit.errors import StoreUnavailable
 from fanfold.users.models import User
 from fanfold.users.repository import UserRepository
+
+TOTP, random_base32 = on_call("pyotp", "TOTP"), on_call("pyotp", "random_base32")
 
 ISSUER = "Fanfold"
 STEP_S = 30
@@ -123,7 +125,7 @@ class SecondFactor:
         if sealed is None or not _CODE.fullmatch(code):
             return None
         secret = self._open(user_id, sealed)
-        codes, present = pyotp.TOTP(secret.get_secret_value()), int(self._now()) // STEP_S
+        codes, present = TOTP(secret.get_secret_value()), int(self._now()) // STEP_S
         for step in (present + offset for offset in WINDOW):
             if (after is None or step > after) and hmac.compare_digest(codes.generate_otp(step), code):
                 return step
@@ -144,8 +146,8 @@ def bound_to(user_id: UUID) -> str:
 
 def new_enrolment(email: str) -> Enrolment:
     """Make a secret (160 bits) for the person of this address."""
-    secret = pyotp.random_base32()
-    uri = pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name=ISSUER)
+    secret = random_base32()
+    uri = TOTP(secret).provisioning_uri(name=email, issuer_name=ISSUER)
     return Enrolment(SecretStr(secret), SecretStr(uri))
 
 

@@ -1,19 +1,25 @@
 """Any HTTP API that takes and answers JSON: `{"text": chunk}`, or whatever its template says."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import orjson
 
+from fanfold.core.lazily import on_call
 from fanfold.fanout.adapters import json_exchange
 from fanfold.fanout.adapters.base import AdapterAnswer, Defaults, Send
-from fanfold.fanout.adapters.response_path import TooCostly, compiled, pick
 from fanfold.fanout.errors import InvalidPlan
 from fanfold.fanout.json_text import memory
 from fanfold.fanout.template import Template
 from fanfold.fanout.template import compiled as compiled_template
 from fanfold.fanout.transports.base import UpstreamRequest, UpstreamResponse
-from fanfold.fanout.types import Cause, Prompt, Upstream
+from fanfold.fanout.types import Prompt, Upstream
+
+# With JMESPath, which few upstreams' answers take.
+_RESPONSE_PATH = "fanfold.fanout.adapters.response_path"
+compiled: Callable[[str], Any] = on_call(_RESPONSE_PATH, "compiled")
+picked_answer: Callable[[str, UpstreamResponse, Any], Any] = on_call(_RESPONSE_PATH, "picked_answer")
 
 _DEFAULT_TEMPLATE = {"text": "{chunk}"}
 _METHODS = frozenset({"POST", "GET"})
@@ -32,7 +38,7 @@ class HttpJson:
         input_tokens, output_tokens = json_exchange.reported_tokens(value)
         result, written = value, response.body
         if upstream.response_path is not None:  # which can pick the same thing many times over
-            result = _picked(upstream.response_path, response, value)
+            result = picked_answer(upstream.response_path, response, value)
             written = orjson.dumps(result)
         return AdapterAnswer(result, input_tokens, output_tokens, memory(written), None, response.status)
 
@@ -87,19 +93,3 @@ def _request(upstream: Upstream, prompt: Prompt, defaults: Defaults) -> Upstream
 
 def _query_text(value: str | float) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _picked(path: str, response: UpstreamResponse, value: Any) -> Any:
-    try:
-        picked = pick(path, value, size=len(response.body))
-    except TooCostly:
-        raise json_exchange.too_large("The upstream's answer is too large for this response_path.") from None
-    except ValueError:
-        raise json_exchange.invalid_answer(
-            "response_path does not fit the upstream's answer.", response.status, Cause.RESPONSE_PATH
-        ) from None
-    if picked is None:
-        raise json_exchange.invalid_answer(
-            "response_path picks nothing of the upstream's answer.", response.status, Cause.RESPONSE_PATH
-        )
-    return picked

@@ -16,8 +16,11 @@ from jmespath.functions import Functions
 from jmespath.parser import ParsedResult
 from jmespath.visitor import Options, TreeInterpreter
 
+from fanfold.fanout.adapters import json_exchange
 from fanfold.fanout.errors import InvalidPlan
 from fanfold.fanout.json_text import is_writable
+from fanfold.fanout.transports.base import UpstreamResponse
+from fanfold.fanout.types import Cause
 
 _MAX_LENGTH = 500
 _MAX_STEPS = 20_000
@@ -51,6 +54,23 @@ def pick(path: str, value: Any, *, size: int) -> Any:
         raise ValueError("what response_path makes of the answer is not JSON")
     # A sum or a literal can be infinite, which is written as null.
     return orjson.loads(orjson.dumps(picked)) if _has(parsed.parsed, _MAKERS) else picked
+
+
+def picked_answer(path: str, response: UpstreamResponse, value: Any) -> Any:
+    """Return what `path` picks of an answer, whose JSON is `value`. Raises `CallFailed` where that is nothing."""
+    try:
+        found = pick(path, value, size=len(response.body))
+    except TooCostly:
+        raise json_exchange.too_large("The upstream's answer is too large for this response_path.") from None
+    except ValueError:
+        raise json_exchange.invalid_answer(
+            "response_path does not fit the upstream's answer.", response.status, Cause.RESPONSE_PATH
+        ) from None
+    if found is None:
+        raise json_exchange.invalid_answer(
+            "response_path picks nothing of the upstream's answer.", response.status, Cause.RESPONSE_PATH
+        )
+    return found
 
 
 @lru_cache(maxsize=512)
