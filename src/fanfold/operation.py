@@ -38,7 +38,7 @@ def readiness_checks(app: FastAPI) -> Mapping[str, Check]:
             return await current_revision(connection) == newest
 
     async def signing_key() -> bool:
-        await app.state.signing_keys.signing()
+        await app.state.signing_keys.check()
         return True
 
     return {"database": database, "migrations": migrations, "signing key": signing_key}

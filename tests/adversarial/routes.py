@@ -159,7 +159,7 @@ async def _invited(product: Product, person: Person) -> str:
     other, body = await product.tenant(), {"email": person.email, "role": "viewer"}
     invited = await other.http.post("/v1/tenant/invitations", json=body)
     tokens = MailedTokens(product.app.state.key_ring)
-    return make_token(tokens, other.id, UUID(invited.json()["id"]), lifetime_s=600)
+    return await make_token(tokens, other.id, UUID(invited.json()["id"]), lifetime_s=600)
 
 
 async def _mailed(product: Product, audience: str) -> str:
@@ -169,7 +169,7 @@ async def _mailed(product: Product, audience: str) -> str:
         credentials = state.mailed_tokens.fingerprint(await UserRepository(session).get(person.id))
     claims = {"sub": str(person.id), "email": person.email, "was": person.email, "credentials": credentials}
     tokens = state.mailed_tokens
-    token: str = tokens.make(audience, lifetime_s=3600, **claims).get_secret_value()
+    token: str = (await tokens.make(audience, lifetime_s=3600, **claims)).get_secret_value()
     return token
 
 

@@ -11,10 +11,6 @@ from pydantic import SecretStr
 
 from fanfold.core.jwt import (
     ACCESS_TOKEN_TYPE,
-    ALGORITHMS,
-    Algorithm,
-    SigningKey,
-    TokenInvalid,
     decode,
     encode,
     key_id,
@@ -22,6 +18,7 @@ from fanfold.core.jwt import (
     signing_key,
 )
 from fanfold.core.secret_keys import new_key
+from fanfold.core.signing_key import ALGORITHMS, Algorithm, SigningKey, TokenInvalid
 
 US = "https://api.example.com"
 PRIVATE = {"RS256": new_private("RS256"), "ES256": new_private("ES256"), "HS256": SecretStr(new_key())}

@@ -5,8 +5,9 @@ from pydantic import SecretStr
 
 from fanfold.core.config import SecuritySettings
 from fanfold.core.crypto import KeyRing, WeakSecret
-from fanfold.core.jwt import UnfitKey, signing_key
+from fanfold.core.jwt import signing_key
 from fanfold.core.secret_keys import new_key
+from fanfold.core.signing_key import UnfitKey
 from fanfold.core.weak_secrets import weakness
 from fanfold.main import create_app
 from tests.fixtures.app import product_settings, running

@@ -94,7 +94,7 @@ async def test_who_ends_it_twice_at_once_does_it_once(product: Product):
 async def test_invitations_that_were_accepted_and_their_lines_in_the_log_hold_no_address(product: Product):
     tenant, person, other = await product.tenant(), await product.signed_in(), await product.signed_in()
     for each in (person, other):
-        body = {"token": token_of(product, tenant, await invite(tenant, each.email))}
+        body = {"token": await token_of(product, tenant, await invite(tenant, each.email))}
         assert (await each.http.post("/v1/invitations/accept", json=body)).status_code == 200
     moved = text("update fanfold.users set email = 'm' || email, email_key = 'm' || email where id = :id")
     async with product.app.state.database.identity_session() as session, session.begin():

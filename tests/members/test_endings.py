@@ -45,7 +45,7 @@ async def test_they_join_nothing(product: Product):
     body = {"email": person.email, "role": "developer"}
     made = (await tenant.http.post("/v1/tenant/invitations", json=body)).json()
     tokens = MailedTokens(product.app.state.key_ring)
-    token = make_token(tokens, tenant.id, UUID(made["id"]), lifetime_s=60)
+    token = await make_token(tokens, tenant.id, UUID(made["id"]), lifetime_s=60)
     async with product.app.state.database.identity_session() as session, session.begin():
         await session.execute(update(User).where(User.id == person.id).values(is_active=False))
     async with product.app.state.database.identity_session() as session:

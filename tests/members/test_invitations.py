@@ -31,9 +31,11 @@ async def invite(tenant: TenantClient, address: str, role: str = "developer") ->
     return made
 
 
-def token_of(product: Product, tenant: TenantClient, made: dict[str, Any], lifetime_s: int = 600) -> str:
+async def token_of(
+    product: Product, tenant: TenantClient, made: dict[str, Any], lifetime_s: int = 600
+) -> str:
     tokens = MailedTokens(product.app.state.key_ring)
-    return make_token(tokens, tenant.id, UUID(made["id"]), lifetime_s=lifetime_s)
+    return await make_token(tokens, tenant.id, UUID(made["id"]), lifetime_s=lifetime_s)
 
 
 async def age(product: Product, tenant: TenantClient, by: dt.timedelta) -> None:
@@ -66,7 +68,7 @@ async def test_from_the_invitation_to_the_first_request_by_mail(product: Product
 
 async def test_a_token_counts_once_also_where_it_is_shown_at_once(product: Product):
     tenant, person = await product.tenant(), await product.signed_in()
-    body = {"token": token_of(product, tenant, await invite(tenant, person.email))}
+    body = {"token": await token_of(product, tenant, await invite(tenant, person.email))}
     asked = [person.http.post("/v1/invitations/accept", json=body) for _ in range(8)]
     answers = Counter(answer.status_code for answer in await asyncio.gather(*asked))
     assert answers == {200: 1, 422: 7}
@@ -76,7 +78,7 @@ async def test_another_person_s_invitation_is_none(product: Product):
     tenant, invited, thief = await product.tenant(), await product.person(), await product.signed_in()
     made = await invite(tenant, invited.email)
     answers = [
-        await thief.http.post("/v1/invitations/accept", json={"token": token_of(product, tenant, each)})
+        await thief.http.post("/v1/invitations/accept", json={"token": await token_of(product, tenant, each)})
         for each in (made, {"id": str(uuid7())})
     ]
     assert [answer.status_code for answer in answers] == [404, 404]
@@ -94,9 +96,17 @@ async def test_what_is_revoked_expired_forged_or_of_another_use_does_not_hold(pr
     over = await invite(tenant, person.email)
     tokens = MailedTokens(product.app.state.key_ring)
     claims = {"tid": str(tenant.id), "sub": over["id"]}
-    other_use = tokens.make("reset", lifetime_s=60, **claims).get_secret_value()
-    bad = [token_of(product, tenant, revoked), token_of(product, tenant, expired), "eyJ", other_use]
-    bad += [token_of(product, tenant, over, lifetime_s=1), token_of(product, tenant, over)[:-1]]
+    other_use = (await tokens.make("reset", lifetime_s=60, **claims)).get_secret_value()
+    bad = [
+        await token_of(product, tenant, revoked),
+        await token_of(product, tenant, expired),
+        "eyJ",
+        other_use,
+    ]
+    bad += [
+        await token_of(product, tenant, over, lifetime_s=1),
+        (await token_of(product, tenant, over))[:-1],
+    ]
     await asyncio.sleep(1.1)
     for token in bad:
         answer = await person.http.post("/v1/invitations/accept", json={"token": token})
@@ -104,7 +114,7 @@ async def test_what_is_revoked_expired_forged_or_of_another_use_does_not_hold(pr
             answer.text
         )
         assert token not in answer.text
-    good = token_of(product, tenant, over)
+    good = await token_of(product, tenant, over)
     assert (await person.http.post("/v1/invitations/accept", json={"token": good})).status_code == 200
     assert (await tenant.http.delete(f"{PATH}/{over['id']}")).status_code == 409
     statuses = [row["status"] for row in (await tenant.http.get(PATH)).json()["data"]]
@@ -124,7 +134,7 @@ async def test_members_and_the_invited_are_not_invited_again(product: Product):
 
 async def test_who_is_a_member_by_then_keeps_the_role(product: Product):
     tenant, person = await product.tenant(), await product.signed_in()
-    token = token_of(product, tenant, await invite(tenant, person.email, "admin"))
+    token = await token_of(product, tenant, await invite(tenant, person.email, "admin"))
     await product.join(person, tenant, Role.VIEWER)
     assert (await person.http.post("/v1/invitations/accept", json={"token": token})).status_code == 409
     assert (await tenant.http.get("/v1/tenant/members")).json()["data"][0]["role"] == "viewer"
@@ -249,7 +259,7 @@ async def test_another_tenant_s_invitations_are_none(product: Product, path: str
 
 async def test_a_tenant_that_is_suspended_takes_nobody(product: Product):
     tenant, person = await product.tenant(), await product.signed_in()
-    token = token_of(product, tenant, await invite(tenant, person.email))
+    token = await token_of(product, tenant, await invite(tenant, person.email))
     await (await product.operator()).post(f"/v1/admin/tenants/{tenant.id}/suspend")
     assert (await person.http.post("/v1/invitations/accept", json={"token": token})).status_code == 409
 

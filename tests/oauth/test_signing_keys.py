@@ -15,8 +15,9 @@ from sqlalchemy import text
 from fanfold.core.config import IdentitySettings
 from fanfold.core.crypto import KeyRing
 from fanfold.core.db import Database
-from fanfold.core.jwt import ALGORITHMS, Algorithm, UnfitKey, new_private
+from fanfold.core.jwt import new_private, signing_key
 from fanfold.core.resealing import Resealing
+from fanfold.core.signing_key import ALGORITHMS, Algorithm, SigningKey, UnfitKey
 from fanfold.core.startup import explain
 from fanfold.oauth.signing_keys import SigningKeys
 from tests.fixtures.app import SECRET, Product, product_settings, running_product
@@ -216,3 +217,23 @@ class TestAlgorithm:
         assert new != old
         await let_retired_go(own_database)
         assert (await started(own_database, before))[0] == new
+
+
+class TestReading:
+    async def test_a_key_is_read_when_it_is_first_used_and_once(
+        self, own_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        reads: list[str] = []
+
+        def read(kid: str, algorithm: Algorithm, private: SecretStr) -> SigningKey:
+            reads.append(kid)
+            return signing_key(kid, algorithm, private)
+
+        async with keys_of(own_database, product_settings(own_database).identity) as keys:
+            await keys.ensure()
+            monkeypatch.setattr("fanfold.oauth.signing_keys.signing_key", read)
+            await keys.check()
+            assert reads == []
+            used = await keys.signing()
+            assert used == await keys.signing() == await keys.find(used.kid)
+            assert reads == [used.kid]

@@ -15,17 +15,17 @@ from tests.users.mailbox import new_address
 
 class TestMailedTokens:
     @pytest.mark.parametrize("lifetime_s", [0, -1])
-    def test_a_lifetime_of_nothing_is_not_for_ever(self, lifetime_s):
+    async def test_a_lifetime_of_nothing_is_not_for_ever(self, lifetime_s):
         with pytest.raises(ValueError, match="a second or more"):
-            MailedTokens(KeyRing([SECRET])).make("use", lifetime_s=lifetime_s)
+            await MailedTokens(KeyRing([SECRET])).make("use", lifetime_s=lifetime_s)
 
-    def test_one_without_an_end_is_none(self):
+    async def test_one_without_an_end_is_none(self):
         ring = KeyRing([SECRET])
         endless = generate_jwt({"sub": "x", "aud": "use"}, ring.derived(PURPOSE)[0])
-        assert MailedTokens(ring).read("use", endless) is None
-        ending = MailedTokens(ring).make("use", lifetime_s=60, sub="x").get_secret_value()
-        assert MailedTokens(ring).read("use", ending) is not None
-        assert MailedTokens(ring).read("another use", ending) is None
+        assert await MailedTokens(ring).read("use", endless) is None
+        ending = (await MailedTokens(ring).make("use", lifetime_s=60, sub="x")).get_secret_value()
+        assert await MailedTokens(ring).read("use", ending) is not None
+        assert await MailedTokens(ring).read("another use", ending) is None
 
 
 class TestPasswords:

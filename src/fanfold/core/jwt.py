@@ -1,8 +1,11 @@
-"""Signed tokens. The one module that knows python-jose: one algorithm a key, a ring by `kid`, all claims demanded."""
+"""Signed tokens. The one module that knows python-jose: one algorithm a key, a ring by `kid`, all claims demanded.
+
+Imported with the first token, in a thread (`lazily.imported`): with python-jose and cryptography's keys it is 50 ms.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -15,11 +18,9 @@ from cryptography.hazmat.primitives.serialization import (
 from jose import JOSEError, jwk, jwt
 from pydantic import SecretStr
 
-from fanfold.core.values import value
+from fanfold.core.signing_key import Algorithm, SigningKey, TokenInvalid, UnfitKey
 from fanfold.core.weak_secrets import HOW_TO_MAKE_ONE, weakness
 
-Algorithm = Literal["RS256", "ES256", "HS256"]
-ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 ACCESS_TOKEN_TYPE = "at+jwt"  # noqa: S105 (RFC 9068, section 2.1; no secret)
 MIN_RSA_BITS = 2048
 _PARTS = 3
@@ -27,30 +28,13 @@ _DEMANDED = ("iss", "aud", "exp", "iat", "jti", "sub")
 _OPTIONS = {f"require_{claim}": True for claim in _DEMANDED} | {"leeway": 0}
 
 
-class TokenInvalid(Exception):
-    """A token does not hold. Why is not said: it would only help who made it up."""
-
-
-class UnfitKey(Exception):
-    """A key cannot sign tokens; the message says what to do."""
-
-
-@value
-class SigningKey:
-    """A key with its one algorithm. `private` is PEM, or the secret of HS256; `public` is what others verify with."""
-
-    kid: str
-    algorithm: Algorithm
-    private: SecretStr
-    public: SecretStr
-
-    def public_jwk(self) -> dict[str, Any] | None:
-        """Return the public half as a JWK (RFC 7517); None for HS256, which has none."""
-        if self.algorithm == "HS256":
-            return None
-        members = jwk.construct(self.public.get_secret_value(), self.algorithm).to_dict()
-        shown = {name: _text(value) for name, value in members.items()}
-        return {**shown, "kid": self.kid, "alg": self.algorithm, "use": "sig"}
+def public_jwk(key: SigningKey) -> dict[str, Any] | None:
+    """Return a key's public half as a JWK (RFC 7517); None for HS256, which has none."""
+    if key.algorithm == "HS256":
+        return None
+    members = jwk.construct(key.public.get_secret_value(), key.algorithm).to_dict()
+    shown = {name: _text(value) for name, value in members.items()}
+    return {**shown, "kid": key.kid, "alg": key.algorithm, "use": "sig"}
 
 
 def signing_key(kid: str, algorithm: Algorithm, private: SecretStr) -> SigningKey:

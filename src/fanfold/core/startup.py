@@ -16,8 +16,8 @@ from fanfold.core.dotenv import DotEnvUnreadable
 from fanfold.core.embedded_postgres import EmbeddedPostgresError
 from fanfold.core.errors import FanfoldError
 from fanfold.core.file_locks import HeldElsewhere
-from fanfold.core.jwt import UnfitKey
 from fanfold.core.roles import MigrationRefused
+from fanfold.core.signing_key import UnfitKey
 
 _NOT_MIGRATED = {"3F000", "42P01"}  # invalid_schema_name, undefined_table
 _GONE = {"08", "57"}  # classes: connection exceptions, operator intervention

@@ -28,7 +28,7 @@ async def accept(
     422 for a token that does not hold or no longer does, 404 for another's invitation, 409 for a member or a tenant
     that is not active.
     """
-    ids = read_token(tokens, token)
+    ids = await read_token(tokens, token)
     if ids is None:
         raise _not_held()
     tenant_id, invitation_id = ids

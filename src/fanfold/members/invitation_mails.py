@@ -45,7 +45,7 @@ class InvitationMails:
         if status_of(invitation) != "open":
             return None
         left = invitation.expires_at - dt.datetime.now(dt.UTC)
-        token = make_token(
+        token = await make_token(
             self.tokens, tenant_id, invitation_id, lifetime_s=max(1, int(left.total_seconds()))
         )
         return {
@@ -57,13 +57,14 @@ class InvitationMails:
         }
 
 
-def make_token(tokens: MailedTokens, tenant_id: UUID, invitation_id: UUID, *, lifetime_s: int) -> str:
+async def make_token(tokens: MailedTokens, tenant_id: UUID, invitation_id: UUID, *, lifetime_s: int) -> str:
     """Return what proves that whoever shows it has read the invitation's mail."""
     claims = {"tid": str(tenant_id), "sub": str(invitation_id)}
-    return tokens.make(AUDIENCE, lifetime_s=lifetime_s, **claims).get_secret_value()
+    made = await tokens.make(AUDIENCE, lifetime_s=lifetime_s, **claims)
+    return made.get_secret_value()
 
 
-def read_token(tokens: MailedTokens, token: str) -> tuple[UUID, UUID] | None:
+async def read_token(tokens: MailedTokens, token: str) -> tuple[UUID, UUID] | None:
     """Return the tenant's and the invitation's ids, or None where the token is none of ours, or over."""
-    claims = tokens.read(AUDIENCE, token)
+    claims = await tokens.read(AUDIENCE, token)
     return (UUID(claims["tid"]), UUID(claims["sub"])) if claims else None

@@ -12,7 +12,8 @@ from sqlalchemy import text
 from fanfold.auth.principal import ROLE_SCOPES, Principal, PrincipalKind, PrincipalTenant, Role, Scope
 from fanfold.core.cache import FreshCache
 from fanfold.core.db import Database
-from fanfold.core.jwt import TokenInvalid, decode, key_id
+from fanfold.core.lazily import imported, on_call
+from fanfold.core.signing_key import TokenInvalid
 from fanfold.core.values import value
 from fanfold.oauth.signing_keys import SigningKeys
 
@@ -20,6 +21,10 @@ from fanfold.oauth.signing_keys import SigningKeys
 PRINCIPAL_TTL_S = 1.0
 MAX_PRINCIPALS = 10_000
 MAX_LOOK_UPS = 4
+
+_JWT = "fanfold.core.jwt"
+decode: Callable[..., dict[str, Any]] = on_call(_JWT, "decode")
+key_id: Callable[[str], str] = on_call(_JWT, "key_id")
 
 _AUTHENTICATE = text(
     "select user_id, client_id, role, is_operator, tenant_id, tenant_slug, tenant_status, scopes, limits"
@@ -50,6 +55,7 @@ class TokenAuthenticator:
 
     async def authenticate(self, credential: str) -> Principal | None:
         """Return the principal of a token that is ours, not expired, and whose sign-in has not ended."""
+        await imported(_JWT)
         try:
             kid = key_id(credential)
         except TokenInvalid:
@@ -66,6 +72,7 @@ class TokenAuthenticator:
 
     async def claims(self, credential: str) -> dict[str, Any] | None:
         """Return the claims of a token that is ours and not expired, whatever became of its sign-in."""
+        await imported(_JWT)
         try:
             key = await self._keys.find(key_id(credential))
             return decode(credential, key, issuer=self._issuer) if key else None

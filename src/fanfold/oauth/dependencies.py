@@ -6,18 +6,22 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from fanfold.auth.dependencies import IdentityDbSession
+from fanfold.core.lazily import imported, on_call
 from fanfold.oauth.client_grant import ClientGrant
 from fanfold.oauth.ending import TokenService
 from fanfold.oauth.refresh_service import RefreshService
 from fanfold.oauth.repository import SignInRepository
 from fanfold.oauth.sign_in_service import SignInService
 from fanfold.tenants.repository import TenantRepository
-from fanfold.users.manager import UserManager
 from fanfold.users.repository import UserRepository
 from fanfold.users.totp import SecondFactor
 
+_MANAGER = "fanfold.users.manager"
+UserManager = on_call(_MANAGER, "UserManager")
+
 
 async def _sign_in_service(request: Request, session: IdentityDbSession) -> SignInService:
+    await imported(_MANAGER)
     state, users = request.app.state, UserRepository(session)
     return SignInService(
         manager=UserManager(users, state.passwords),

@@ -1,12 +1,13 @@
 """Signing in with a password: who, into which tenant, with which scopes."""
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from fanfold.auth.principal import Scope
 from fanfold.core.crypto import KeyRing
 from fanfold.core.identifiers import uuid7
-from fanfold.core.jwt import SigningKey
+from fanfold.core.signing_key import SigningKey
 from fanfold.core.values import value
 from fanfold.oauth.authenticator import allowed_scopes
 from fanfold.oauth.errors import InvalidGrant, InvalidScope
@@ -16,9 +17,11 @@ from fanfold.oauth.schemas import TokenForm
 from fanfold.oauth.tokens import AccessTokens, new_refresh_token, scopes_of
 from fanfold.oauth.types import Issued
 from fanfold.tenants.repository import TenantRepository
-from fanfold.users.manager import UserManager
 from fanfold.users.models import User
 from fanfold.users.totp import SecondFactor
+
+if TYPE_CHECKING:
+    from fanfold.users.manager import UserManager  # which comes when somebody signs in
 
 MOST_SIGN_INS = 50
 WRONG = "The address, the password or the code is wrong, or the address is not verified yet."
@@ -28,7 +31,7 @@ WRONG = "The address, the password or the code is wrong, or the address is not v
 class SignInService:
     """Makes sign-ins and their first tokens, on one identity session."""
 
-    manager: UserManager
+    manager: "UserManager"
     sign_ins: SignInRepository
     tenants: TenantRepository
     tokens: AccessTokens

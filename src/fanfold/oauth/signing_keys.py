@@ -1,9 +1,10 @@
 """The ring of keys that sign access tokens: kept sealed in the database, the same for all processes."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from datetime import datetime, timedelta
+from functools import cache, partial
 from typing import Any, cast
 
 from pydantic import SecretStr
@@ -15,9 +16,10 @@ from fanfold.core.config import IdentitySettings
 from fanfold.core.crypto import KeyRing, SealBroken
 from fanfold.core.db import Database
 from fanfold.core.errors import NotReady
-from fanfold.core.jwt import Algorithm, SigningKey, UnfitKey, new_private, signing_key
+from fanfold.core.lazily import imported, on_call
 from fanfold.core.resealing import Resealing
 from fanfold.core.secret_keys import new_key
+from fanfold.core.signing_key import Algorithm, SigningKey, UnfitKey
 from fanfold.core.telemetry.logging import get_logger
 from fanfold.core.values import value
 from fanfold.oauth.models import SigningKeyRecord
@@ -31,15 +33,26 @@ FILE_DECIDES = (
 _NEWEST = (SigningKeyRecord.retired_at.is_not(None), SigningKeyRecord.created_at.desc(), SigningKeyRecord.kid)
 _LOCK = text("select pg_advisory_xact_lock(hashtextextended('signing_keys', 0))")
 
+_JWT = "fanfold.core.jwt"
+new_private: Callable[..., SecretStr] = on_call(_JWT, "new_private")
+signing_key: Callable[[str, Algorithm, SecretStr], SigningKey] = on_call(_JWT, "signing_key")
+public_jwk: Callable[[SigningKey], dict[str, Any] | None] = on_call(_JWT, "public_jwk")
+
 _log = get_logger("fanfold.oauth")
+
+
+Reading = Callable[[], SigningKey]
 
 
 @value
 class Ring:
-    """Keys by `kid`, None for one that does not open; the newest one of the wanted algorithm signs, if there is one."""
+    """What reads each key, by `kid`, when it is first used; None for one that does not open.
 
-    signing: SigningKey | None
-    by_kid: Mapping[str, SigningKey | None] = field(repr=False)
+    The newest one of the wanted algorithm signs, if there is one.
+    """
+
+    signing: Reading | None
+    by_kid: Mapping[str, Reading | None] = field(repr=False)
 
 
 class SigningKeys:
@@ -87,6 +100,13 @@ class SigningKeys:
 
     async def signing(self) -> SigningKey:
         """Return the key that signs now; raises `NotReady` where there is none."""
+        return await _read(await self._signing())
+
+    async def check(self) -> None:
+        """Raise `NotReady` where no key signs now; reads none, for which libraries would have to come."""
+        await self._signing()
+
+    async def _signing(self) -> Reading:
         signing = (await self._ring()).signing
         if signing is None:
             raise _not_ready()
@@ -97,15 +117,15 @@ class SigningKeys:
         ring = await self._ring()
         if kid not in ring.by_kid:
             ring = await self._newest.get(None, self._load) or ring
-        key = ring.by_kid.get(kid)
-        if key is None and kid in ring.by_kid:
+        reading = ring.by_kid.get(kid)
+        if reading is None and kid in ring.by_kid:
             raise _not_ready()
-        return key
+        return await _read(reading) if reading else None
 
     async def public(self) -> list[dict[str, Any]]:
         """Return the public halves as JWKs, the newest first."""
-        keys = (await self._ring()).by_kid.values()
-        return [shown for key in keys if key and (shown := key.public_jwk())]
+        keys = [await _read(reading) for reading in (await self._ring()).by_kid.values() if reading]
+        return [shown for key in keys if (shown := public_jwk(key))]
 
     async def _ring(self) -> Ring:
         ring = await self._rings.get(None, self._load)
@@ -116,7 +136,8 @@ class SigningKeys:
         async with self._database.identity_session() as session:
             records = await _living(session)
         by_kid = {record.kid: self._opened(record) for record in records}
-        signing = next((key for key in by_kid.values() if key and self._signs(key)), None)
+        wanted = (each.kid for each in records if each.algorithm == self._settings.jwt_algorithm)
+        signing = next(filter(None, map(by_kid.get, wanted)), None)
         if signing is None:
             _log.error(
                 "No key signs tokens with FANFOLD_JWT_ALGORITHM. Where none is there, a restart makes one; "
@@ -124,20 +145,14 @@ class SigningKeys:
             )
         return Ring(signing, by_kid)
 
-    def _signs(self, key: SigningKey) -> bool:
-        return key.algorithm == self._settings.jwt_algorithm
-
-    def _opened(self, record: SigningKeyRecord) -> SigningKey | None:
-        """Return the key; None for one that does not open, which must not stop the others."""
+    def _opened(self, record: SigningKeyRecord) -> Reading | None:
+        """Return what reads the key; None for one that does not open, which must not stop the others."""
         try:
-            return self._key(record)
+            private = self._key_ring.unseal(record.private_sealed, bound_to=_bound_to(record.kid))
         except SealBroken as broken:
             _log.error(f"A key that signs tokens does not open. {broken.explanation}")
             return None
-
-    def _key(self, record: SigningKeyRecord) -> SigningKey:
-        private = self._key_ring.unseal(record.private_sealed, bound_to=_bound_to(record.kid))
-        return signing_key(record.kid, cast("Algorithm", record.algorithm), private)
+        return cache(partial(signing_key, record.kid, cast("Algorithm", record.algorithm), private))
 
     async def _take_up(self, session: AsyncSession, given: SigningKey) -> None:
         """Let the given key sign, and those of its algorithm before it verify until their tokens are over."""
@@ -155,7 +170,7 @@ class SigningKeys:
 
     def _is(self, given: SigningKey, record: SigningKeyRecord) -> bool:
         kept = self._opened(record)
-        return kept is not None and kept.public == given.public
+        return kept is not None and kept().public == given.public
 
     async def _retire(self, session: AsyncSession, *which: ColumnElement[bool]) -> None:
         # Other processes go on signing with what they know until they read the ring again.
@@ -174,7 +189,7 @@ class SigningKeys:
             kid=kid,
             algorithm=key.algorithm,
             private_sealed=self._key_ring.seal(key.private, bound_to=_bound_to(kid)),
-            public_jwk=named.public_jwk(),
+            public_jwk=public_jwk(named),
             created_at=await _now(session),
         )
         session.add(record)
@@ -185,6 +200,11 @@ class SigningKeys:
 def _not_ready() -> NotReady:
     detail = "Access tokens cannot be signed or judged now. The server's log tells its operator what to do."
     return NotReady(detail, headers={"Retry-After": "60"})
+
+
+async def _read(reading: Reading) -> SigningKey:
+    await imported(_JWT)
+    return reading()
 
 
 def _bound_to(kid: str) -> str:
@@ -202,6 +222,7 @@ def _given(settings: IdentitySettings) -> SigningKey | None:
 
 
 async def _new(algorithm: Algorithm) -> SigningKey:
+    await imported(_JWT)
     if algorithm == "HS256":
         return signing_key("new", algorithm, SecretStr(new_key()))
     return signing_key("new", algorithm, await asyncio.to_thread(new_private, algorithm))

@@ -1,14 +1,16 @@
 """Access tokens as RFC 9068 writes them, and refresh tokens, which say nothing."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 from pydantic import SecretStr
 
 from fanfold.auth.principal import Scope
-from fanfold.core.jwt import SigningKey, encode
+from fanfold.core.lazily import on_call
+from fanfold.core.signing_key import SigningKey
 from fanfold.oauth.errors import InvalidScope
 from fanfold.oauth.models import SignIn
 from fanfold.oauth.signing_keys import SigningKeys
@@ -16,6 +18,9 @@ from fanfold.oauth.types import Issued
 
 FIRST_PARTY = "fanfold"
 REFRESH_PREFIX = "ff_refresh_"
+
+# Imported with the key to sign with.
+encode: Callable[[Mapping[str, Any], SigningKey], str] = on_call("fanfold.core.jwt", "encode")
 
 
 class AccessTokens:

@@ -55,16 +55,16 @@ class AccountMails:
 
     async def _to_be_verified(self, message: Message, user: User) -> None:
         if user.hashed_password:
-            token = self._verify_token(user, user.email)
+            token = await self._verify_token(user, user.email)
             await self._send(message, user.email, "verify", token=token, hours=VERIFY_HOURS)
         else:  # more than one registered with this address: whoever reads its mail says what the password is
-            token = self._reset_token(user)
+            token = await self._reset_token(user)
             await self._send(message, user.email, "finish_registration", token=token, hours=RESET_HOURS)
 
     async def _forgotten(self, message: Message) -> None:
         user = await self._by_address(message)
         if user is not None:
-            token = self._reset_token(user)
+            token = await self._reset_token(user)
             await self._send(message, user.email, "reset_password", token=token, hours=RESET_HOURS)
 
     async def _new_address(self, message: Message) -> None:
@@ -77,7 +77,7 @@ class AccountMails:
         if known is not None and known.id != user.id:
             await self._send(message, email, "known_address")
         else:
-            token = self._verify_token(user, email)
+            token = await self._verify_token(user, email)
             await self._send(message, email, "new_address", token=token, hours=VERIFY_HOURS)
 
     async def _address_changing(self, message: Message) -> None:
@@ -96,18 +96,20 @@ class AccountMails:
         is_as_it_was = user is not None and user.is_active and user.email == message.payload["was"]
         return user if is_as_it_was else None
 
-    def _verify_token(self, user: User, email: str) -> str:
+    async def _verify_token(self, user: User, email: str) -> str:
         claims = {
             "sub": str(user.id),
             "email": email,
             "was": user.email,
             "credentials": self._tokens.fingerprint(user),
         }
-        return self._tokens.make(VERIFY, lifetime_s=VERIFY_HOURS * _HOUR_S, **claims).get_secret_value()
+        made = await self._tokens.make(VERIFY, lifetime_s=VERIFY_HOURS * _HOUR_S, **claims)
+        return made.get_secret_value()
 
-    def _reset_token(self, user: User) -> str:
+    async def _reset_token(self, user: User) -> str:
         claims = {"sub": str(user.id), "was": user.email, "credentials": self._tokens.fingerprint(user)}
-        return self._tokens.make(RESET, lifetime_s=RESET_HOURS * _HOUR_S, **claims).get_secret_value()
+        made = await self._tokens.make(RESET, lifetime_s=RESET_HOURS * _HOUR_S, **claims)
+        return made.get_secret_value()
 
     async def _send(self, message: Message, to: str, name: str, **values: object) -> None:
         # Always to an address as it is kept, never as somebody typed it.

@@ -64,7 +64,7 @@ class AccountService:
 
         A 422 where the token is over, or the account has another address or password by now. Twice does no harm.
         """
-        claims = self.tokens.read(VERIFY, token)
+        claims = await self.tokens.read(VERIFY, token)
         user = await self._named(claims)
         if claims is None or user is None:
             raise token_over(_ASK_VERIFY)
@@ -79,7 +79,7 @@ class AccountService:
 
     async def reset(self, wanted: PasswordReset) -> None:
         """Set a new password by a mailed token, which works once; ends every sign-in, and proves the address."""
-        claims = self.tokens.read(RESET, wanted.token.get_secret_value())
+        claims = await self.tokens.read(RESET, wanted.token.get_secret_value())
         if claims is None:
             raise token_over(_ASK_RESET)
         hashed = await self.passwords.chosen(wanted.password.get_secret_value(), known=[str(claims["was"])])

@@ -1,6 +1,5 @@
 """fastapi-users' manager, with what it lacks mended: hashed off the loop, the same work for no account."""
 
-from collections.abc import Awaitable, Callable
 from typing import Protocol
 from uuid import UUID
 
@@ -9,8 +8,7 @@ from fastapi_users import BaseUserManager, UUIDIDMixin
 from fanfold.users.models import User
 from fanfold.users.passwords import Passwords
 from fanfold.users.repository import UserRepository
-
-BeforeLock = Callable[[User], Awaitable[None]]
+from fanfold.users.types import BeforeLock
 
 
 class Credentials(Protocol):
@@ -20,11 +18,11 @@ class Credentials(Protocol):
     password: str
 
 
-class UserManager(UUIDIDMixin, BaseUserManager[User, UUID]):  # type: ignore[type-var]  # as in the repository
+class UserManager(UUIDIDMixin, BaseUserManager[User, UUID]):  # type: ignore[type-var]  # a mapped column is a protocol's attribute
     """The rules of accounts, on one session. No connection is held while a password is verified."""
 
     def __init__(self, users: UserRepository, passwords: Passwords) -> None:
-        super().__init__(users, passwords)
+        super().__init__(users, passwords)  # type: ignore[arg-type]  # it has what fastapi-users asks of one
         self.users, self.passwords = users, passwords
 
     async def authenticate(

@@ -8,17 +8,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fanfold.audit import writer as audit
 from fanfold.audit.types import Actor
 from fanfold.core.errors import NotAuthenticated
+from fanfold.core.lazily import imported, on_call
 from fanfold.core.values import value
 from fanfold.outbox import writer as outbox
 from fanfold.users.account_mails import ADDRESS_CHANGING, NEW_ADDRESS
 from fanfold.users.addresses import address_key
 from fanfold.users.errors import wrong_password
-from fanfold.users.manager import BeforeLock, UserManager
 from fanfold.users.models import User
 from fanfold.users.passwords import Passwords
 from fanfold.users.repository import UserRepository
 from fanfold.users.schemas import PasswordChange, PersonUpdate
 from fanfold.users.tries import AccountTries
+from fanfold.users.types import BeforeLock
+
+_MANAGER = "fanfold.users.manager"
+UserManager = on_call(_MANAGER, "UserManager")
 
 
 @value(kw_only=True)
@@ -78,6 +82,7 @@ class OwnAccountService:
 
         `before_lock` is awaited where it is right, while the row is free.
         """
+        await imported(_MANAGER)
         user = await self.get()
         await self.tries.take(user.email_key, self.address)
         manager = UserManager(self.users, self.passwords)

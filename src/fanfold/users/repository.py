@@ -3,7 +3,6 @@
 from typing import Any
 from uuid import UUID
 
-from fastapi_users.db import BaseUserDatabase
 from sqlalchemy import and_, case, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,8 +20,11 @@ _END_SIGN_INS = text(
 )
 
 
-class UserRepository(BaseUserDatabase[User, UUID]):  # type: ignore[type-var]  # a mapped column is a protocol's attribute
-    """fastapi-users' adapter. Two who register one address at once get one row: `create` returns None to the second."""
+class UserRepository:
+    """fastapi-users' adapter, without its base, which only raises.
+
+    Two who register one address at once get one row: `create` returns None to the second.
+    """
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
