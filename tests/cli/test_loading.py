@@ -98,9 +98,11 @@ def served(database_urls: TestDatabase) -> set[str]:
         "FANFOLD_JOBS_WORKER": "false",
     }
     command = [sys.executable, "-c", "\n".join(lines)]
-    for _ in range(2):  # the first of a database makes the key that signs tokens
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
-    return set(done.stdout.split())
+    # The first start on a database makes the key that signs tokens.
+    _, again = (
+        subprocess.run(command, capture_output=True, text=True, check=True, env=env) for _ in range(2)
+    )
+    return set(again.stdout.split())
 
 
 @pytest.mark.parametrize(
