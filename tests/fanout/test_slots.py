@@ -1,8 +1,10 @@
 import asyncio
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from fanfold.fanout.slots import Slots
+from fanfold.fanout.slots import Need, Slots
 
 
 def soon() -> float:
@@ -141,3 +143,96 @@ async def test_what_is_free_is_left_to_who_waits():
     assert slots.take_free([("a", 1, 1)], "one") == 0
     await asyncio.wait([waiting], timeout=5)
     assert slots.held_by("a", "two") == 1
+
+
+class Calls:
+    """Calls that take, wait, give up and give back, and what each has."""
+
+    NEEDS: tuple[tuple[Need, ...], ...] = (
+        (("a", 2, 2), ("all", 3, 3)),
+        (("a", 2, 1), ("all", 3, 3)),
+        (("b", 3, 2), ("all", 3, 3)),
+    )
+
+    def __init__(self, *, looks: bool) -> None:
+        self.slots, self._looks = Slots(), looks
+        self._running: list[tuple[tuple[Need, ...], str]] = []
+        self._waiting: dict[asyncio.Task[None], tuple[tuple[Need, ...], int, str]] = {}
+        self.seen: list[object] = []
+
+    async def step(self, what: str, number: int) -> None:
+        if what == "take":
+            needs, owner = self.NEEDS[number % 3], "xy"[number % 2]
+            self._go_on(needs, self.slots.take_free(needs, owner), owner)
+        elif what == "give back" and self._running:
+            needs, owner = self._running.pop(number % len(self._running))
+            self.slots.give_back(needs, len(needs), owner)
+        elif what == "give up" and self._waiting:
+            list(self._waiting)[number % len(self._waiting)].cancel()
+        if self._looks:
+            assert self.slots.held >= 0
+        await turns()
+        for task in [task for task in self._waiting if task.done()]:
+            needs, held, owner = self._waiting.pop(task)
+            if task.cancelled():
+                self.slots.give_back(needs, held, owner)
+            else:
+                self._go_on(needs, held + 1, owner)
+        self.seen.append((list(self._running), list(self._waiting.values())))
+
+    def _go_on(self, needs: tuple[Need, ...], held: int, owner: str) -> None:
+        if held == len(needs):
+            self._running.append((needs, owner))
+            return
+        key, limit, own = needs[held]
+        waiting = self.slots.acquire(key, owner=owner, limit=limit, owner_limit=own, deadline=soon())
+        self._waiting[asyncio.create_task(waiting)] = needs, held, owner
+
+    async def end(self) -> None:
+        while self._running or self._waiting:
+            await self.step("give back", 0)
+            await self.step("give up", 0)
+
+
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["take", "take", "give back", "give back", "give up"]), st.integers(0, 1_000)
+        ),
+        max_size=60,
+    )
+)
+@settings(max_examples=100, deadline=None)
+def test_what_is_left_to_the_next_call_is_to_all_others_as_if_it_was_given_back(steps):
+    async def play() -> None:
+        calls, looked_at = Calls(looks=False), Calls(looks=True)
+        for what, number in steps:
+            await calls.step(what, number)
+            await looked_at.step(what, number)
+        assert calls.seen == looked_at.seen
+        await calls.end()
+        assert (calls.slots.held, calls.slots.keys, calls.slots.waiting) == (0, 0, 0)
+        await looked_at.end()
+
+    asyncio.run(play())
+
+
+async def test_who_waits_is_served_in_the_step_in_which_a_call_gives_back():
+    slots, needs = Slots(), (("a", 1, 1),)
+    assert slots.take_free(needs, "one") == 1
+    waiting = asyncio.create_task(slots.acquire("a", owner="two", limit=1, deadline=soon()))
+    await turns()
+    slots.give_back(needs, 1, "one")
+    assert slots.take_free(needs, "one") == 0
+    await asyncio.wait([waiting], timeout=5)
+    assert slots.held_by("a", "two") == 1
+
+
+async def test_what_was_left_is_free_for_another_owner():
+    slots, needs = Slots(), (("a", 1, 1),)
+    assert slots.take_free(needs, "one") == 1
+    slots.give_back(needs, 1, "one")
+    assert slots.take_free(needs, "two") == 1
+    slots.give_back(needs, 1, "two")
+    await asyncio.wait_for(slots.acquire("a", owner="three", limit=1, deadline=soon()), 5)
+    assert (slots.held_of("a"), slots.held_by("a", "three"), slots.held_by("a", "two")) == (1, 1, 0)

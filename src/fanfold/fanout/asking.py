@@ -37,8 +37,7 @@ class _Route:
     """
 
     terms: Terms
-    needs: list[Need]
-    keys: tuple[str, ...]
+    needs: tuple[Need, ...]
     billed: tuple[MeterReading, ...] | None
 
 
@@ -52,7 +51,7 @@ class Asking:
         self._purse = _purse(plan)
         # By identity: two of one key may differ in all that is sent. Their slots are the key's: the first limit holds.
         self._routes: dict[int, _Route] = {}
-        self._needs: dict[str, list[Need]] = {}
+        self._needs: dict[str, tuple[Need, ...]] = {}
         self.bytes = AnswerBytes(engine.max_answers_bytes)
         self._time = asyncio.get_running_loop().time
         self.deadline = self._time() + request.deadline_s
@@ -144,14 +143,15 @@ class Asking:
 
     async def _called(self, call: Call, route: _Route, prompt: Prompt, tell: Tell | None) -> CallOutcome:
         """Make one call within the slots of its upstream, of the request's owner and of the process."""
-        owner, slots = self._request.owner, self._engine.slots
-        held = slots.take_free(route.needs, owner)
+        owner, slots, needed = self._request.owner, self._engine.slots, route.needs
+        held = slots.take_free(needed, owner)
         try:
-            for key, limit, own in route.needs[held:]:
+            while held < len(needed):
                 # Before it waits: those that hang may hold all slots. The caller asks again, before it calls.
                 refusal = self._engine.breaker.refusal(owner, route.terms.upstream)
                 if refusal is not None:
                     return CallOutcome(None, refusal)
+                key, limit, own = needed[held]
                 await slots.acquire(
                     key,
                     owner=owner,
@@ -165,7 +165,7 @@ class Asking:
         except NoSlot:
             return CallOutcome(None, ended(call, ErrorCode.DEADLINE).error)
         finally:
-            slots.release(*route.keys[:held][::-1], owner=owner)
+            slots.give_back(needed, held, owner)
 
     def _new_route(self, upstream: Upstream) -> _Route:
         request, engine, price = self._request, self._engine, upstream.price
@@ -182,8 +182,7 @@ class Asking:
         if needed is None:
             needed = needs(upstream, request.owner, engine, is_background=request.is_background)
             self._needs[upstream.key] = needed
-        keys = tuple([key for key, _, _ in needed])
-        route = _Route(terms, needed, keys, by_call(price) if price.is_by_call else None)
+        route = _Route(terms, needed, by_call(price) if price.is_by_call else None)
         self._routes[id(upstream)] = route
         return route
 

@@ -1,5 +1,7 @@
 """Which slots a call needs, in which order, and how many of them one owner may hold."""
 
+from functools import lru_cache
+
 from fanfold.fanout.engine import Engine
 from fanfold.fanout.slots import ALL, Need
 from fanfold.fanout.types import Upstream
@@ -10,23 +12,32 @@ _HEADROOM = 8
 
 def needs(
     upstream: Upstream, owner: str | None, engine: Engine, *, is_background: bool = False
-) -> list[Need]:
-    """Return the keys to take a slot of, one after the other."""
-    needed = [(upstream.key, upstream.max_concurrency, owner_limit(upstream, owner))]
+) -> tuple[Need, ...]:
+    """Return the keys to take a slot of, one after the other: the very same for all calls with the same ones."""
+    most = upstream.max_concurrency, owner_limit(upstream, owner), engine.max_workers, engine.max_in_flight
+    return _needs(upstream.key, owner, most, is_common=upstream.is_common, is_background=is_background)
+
+
+@lru_cache(maxsize=1_024)
+def _needs(
+    key: str, owner: str | None, most: tuple[int, int, int, int], *, is_common: bool, is_background: bool
+) -> tuple[Need, ...]:
+    at_once, of_owner, of_owner_anywhere, anywhere = most
+    needed = [(key, at_once, of_owner)]
     if owner is not None:
         # Whatever one owner's calls wait for, and however many runs they are in: the others find slots. While they
         # wait they hold nothing that is not their own: a common upstream's slot comes after theirs.
-        own = (f"owner {owner}", engine.max_workers, engine.max_workers)
-        needed.insert(0 if upstream.is_common else 1, own)
+        own = (f"owner {owner}", of_owner_anywhere, of_owner_anywhere)
+        needed.insert(0 if is_common else 1, own)
     if is_background:
         # First, so that what waits here stands in no other line before what the owner waits for itself.
-        for key, most in (
-            (f"background of {owner}", engine.max_workers),
-            (f"background of {owner} at {upstream.key}", owner_limit(upstream, owner)),
+        for name, most_held in (
+            (f"background of {owner}", of_owner_anywhere),
+            (f"background of {owner} at {key}", of_owner),
         ):
-            limit = _in_background(most)
-            needed.insert(0, (key, limit, limit))
-    return [*needed, (ALL, engine.max_in_flight, engine.max_in_flight)]
+            limit = _in_background(most_held)
+            needed.insert(0, (name, limit, limit))
+    return (*needed, (ALL, anywhere, anywhere))
 
 
 def _in_background(most: int) -> int:

@@ -21,14 +21,22 @@ class Slots:
 
     A key that nobody holds or waits for takes no memory. Limits and weight come with each call, since they may change
     while others wait.
+
+    While nobody waits, calls that give all their slots back leave them to calls with the very same needs; whoever looks
+    at any number, or takes anything else, finds them given back.
     """
 
     def __init__(self) -> None:
         self._keys: dict[str, Shares] = {}
+        self._waiting = 0
+        self._left = 0  # by so many calls of these needs
+        self._left_needs: Sequence[Need] = ()
+        self._left_by: str | None = None
 
     @property
     def held(self) -> int:
         """Slots held, over all keys."""
+        self._settle()
         return sum(shares.held for shares in self._keys.values())
 
     @property
@@ -44,18 +52,26 @@ class Slots:
     @property
     def keys(self) -> int:
         """Keys in memory."""
+        self._settle()
         return len(self._keys)
 
     def held_of(self, key: str) -> int:
         """Return the slots held under a key."""
+        self._settle()
         return self._keys[key].held if key in self._keys else 0
 
     def held_by(self, key: str, owner: str | None) -> int:
         """Return the slots that one owner holds under a key."""
+        self._settle()
         return self._keys[key].held_by(owner) if key in self._keys else 0
 
     def take_free(self, needs: Sequence[Need], owner: str | None) -> int:
         """Take a slot of each key, in order, up to the first of which none is free; return of how many."""
+        if self._left:
+            if needs is self._left_needs and owner == self._left_by:
+                self._left -= 1
+                return len(needs)
+            self._settle()
         taken = 0
         for key, limit, owner_limit in needs:
             if key not in self._keys:
@@ -79,11 +95,13 @@ class Slots:
 
         Raises `NoSlot` at `deadline` (loop time).
         """
+        self._settle()
         own = limit if owner_limit is None else owner_limit
         shares = self._keys.setdefault(key, Shares())
         ticket = shares.take(owner, weight=weight, limit=limit, owner_limit=own)
         if ticket is None:
             return
+        self._waiting += 1
         try:
             async with asyncio.timeout_at(deadline):
                 await ticket.future
@@ -95,9 +113,32 @@ class Slots:
             if isinstance(error, TimeoutError):
                 raise NoSlot from None
             raise
+        finally:
+            self._waiting -= 1
+
+    def give_back(self, needs: Sequence[Need], held: int, owner: str | None) -> None:
+        """Give back what an owner has of the first `held` of its needs."""
+        if self._waiting or held < len(needs):
+            self.release(*[key for key, _, _ in reversed(needs[:held])], owner=owner)
+            return
+        if needs is not self._left_needs or owner != self._left_by:
+            self._settle()
+            self._left_needs, self._left_by = needs, owner
+        self._left += 1
 
     def release(self, *keys: str, owner: str | None = None) -> None:
         """Give an owner's slots back; each goes to whose turn it is, in this same step."""
+        self._settle()
+        self._release(keys, owner)
+
+    def _settle(self) -> None:
+        """Give back what was left to calls that have not come."""
+        left, self._left = self._left, 0
+        if left:
+            keys = [key for key, _, _ in reversed(self._left_needs)]
+            self._release(keys * left, self._left_by)
+
+    def _release(self, keys: Sequence[str], owner: str | None) -> None:
         for key in keys:
             if self._keys[key].give_back(owner):
                 del self._keys[key]
