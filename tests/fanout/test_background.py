@@ -15,7 +15,7 @@ async def test_background_calls_take_three_of_four_slots(slots: int, of_backgrou
     async with fan_out(ScriptedTransport(gate)) as fan, running(fan, background):
         await until(lambda: len(gate.under_way) == of_background)
         await rest()
-        assert len(gate.under_way) == of_background
+        assert (len(gate.under_way), fan.waiting) == (of_background, 0)
 
 
 async def test_what_the_owner_waits_for_does_not_wait_behind_its_background():

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -129,6 +130,15 @@ async def test_a_common_upstream_keeps_an_eighth_from_any_one_owner_and_an_own_o
     async with fan_out(ScriptedTransport(gate)) as fan, running(fan, asked("big", 200, **fields)):
         await rest()
         assert gate.held == {"big": most}
+
+
+@pytest.mark.parametrize("strategy", ["round_robin", "weighted", "least_busy"])
+async def test_no_call_waits_for_those_of_its_own_run_alone(strategy):
+    gate = Gate()
+    alone = replace(asked("big", 200, max_concurrency=64), strategy=strategy)
+    async with fan_out(ScriptedTransport(gate)) as fan, running(fan, alone):
+        await rest()
+        assert (gate.held["big"], fan.waiting) == (56, 0)
 
 
 async def test_without_an_owner_nothing_is_kept():

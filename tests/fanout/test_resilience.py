@@ -163,7 +163,7 @@ class TestCircuit:
                 seen.append(load.is_open(candidates[0]))
                 return candidates
 
-            def width(self, _candidates):
+            def width(self, _candidates, _load):
                 return 1
 
         kinds = replace(KINDS, strategy=lambda _kind: Watching())

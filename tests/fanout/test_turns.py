@@ -28,6 +28,58 @@ async def test_at_most_32_in_one_turn_of_the_loop_first_come_first_served():
     assert max(after - before for before, after in pairwise(a_turn)) <= 32
 
 
+async def test_what_is_free_in_this_turn_is_taken_at_once_32_of_them():
+    turns = Turns()
+    for _ in range(5):
+        assert [turns.take_free() for _ in range(40)] == [True] * 32 + [False] * 8
+        await asyncio.sleep(0)
+    assert (turns.waiting, turns.are_taken) == (0, False)
+
+
+async def test_nobody_overtakes_who_waits_for_a_start():
+    turns = Turns()
+    waiting = asyncio.create_task(turns.take("one"))
+    await asyncio.sleep(0)
+    assert not turns.take_free()
+    await waiting
+    assert turns.take_free()
+
+
+async def test_starts_that_were_waited_for_are_of_the_32_of_their_turn():
+    turns = Turns()
+    await turns.start("one", lambda: None, times=30)
+    assert [turns.take_free() for _ in range(3)] == [True, True, False]
+    await turns.start("one", lambda: None, times=32)
+    assert not turns.take_free()
+    await asyncio.sleep(0)
+    assert turns.take_free()
+
+
+async def test_whoever_starts_at_once_others_run_in_between():
+    turns, alone, most = Turns(), 0, 0
+
+    async def busy() -> None:
+        nonlocal alone, most
+        for _ in range(500):
+            if not turns.take_free():
+                await turns.take()
+            alone += 1
+            most = max(most, alone)
+
+    async def other() -> None:
+        nonlocal alone
+        while True:
+            alone = 0
+            await asyncio.sleep(0)
+
+    ticking = asyncio.create_task(other())
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(4):
+            tasks.create_task(busy())
+    ticking.cancel()
+    assert most <= 64
+
+
 async def test_who_was_cancelled_holds_nobody_up():
     turns = Turns()
     waiting = [asyncio.create_task(turns.take()) for _ in range(100)]

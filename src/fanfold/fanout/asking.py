@@ -73,6 +73,10 @@ class Asking:
         """Tell whether an upstream's circuit would refuse a call."""
         return self._engine.breaker.is_open(self._request.owner, upstream)
 
+    def most(self, upstream: Upstream) -> int:
+        """Return the most calls of the owner that may be under way to an upstream: more would wait for each other."""
+        return min([own for _, _, own in self._needed(upstream)])
+
     def result(self, call: Call, prompt: Prompt, tell: Tell | None = None) -> Awaitable[CallResult]:
         """Return what becomes of a call for which `prompt` is sent. Raises nothing but cancellation.
 
@@ -178,13 +182,17 @@ class Asking:
             owner=request.owner,
             take=self.bytes.take,
         )
-        needed = self._needs.get(upstream.key)
-        if needed is None:
-            needed = needs(upstream, request.owner, engine, is_background=request.is_background)
-            self._needs[upstream.key] = needed
-        route = _Route(terms, needed, by_call(price) if price.is_by_call else None)
+        route = _Route(terms, self._needed(upstream), by_call(price) if price.is_by_call else None)
         self._routes[id(upstream)] = route
         return route
+
+    def _needed(self, upstream: Upstream) -> tuple[Need, ...]:
+        known = self._needs.get(upstream.key)
+        if known is None:
+            request = self._request
+            known = needs(upstream, request.owner, self._engine, is_background=request.is_background)
+            self._needs[upstream.key] = known
+        return known
 
 
 def _failed(

@@ -43,11 +43,12 @@ class Execution:
         await Folding(self._run, self._asking, self._engine).carry_out()
 
     async def _call_beside_each_other(self) -> None:
-        groups = self._groups = _groups(self._run.plan)
+        groups, asking = _groups(self._run.plan), self._asking
+        self._groups = groups
         fair = max(1, self._engine.max_workers // len(groups)) if groups else 0
         starts: deque[deque[Call]] = deque()
         for group in groups:
-            starts += [group] * min(self._asking.strategy.width(group[0].candidates), fair, len(group))
+            starts += [group] * min(asking.strategy.width(group[0].candidates, asking), fair, len(group))
         context = copy_context()  # for each a copy, as if it began here
         async with asyncio.TaskGroup() as tasks:
 
@@ -77,7 +78,7 @@ class Execution:
             if not result.success and self._request.on_error is OnError.FAIL:
                 self._cancel_others()
                 return
-            if calls:
+            if calls and not turns.take_free():
                 await turns.take(owner)
 
     async def _caught_up(self) -> None:

@@ -35,7 +35,8 @@ class _Ticket:
 
 
 class Turns:
-    """Lets at most 32 calls start in one turn of the event loop: one of each owner in turn, first come first served.
+    """Lets at most 32 calls start in one turn of the event loop: at once while nobody waits, then one of each owner in
+    turn, first come first served.
 
     Without it, hundreds of answers that come at once would start hundreds of calls in one turn, and everybody else
     would wait for all of them.
@@ -44,6 +45,7 @@ class Turns:
     def __init__(self) -> None:
         self._waiting: OrderedDict[str | None, deque[_Ticket]] = OrderedDict()
         self._is_scheduled = False
+        self._starts = 0  # since `_serve` ran, or given by it
 
     @property
     def are_taken(self) -> bool:
@@ -55,6 +57,15 @@ class Turns:
         """Starts that wait for their turn."""
         tickets = chain.from_iterable(self._waiting.values())
         return sum(ticket.left for ticket in tickets if not ticket.future.done())
+
+    def take_free(self) -> bool:
+        """Take a start in this very turn where nobody waits for one and there is room; tells whether it did."""
+        if self._waiting or self._starts >= _STARTS_A_TURN:
+            return False
+        self._starts += 1
+        if not self._is_scheduled:
+            self._schedule()
+        return True
 
     async def take(self, owner: str | None = None) -> None:
         """Wait for the next turn that has room for this owner; always lets others run."""
@@ -82,9 +93,12 @@ class Turns:
             tickets = self._waiting[owner] = deque()
         tickets.append(ticket)
         if not self._is_scheduled:
-            self._is_scheduled = True
-            loop.call_soon(self._serve)
+            self._schedule()
         return ticket.future
+
+    def _schedule(self) -> None:
+        self._is_scheduled = True
+        asyncio.get_running_loop().call_soon(self._serve)
 
     def _serve(self) -> None:
         self._is_scheduled = False
@@ -100,6 +114,6 @@ class Turns:
                 tickets.popleft()
             if tickets:
                 self._waiting[owner] = tickets  # behind the others
-        if self._waiting:
-            self._is_scheduled = True
-            asyncio.get_running_loop().call_soon(self._serve)
+        self._starts = starts
+        if starts:  # those are of the next turn, after which there is room again
+            self._schedule()

@@ -3,7 +3,7 @@
 import asyncio
 
 from fanfold.fanout.strategies.least_busy import LeastBusy
-from fanfold.fanout.types import Price, Status
+from fanfold.fanout.types import Price, Status, Upstream
 from tests.fanout.engine import ScriptedTransport, echoing, fan_out, hanging, next_result, request, upstream
 
 
@@ -18,6 +18,9 @@ class Busy:
 
     def share(self, one) -> float:
         return self._shares[one.slug]
+
+    def most(self, one: Upstream) -> int:
+        return one.max_concurrency
 
 
 A, B, C = upstream("a"), upstream("b"), upstream("c", max_concurrency=5)
@@ -39,8 +42,8 @@ def test_open_circuits_are_left_out_unless_all_are():
 
 
 def test_as_many_calls_at_once_as_all_take_and_one_named_twice_counts_once():
-    assert LeastBusy().width((A, B, C)) == 64 + 64 + 5
-    assert LeastBusy().width((A, A, C)) == 64 + 5
+    assert LeastBusy().width((A, B, C), Busy()) == 64 + 64 + 5
+    assert LeastBusy().width((A, A, C), Busy()) == 64 + 5
 
 
 def test_nobody_is_preferred_but_one_alone():

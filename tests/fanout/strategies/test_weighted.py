@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanfold.fanout.strategies.weighted import Weighted
-from fanfold.fanout.types import Chunk
+from fanfold.fanout.types import Chunk, Upstream
 from tests.fanout.engine import upstream
 
 CHUNKS = tuple(Chunk(index, index, index + 1, "字") for index in range(5000))
@@ -21,6 +21,9 @@ class Circuits:
 
     def share(self, one) -> float:
         raise AssertionError(f"how busy {one.slug} is does not matter")
+
+    def most(self, one: Upstream) -> int:
+        return one.max_concurrency
 
 
 def names(upstreams) -> str:
@@ -79,4 +82,5 @@ def test_an_open_one_is_left_out_and_one_alone_is_asked():
 
 
 def test_as_many_calls_at_once_as_the_preferred_one_takes():
-    assert Weighted().width((upstream("a", max_concurrency=3), upstream("b", max_concurrency=50))) == 3
+    candidates = upstream("a", max_concurrency=3), upstream("b", max_concurrency=50)
+    assert Weighted().width(candidates, Circuits()) == 3

@@ -20,6 +20,10 @@ class Load(Protocol):
         """Tell whether its circuit is open: it would refuse a call at once."""
         ...
 
+    def most(self, upstream: Upstream) -> int:
+        """Return the most calls of the owner that may be under way to an upstream."""
+        ...
+
 
 class Strategy(Protocol):
     """Says before a request runs who may answer which chunk, and when a call begins who is asked."""
@@ -40,7 +44,7 @@ class Strategy(Protocol):
         """Return whom to ask, in turn until one answers: one at least."""
         ...
 
-    def width(self, candidates: Candidates) -> int:
+    def width(self, candidates: Candidates, load: Load) -> int:
         """Return how many calls with these candidates may be under way at once."""
         ...
 
@@ -56,6 +60,6 @@ class Fixed:
         """Return all of them."""
         return candidates
 
-    def width(self, candidates: Candidates) -> int:
+    def width(self, candidates: Candidates, load: Load) -> int:
         """Return what the first one takes at once: it is the one that is asked first."""
-        return candidates[0].max_concurrency
+        return load.most(candidates[0])

@@ -26,6 +26,6 @@ class LeastBusy:
         closed = [one for one in candidates if not load.is_open(one)]
         return (min(closed or candidates, key=load.share),)
 
-    def width(self, candidates: Candidates) -> int:
+    def width(self, candidates: Candidates, load: Load) -> int:
         """Return what all of them take at once."""
-        return sum({one.key: one.max_concurrency for one in candidates}.values())
+        return sum({one.key: load.most(one) for one in candidates}.values())

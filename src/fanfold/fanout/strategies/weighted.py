@@ -31,9 +31,9 @@ class Weighted:
         """Return the first whose circuit is not open, alone; the preferred one where all are."""
         return (next((one for one in candidates if not load.is_open(one)), candidates[0]),)
 
-    def width(self, candidates: Candidates) -> int:
+    def width(self, candidates: Candidates, load: Load) -> int:
         """Return what the preferred one takes at once."""
-        return candidates[0].max_concurrency
+        return load.most(candidates[0])
 
 
 def _smooth(weights: list[int]) -> Iterator[int]:
