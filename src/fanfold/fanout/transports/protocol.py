@@ -61,30 +61,32 @@ class Connection(asyncio.Protocol):
         self._arrivals = select.poll()
         self.idle_since = 0.0
         self.is_lost = False
+        # How it is made: kept itself, it would hold its traceback and with it this connection.
+        self._failure: Callable[[], CallFailed] | None = None
+        # Of an answer, from its head on.
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.is_good = False
+        self._ends_with_connection = False
+        self._wants: int | None = None
+        # Empty between two answers.
+        self._pieces: deque[bytes] = deque()
+        self._buffered = 0
         self.begin(Progress())
         self.is_complete = True  # nothing is asked yet
 
     def begin(self, progress: Progress) -> None:
         """Forget the answer before: the next one is another exchange's, whose `progress` is told from here."""
-        is_gone = self.is_lost or (self._transport is not None and self._transport.is_closing())
         self._progress = progress
-        progress.phase = _MAYBE_SENT if self._transport and not is_gone else _NOTHING_SENT
-        self.status = 0
         self._fields.clear()
-        self.headers: dict[str, str] = {}
-        self.is_complete = False
-        self.is_good = False
-        self._has_head = False
-        self._may_be_kept = False
-        # How it is made: kept itself, it would hold its traceback and with it this connection.
-        self._failure: Callable[[], CallFailed] | None = None
-        if is_gone:  # one that was just made
-            self._failure = partial(wire.broken_off, _NOTHING_SENT)
-        self._pieces: deque[bytes] = deque()
-        self._buffered = 0
+        self.is_complete = self._has_head = self._may_be_kept = False
         self._bodiless_bytes = 0
-        self._wants: int | None = None
-        self._ends_with_connection = False
+        transport = self._transport
+        if self.is_lost or (transport is not None and transport.is_closing()):  # one that was just made
+            progress.phase = _NOTHING_SENT
+            self._failure = partial(wire.broken_off, _NOTHING_SENT)
+        else:
+            progress.phase = _NOTHING_SENT if transport is None else _MAYBE_SENT
 
     def may_follow(self, *, idle_since: float) -> bool:
         """Tell whether another exchange may follow, of a connection that came to rest no earlier than `idle_since`.
@@ -202,8 +204,10 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail(wire.not_http)
             return
+        if self.is_complete:
+            return
         # A head, trailers, or what a chunk says of itself: nothing that is kept from its reader may be without end.
-        if self._bodiless_bytes > _MAX_HEAD and not self.is_complete:
+        if self._bodiless_bytes > _MAX_HEAD:
             self._fail(wire.not_http)
         elif self._has_head and self._wants is None:
             self._wake()
@@ -233,18 +237,21 @@ class Connection(asyncio.Protocol):
         """Judge the head: an interim answer is none (RFC 9110, 15.2)."""
         if self.is_complete:
             return
-        self.status = self._parser.get_status_code()
-        if self.status < _FINAL:
+        status = self.status = self._parser.get_status_code()
+        if status < _FINAL:
             self._fields.clear()
             return
         # Here, and no later: what follows are trailers, for which nobody asks.
         names, values = map(_names.__getitem__, self._fields), map(str, self._fields.values(), _LATIN_1)
-        self.headers = dict(zip(names, values, strict=True))
+        headers = self.headers = dict(zip(names, values, strict=True))
         self._has_head = True
         self._progress.phase = _ANSWERED
-        has_length = "content-length" in self.headers or "transfer-encoding" in self.headers
-        self._ends_with_connection = not has_length and self.status not in _EMPTY
-        self.is_good = self._wants is not None and self._fits(self._wants)
+        length, wants = headers.get("content-length"), self._wants
+        has_end = length is not None or "transfer-encoding" in headers or status in _EMPTY
+        self._ends_with_connection = not has_end
+        self.is_good = wants is not None and status in _SUCCESSES and "content-encoding" not in headers
+        if wants is not None and length is not None and int(length[:_LENGTH_DIGITS]) > wants:
+            self.is_good = False
         if not self.is_good:
             self._wants = None
 
@@ -268,11 +275,5 @@ class Connection(asyncio.Protocol):
             return
         self.is_complete = True
         # Asked now: with the next answer's first byte the parser has forgotten.
-        self._may_be_kept = bool(self._parser.should_keep_alive()) and not self._ends_with_connection
+        self._may_be_kept = self._parser.should_keep_alive() and not self._ends_with_connection
         self._wake()
-
-    def _fits(self, up_to: int) -> bool:
-        if self.status not in _SUCCESSES or "content-encoding" in self.headers:
-            return False
-        length = self.headers.get("content-length")
-        return length is None or int(length[:_LENGTH_DIGITS]) <= up_to
