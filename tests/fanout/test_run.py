@@ -323,8 +323,8 @@ class TestTurns:
             assert begun.is_set()
             await alone
             begun.clear()
-            ahead = asyncio.create_task(fan._turns.take("somebody else"))
             behind = asyncio.create_task(fan.carry_out(Run(plan, told=False)))
+            ahead = fan._turns.take("somebody else")  # the other has yet to come
             await asyncio.sleep(0)
             assert not begun.is_set()
             await asyncio.gather(ahead, behind)

@@ -38,8 +38,7 @@ async def test_what_is_free_in_this_turn_is_taken_at_once_32_of_them():
 
 async def test_nobody_overtakes_who_waits_for_a_start():
     turns = Turns()
-    waiting = asyncio.create_task(turns.take("one"))
-    await asyncio.sleep(0)
+    waiting = turns.take("one")
     assert not turns.take_free()
     await waiting
     assert turns.take_free()
@@ -82,10 +81,9 @@ async def test_whoever_starts_at_once_others_run_in_between():
 
 async def test_who_was_cancelled_holds_nobody_up():
     turns = Turns()
-    waiting = [asyncio.create_task(turns.take()) for _ in range(100)]
-    await asyncio.sleep(0)
-    for task in waiting[:99]:
-        task.cancel()
+    waiting = [turns.take() for _ in range(100)]
+    for each in waiting[:99]:
+        each.cancel()
     async with asyncio.timeout(20):
         await waiting[99]
         await turns.take()

@@ -67,9 +67,9 @@ class Turns:
             self._schedule()
         return True
 
-    async def take(self, owner: str | None = None) -> None:
-        """Wait for the next turn that has room for this owner; always lets others run."""
-        await self._ticket(owner, 1, None)
+    def take(self, owner: str | None = None) -> asyncio.Future[None]:
+        """Return what is done in the next turn that has room for this owner: who awaits it lets others run."""
+        return self._ticket(owner, 1, None)
 
     def start(self, owner: str | None, begin: Callable[[], object], *, times: int) -> asyncio.Future[None]:
         """Call `begin`, which starts a task, so many times, each in the next turn that has room for this owner.
