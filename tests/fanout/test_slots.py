@@ -217,6 +217,32 @@ def test_what_is_left_to_the_next_call_is_to_all_others_as_if_it_was_given_back(
     asyncio.run(play())
 
 
+async def test_a_call_with_a_lower_limit_than_others_held_takes_no_slot_that_its_like_left():
+    slots, few, many = Slots(), (("a", 2, 2),), (("a", 9, 9),)
+    assert [slots.take_free(needs, "one") for needs in (few, many, many)] == [1, 1, 1]
+    slots.give_back(few, 1, "one")
+    assert slots.take_free(few, "one") == 0
+    slots.give_back(many, 1, "one")
+    assert slots.take_free(few, "one") == 1
+
+
+async def test_an_owner_over_its_own_limit_takes_no_slot_that_it_left():
+    slots, few, many = Slots(), (("a", 9, 1),), (("a", 9, 9),)
+    assert [slots.take_free(needs, "one") for needs in (few, many)] == [1, 1]
+    slots.give_back(few, 1, "one")
+    assert slots.take_free(few, "one") == 0
+
+
+async def test_a_limit_that_others_passed_meanwhile_holds_for_what_is_left_next():
+    slots, few, many = Slots(), (("a", 1, 1),), (("a", 9, 9),)
+    assert slots.take_free(few, "one") == 1
+    slots.give_back(few, 1, "one")
+    assert slots.take_free(few, "one") == 1
+    assert slots.take_free(many, "two") == 1
+    slots.give_back(few, 1, "one")
+    assert slots.take_free(few, "one") == 0
+
+
 async def test_who_waits_is_served_in_the_step_in_which_a_call_gives_back():
     slots, needs = Slots(), (("a", 1, 1),)
     assert slots.take_free(needs, "one") == 1

@@ -22,8 +22,8 @@ class Slots:
     A key that nobody holds or waits for takes no memory. Limits and weight come with each call, since they may change
     while others wait.
 
-    While nobody waits, calls that give all their slots back leave them to calls with the very same needs; whoever looks
-    at any number, or takes anything else, finds them given back.
+    While nobody waits, calls that give all their slots back leave them to calls with the very same needs, where no more
+    are held than these allow; whoever looks at any number, or takes anything else, finds them given back.
     """
 
     def __init__(self) -> None:
@@ -72,6 +72,7 @@ class Slots:
                 self._left -= 1
                 return len(needs)
             self._settle()
+        self._left_needs = ()
         taken = 0
         for key, limit, owner_limit in needs:
             if key not in self._keys:
@@ -123,6 +124,9 @@ class Slots:
             return
         if needs is not self._left_needs or owner != self._left_by:
             self._settle()
+            if not self._fit(needs, owner):  # others may hold more: of one key each call brings its own limit
+                self._release([key for key, _, _ in reversed(needs)], owner)
+                return
             self._left_needs, self._left_by = needs, owner
         self._left += 1
 
@@ -131,12 +135,19 @@ class Slots:
         self._settle()
         self._release(keys, owner)
 
+    def _fit(self, needs: Sequence[Need], owner: str | None) -> bool:
+        """Tell whether no more is held than a call's needs allow; it holds all of them."""
+        held = [(self._keys[key], limit, of_owner) for key, limit, of_owner in needs]
+        return all(
+            shares.held <= limit and shares.held_by(owner) <= of_owner for shares, limit, of_owner in held
+        )
+
     def _settle(self) -> None:
         """Give back what was left to calls that have not come."""
         left, self._left = self._left, 0
+        needs, self._left_needs = self._left_needs, ()
         if left:
-            keys = [key for key, _, _ in reversed(self._left_needs)]
-            self._release(keys * left, self._left_by)
+            self._release([key for key, _, _ in reversed(needs)] * left, self._left_by)
 
     def _release(self, keys: Sequence[str], owner: str | None) -> None:
         for key in keys:

@@ -35,8 +35,8 @@ class _Ticket:
 
 
 class Turns:
-    """Lets at most 32 calls start in one turn of the event loop: at once while nobody waits, then one of each owner in
-    turn, first come first served.
+    """Lets 32 calls start in one turn of the event loop: at once while nobody waits, then one of each owner in turn,
+    first come first served. (Up to 64 where some begin at once and others' turn comes in the same one.)
 
     Without it, hundreds of answers that come at once would start hundreds of calls in one turn, and everybody else
     would wait for all of them.

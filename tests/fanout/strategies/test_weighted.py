@@ -1,8 +1,10 @@
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fanfold.fanout.strategies.registry import strategy
 from fanfold.fanout.strategies.weighted import Weighted
 from fanfold.fanout.types import Chunk, Upstream
 from tests.fanout.engine import upstream
@@ -81,6 +83,15 @@ def test_an_open_one_is_left_out_and_one_alone_is_asked():
     assert names(Weighted().order(candidates, Circuits("abc"))) == "b"
 
 
-def test_as_many_calls_at_once_as_the_preferred_one_takes():
+class OwnersMost(Circuits):
+    """A load in which an owner has at most two calls under way to each."""
+
+    def most(self, one: Upstream) -> int:
+        return min(2, one.max_concurrency)
+
+
+@pytest.mark.parametrize("kind", ["fallback", "weighted"])
+def test_as_many_calls_at_once_as_the_first_one_takes_and_of_one_alone_as_its_owner_may(kind: str):
     candidates = upstream("a", max_concurrency=3), upstream("b", max_concurrency=50)
-    assert Weighted().width(candidates, Circuits()) == 3
+    assert strategy(kind).width(candidates, OwnersMost()) == 3
+    assert strategy(kind).width(candidates[:1], OwnersMost()) == 2

@@ -62,4 +62,10 @@ class Fixed:
 
     def width(self, candidates: Candidates, load: Load) -> int:
         """Return what the first one takes at once: it is the one that is asked first."""
-        return load.most(candidates[0])
+        return width_of_first(candidates, load)
+
+
+def width_of_first(candidates: Candidates, load: Load) -> int:
+    """Return how many calls of the owner the first one takes at once; of anybody, where another may answer for it."""
+    first = candidates[0]
+    return load.most(first) if len(candidates) == 1 else first.max_concurrency

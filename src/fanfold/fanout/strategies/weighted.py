@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from operator import add
 
-from fanfold.fanout.strategies.base import Assignment, Candidates, Load
+from fanfold.fanout.strategies.base import Assignment, Candidates, Load, width_of_first
 from fanfold.fanout.types import Chunk, Upstream
 
 
@@ -33,7 +33,7 @@ class Weighted:
 
     def width(self, candidates: Candidates, load: Load) -> int:
         """Return what the preferred one takes at once."""
-        return load.most(candidates[0])
+        return width_of_first(candidates, load)
 
 
 def _smooth(weights: list[int]) -> Iterator[int]:
