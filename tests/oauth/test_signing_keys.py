@@ -15,10 +15,12 @@ from sqlalchemy import text
 from fanfold.core.config import IdentitySettings
 from fanfold.core.crypto import KeyRing
 from fanfold.core.db import Database
+from fanfold.core.errors import NotReady
 from fanfold.core.jwt import new_private, signing_key
 from fanfold.core.resealing import Resealing
 from fanfold.core.signing_key import ALGORITHMS, Algorithm, SigningKey, UnfitKey
 from fanfold.core.startup import explain
+from fanfold.oauth.models import SigningKeyRecord
 from fanfold.oauth.signing_keys import SigningKeys
 from tests.fixtures.app import SECRET, Product, product_settings, running_product
 from tests.fixtures.database import TestDatabase
@@ -237,3 +239,24 @@ class TestReading:
             used = await keys.signing()
             assert used == await keys.signing() == await keys.find(used.kid)
             assert reads == [used.kid]
+
+    async def test_one_that_is_not_fit_any_more_is_told_and_signs_no_longer_and_hides_no_other(
+        self, own_database: TestDatabase
+    ) -> None:
+        settings = product_settings(own_database).identity.model_copy(update={"jwt_algorithm": "ES256"})
+        async with keys_of(own_database, settings) as keys:
+            await keys.ensure()
+            good = await keys.signing()
+            sealed = KeyRing((SECRET,)).seal(SecretStr("no key"), bound_to="signing_keys:bad")
+            async with keys._database.identity_session() as session, session.begin():
+                session.add(SigningKeyRecord(kid="bad", algorithm="ES256", private_sealed=sealed))
+            keys._rings.forget(None)
+            await keys.check()
+            for use in (keys.signing(), keys.find("bad"), keys.check(), keys.signing()):
+                with pytest.raises(NotReady):
+                    await use
+            assert [shown["kid"] for shown in await keys.public()] == [good.kid]
+            assert await keys.find(good.kid) == good
+            keys._rings.forget(None)  # as each minute
+            await keys.check()
+            assert await keys.signing() == good

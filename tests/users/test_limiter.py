@@ -1,7 +1,9 @@
 """Limits by client address: whose, how many, and what is answered beyond."""
 
 import asyncio
+import sys
 from ipaddress import ip_network
+from pathlib import Path
 
 import httpx
 import pytest
@@ -43,10 +45,26 @@ async def test_so_many_pass_on_all_paths_together_and_others_have_their_own():
 
 
 async def test_the_first_requests_of_all_are_counted_once_each(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(lazily, "_imported", set())  # both wait for the import
+    monkeypatch.setattr(lazily, "_imported", set())  # all wait for the import
+    monkeypatch.delitem(sys.modules, "fanfold.users.address_counts", raising=False)
     app = _app("3/hour")
     answers = await asyncio.gather(*[_ask(app, "192.0.2.1") for _ in range(4)])
     assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 429]
+
+
+async def test_no_file_of_the_folder_switches_a_limit_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    app = _app("1/hour")
+    (tmp_path / ".env").write_text("RATELIMIT_ENABLED=false")
+    monkeypatch.chdir(tmp_path)
+    assert [(await _ask(app, "192.0.2.1")).status_code for _ in range(2)] == [200, 429]
+
+
+def test_an_endpoint_that_takes_no_request_is_refused_at_once():
+    async def endpoint() -> None:
+        raise AssertionError("never asked")
+
+    with pytest.raises(TypeError, match="endpoint takes no `request`"):
+        AddressLimiter([]).limit("1/hour")(endpoint)
 
 
 async def test_each_application_counts_by_itself():

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import field
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -40,7 +41,6 @@ public_jwk: Callable[[SigningKey], dict[str, Any] | None] = on_call(_JWT, "publi
 
 _log = get_logger("fanfold.oauth")
 
-
 Reading = Callable[[], SigningKey]
 
 
@@ -48,10 +48,10 @@ Reading = Callable[[], SigningKey]
 class Ring:
     """What reads each key, by `kid`, when it is first used; None for one that does not open.
 
-    The newest one of the wanted algorithm signs, if there is one.
+    `signing` names the newest one of the wanted algorithm, if there is one.
     """
 
-    signing: Reading | None
+    signing: str | None
     by_kid: Mapping[str, Reading | None] = field(repr=False)
 
 
@@ -62,6 +62,7 @@ class SigningKeys:
         self._database, self._key_ring, self._settings = database, key_ring, settings
         self._rings: FreshCache[None, Ring] = FreshCache(ttl_s=RELOAD_S, max_entries=1)
         self._newest: FreshCache[None, Ring] = FreshCache(ttl_s=UNKNOWN_KID_S, max_entries=1)
+        self._unfit: set[str] = set()
 
     async def ensure(self) -> None:
         """Make the first key, or take the one of `JWT_KEY_FILE` up; raises `UnfitKey`."""
@@ -100,32 +101,46 @@ class SigningKeys:
 
     async def signing(self) -> SigningKey:
         """Return the key that signs now; raises `NotReady` where there is none."""
-        return await _read(await self._signing())
+        ring = await self._ring()
+        return await self._read(ring, self._signing_of(ring))
 
     async def check(self) -> None:
         """Raise `NotReady` where no key signs now; reads none, for which libraries would have to come."""
-        await self._signing()
+        self._signing_of(await self._ring())
 
-    async def _signing(self) -> Reading:
-        signing = (await self._ring()).signing
-        if signing is None:
+    def _signing_of(self, ring: Ring) -> str:
+        if ring.signing is None or ring.signing in self._unfit:
             raise _not_ready()
-        return signing
+        return ring.signing
 
     async def find(self, kid: str) -> SigningKey | None:
-        """Return the key of a token, or None; raises `NotReady` for one of ours that does not open."""
+        """Return the key of a token, or None; raises `NotReady` for one of ours that does not open, or is not fit."""
         ring = await self._ring()
         if kid not in ring.by_kid:
             ring = await self._newest.get(None, self._load) or ring
-        reading = ring.by_kid.get(kid)
-        if reading is None and kid in ring.by_kid:
-            raise _not_ready()
-        return await _read(reading) if reading else None
+        return await self._read(ring, kid) if kid in ring.by_kid else None
 
     async def public(self) -> list[dict[str, Any]]:
-        """Return the public halves as JWKs, the newest first."""
-        keys = [await _read(reading) for reading in (await self._ring()).by_kid.values() if reading]
+        """Return the public halves as JWKs, the newest first; one that cannot be read hides no other."""
+        ring, keys = await self._ring(), []
+        for kid in ring.by_kid:
+            with suppress(NotReady):
+                keys.append(await self._read(ring, kid))
         return [shown for key in keys if (shown := public_jwk(key))]
+
+    async def _read(self, ring: Ring, kid: str) -> SigningKey:
+        """Return a key of a ring. Raises `NotReady` for one that does not open, or that is not fit to sign."""
+        await imported(_JWT)
+        reading = ring.by_kid[kid]
+        if reading is None:
+            raise _not_ready()
+        try:
+            return reading()
+        except UnfitKey as unfit:
+            if kid not in self._unfit:
+                _log.error(f"A key that signs tokens is not fit for it any more. {unfit}")
+            self._unfit.add(kid)
+            raise _not_ready() from None
 
     async def _ring(self) -> Ring:
         ring = await self._rings.get(None, self._load)
@@ -136,8 +151,8 @@ class SigningKeys:
         async with self._database.identity_session() as session:
             records = await _living(session)
         by_kid = {record.kid: self._opened(record) for record in records}
-        wanted = (each.kid for each in records if each.algorithm == self._settings.jwt_algorithm)
-        signing = next(filter(None, map(by_kid.get, wanted)), None)
+        wanted = [each.kid for each in records if each.algorithm == self._settings.jwt_algorithm]
+        signing = next((kid for kid in wanted if by_kid[kid] and kid not in self._unfit), None)
         if signing is None:
             _log.error(
                 "No key signs tokens with FANFOLD_JWT_ALGORITHM. Where none is there, a restart makes one; "
@@ -200,11 +215,6 @@ class SigningKeys:
 def _not_ready() -> NotReady:
     detail = "Access tokens cannot be signed or judged now. The server's log tells its operator what to do."
     return NotReady(detail, headers={"Retry-After": "60"})
-
-
-async def _read(reading: Reading) -> SigningKey:
-    await imported(_JWT)
-    return reading()
 
 
 def _bound_to(kid: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from math import ceil
+from pathlib import Path
 from time import time
 from typing import ParamSpec, TypeVar
 
@@ -12,6 +13,9 @@ from slowapi.errors import RateLimitExceeded
 from fanfold.core.config import IPNetwork
 from fanfold.core.errors import RateLimited
 from fanfold.ratelimit.client_address import address_key, client_address
+
+# An empty file. Else slowapi reads the `.env` of the folder that the server is in at the first request.
+_NO_SETTINGS = str(Path(__file__).with_name("__init__.py"))
 
 Parameters = ParamSpec("Parameters")
 Answer = TypeVar("Answer")
@@ -25,7 +29,11 @@ class AddressCounts:
             return address_key(client_address(request.scope, trusted_proxies))
 
         self._limiter = Limiter(
-            key_func=address, storage_uri="memory://", strategy="fixed-window", key_style="endpoint"
+            key_func=address,
+            storage_uri="memory://",
+            strategy="fixed-window",
+            key_style="endpoint",
+            config_filename=_NO_SETTINGS,
         )
 
     def counted(
@@ -43,7 +51,7 @@ class AddressCounts:
         return guarded
 
     def _refusal(self, request: object) -> RateLimited:
-        assert isinstance(request, Request)  # noqa: S101 (slowapi refuses to decorate what takes none)
+        assert isinstance(request, Request)  # noqa: S101 (`limit` refuses what takes none)
         limit, of_whom = request.state.view_rate_limit
         window_ends = self._limiter.limiter.get_window_stats(limit, *of_whom).reset_time
         return RateLimited(

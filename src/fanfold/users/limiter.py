@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache, partial, wraps
+from inspect import signature
 from typing import ParamSpec, TypeVar
 
 from fanfold.core.config import IPNetwork
@@ -24,6 +25,9 @@ class AddressLimiter:
         """Return the decorator of an endpoint that takes `request`; `rate` as in `30/minute`. Raises `RateLimited`."""
 
         def decorate(endpoint: Endpoint[Parameters, Answer]) -> Endpoint[Parameters, Answer]:
+            if "request" not in signature(endpoint).parameters:
+                raise TypeError(f"{endpoint.__name__} takes no `request`: nobody could be counted.")
+
             @cache  # by the loop alone: a second one would count each request again
             def counted() -> Endpoint[Parameters, Answer]:
                 made: Endpoint[Parameters, Answer] = self._counts().counted(endpoint, rate)
