@@ -15,7 +15,8 @@ from fanfold.usage.types import UsageEvent
 
 COMMIT = f"""
 select status, remaining, quota_warning, budget_warning
-  from fanfold.jobs_commit({LEDGER_ARGUMENTS}, $9, $10, $11, $12)
+  from fanfold.jobs_commit({LEDGER_ARGUMENTS}, $9::text::fanfold.job_made[], $10::text::fanfold.job_portion[],
+                           coalesce($12::fanfold.job_turn[], '{{}}'), $11::text::fanfold.job_answer[], $13)
 """  # noqa: S608 (a constant)
 
 
@@ -39,37 +40,57 @@ class Turn:
 
 
 def encode_batch(batch: Sequence[Item]) -> tuple[Any, ...]:
-    """Return the arguments; each rider refers to its item by its place in the batch."""
-    placed = list(enumerate(batch, 1))
-    new = [(place, item.rider) for place, item in placed if isinstance(item.rider, NewJob)]
-    turns = [(place, item.rider) for place, item in placed if isinstance(item.rider, Turn)]
-    return (
-        *encode(batch),
-        [_new(place, job) for place, job in new],
-        [(place, *part) for place, job in new for part in job.parts],
-        [_turn(place, turn) for place, turn in turns],
-        [
-            (place, number, one.call_index, one.success, sum(map(_units_of, one.events)), one.body)
-            for place, turn in turns
-            for number, one in enumerate(turn.results)
-        ],
-    )
+    """Return the arguments; each rider refers to its item by its place in the batch.
+
+    Rows travel as the ledger's do, as text. Clients' texts stand behind one another in the last argument, and rows say
+    where; a turn brings few, and is a row of its own. None where there are no turns.
+    """
+    texts = _Texts()
+    new: list[str] = []
+    parts: list[str] = []
+    turns: list[tuple[Any, ...]] = []
+    results: list[str] = []
+    for place, item in enumerate(batch, 1):
+        rider = item.rider
+        if isinstance(rider, NewJob):
+            new.append(_new(place, rider, texts))
+            parts += [
+                f'"({place},{part.place},{part.first_index},{part.calls},{part.units_max},{texts.add(part.body)})"'
+                for part in rider.parts
+            ]
+        elif isinstance(rider, Turn):
+            turns.append(_turn(place, rider))
+            results += [
+                f'"({place},{number},{one.call_index},{"t" if one.success else "f"},'
+                f'{sum(map(_units_of, one.events))},{texts.add(one.body)})"'
+                for number, one in enumerate(rider.results)
+            ]
+    rows = [f"{{{','.join(column)}}}" for column in (new, parts, results)]
+    return (*encode(batch), *rows, turns or None, b"".join(texts.all))
 
 
-def _new(place: int, job: NewJob) -> tuple[Any, ...]:
+class _Texts:
+    """Texts behind one another."""
+
+    def __init__(self) -> None:
+        self.all: list[bytes] = []
+        self._next = 1
+
+    def add(self, text: bytes) -> str:
+        """Put a text at the end; returns where it begins, counted from 1, and how long it is, as two fields."""
+        size = len(text)
+        place = f"{self._next},{size}"
+        self.all.append(text)
+        self._next += size
+        return place
+
+
+def _new(place: int, job: NewJob, texts: _Texts) -> str:
+    key = "" if job.api_key_id is None else f"{job.api_key_id.int:032x}"
+    metadata, request = texts.add(_dumps(job.metadata)), texts.add(job.request)
     return (
-        place,
-        job.source,
-        _json(job.metadata),
-        job.request,
-        job.api_key_id,
-        job.total,
-        job.characters,
-        job.units_max,
-        job.weight,
-        job.retention_days,
-        job.stored_bytes,
-        job.max_stored_bytes,
+        f'"({place},{job.source},{metadata},{request},{key},{job.total},{job.characters},{job.units_max},'
+        f'{job.weight},{job.retention_days},{job.stored_bytes},{job.max_stored_bytes})"'
     )
 
 
