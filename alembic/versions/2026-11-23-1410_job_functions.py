@@ -46,6 +46,7 @@ OLD = {
 }
 NEW = {
     "job_turn_queue_0023": "job_turn_queue(uuid, timestamptz)",
+    "job_turn_take_0023": "job_turn_take(bigint, uuid, uuid, double precision, integer, integer)",
     "job_end_0023": "job_end(uuid, uuid, text, jsonb, bytea, jsonb)",
     "job_record_0023": "job_record(uuid, uuid, integer, bigint, boolean, fanfold.job_answer[], bytea)",
     "jobs_commit_0023": f"jobs_commit({LEDGER}, fanfold.job_made[], fanfold.job_portion[], fanfold.job_turn[], "

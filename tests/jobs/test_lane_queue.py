@@ -6,8 +6,10 @@ import asyncpg
 
 from fanfold.jobs.lane import JobLane
 from fanfold.jobs.types import Ending, JobStatus
-from tests.jobs.making import DONE, answered, claim, create, job_row, reference, turns_of
+from tests.jobs.making import DONE, WORKER, answered, claim, create, job_row, reference, turns_of
 from tests.usage.books import Books
+
+_TAKE = "select * from fanfold.job_turn_take($1, $2, $3, 30, 100, 5)"
 
 
 class TestQueue:
@@ -41,6 +43,38 @@ class TestQueue:
                 claimed += 1
             assert waiting or claimed == 2
             await worker.execute("delete from fanfold.pgqueuer where payload = $1", str(tenant).encode())
+
+    async def test_whoever_queues_while_a_turn_is_taken_is_due_at_once(
+        self, books: Books, lane: JobLane, worker: asyncpg.Connection
+    ):
+        """Of two jobs the turn takes one; the other is not left for when the first one's lease lapses."""
+        tenant = await books.new_tenant(10_000)
+        for _ in range(30):
+            await create(lane, tenant)
+            (turn,) = await turns_of(books, tenant)
+            await worker.execute("update fanfold.pgqueuer set status = 'picked' where id = $1", turn["id"])
+            _, taken = await asyncio.gather(
+                create(lane, tenant), worker.fetchrow(_TAKE, turn["id"], tenant, WORKER)
+            )
+            assert (taken["units"], taken["needed"]) == (4, 4)
+            (waiting,) = [each for each in await turns_of(books, tenant) if each["dedupe_key"]]
+            (row,) = [each for each in await books.rows("jobs", tenant) if each["id"] == taken["id"]]
+            assert waiting["execute_after"] < row["lease_until"]
+            assert await claim(worker, tenant, most=1_000)
+            await worker.execute("delete from fanfold.pgqueuer where payload = $1", str(tenant).encode())
+
+    async def test_a_turn_that_comes_once_more_is_taken_while_somebody_has_its_row(
+        self, books: Books, lane: JobLane, worker: asyncpg.Connection
+    ):
+        """It would be locked before that of the next turn, and whoever has both asks for them in another order."""
+        tenant = await books.new_tenant(100)
+        await create(lane, tenant)
+        (turn,) = await turns_of(books, tenant)
+        assert await worker.fetchrow(_TAKE, turn["id"], tenant, WORKER)
+        async with books.app() as heart, heart.transaction():
+            await heart.execute("update fanfold.pgqueuer set heartbeat = now() where id = $1", turn["id"])
+            await worker.execute("set statement_timeout = '5s'")
+            assert await worker.fetchrow(_TAKE, turn["id"], tenant, WORKER) is None
 
     async def test_the_next_turn_is_when_something_is_due(
         self, books: Books, lane: JobLane, worker: asyncpg.Connection

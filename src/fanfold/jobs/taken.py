@@ -48,6 +48,16 @@ class Claiming:
 
 
 @value(kw_only=True)
+class Held:
+    """Units of a job: held (None where its reservation has lapsed), the most for the parts left, billed so far."""
+
+    units: int | None
+    needed: int
+    billed: int
+    period: Period
+
+
+@value(kw_only=True)
 class TakenJob:
     """A job as it was claimed; `request` is sealed, `fold_first` the index of the fold's first call."""
 
@@ -60,6 +70,7 @@ class TakenJob:
     fold_first: int
     weight: int
     request: bytes
+    held: Held
 
     @property
     def reference(self) -> JobReference:
@@ -89,16 +100,6 @@ class StoredResult:
     call_index: int
     success: bool
     body: bytes
-
-
-@value(kw_only=True)
-class Held:
-    """Units of a job: held (None where its reservation has lapsed), the most for the parts left, billed so far."""
-
-    units: int | None
-    needed: int
-    billed: int
-    period: Period
 
 
 @value

@@ -52,8 +52,7 @@ class JobTurn:
 
     async def _hold(self) -> None:
         """Make sure that the units for what is left are held: while nobody worked on the job they may have lapsed."""
-        job, asked = self._job.reference, self._request
-        held = await patiently(partial(self._tools.repository.held, job))
+        job, asked, held = self._job.reference, self._request, self._job.held
         units = held.units
         if units is None:
             units = held.needed + self._tools.fan_out.fold_units_max(asked.fold, answers=self._job.total)

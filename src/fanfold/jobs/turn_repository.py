@@ -17,9 +17,9 @@ from fanfold.jobs.types import JobReference
 from fanfold.tenants.periods import Period
 
 _BEGIN = "select fanfold.job_turn_begin($1)"
-_CLAIM = (
-    "select tenant_id, id, fence, period_start, api_key_id, total, fold_first, weight, request "
-    "from fanfold.job_claim($1, $2, $3, $4, $5)"
+_TAKE = (
+    "select tenant_id, id, fence, period_start, api_key_id, total, fold_first, weight, request, "
+    "units, needed, billed, period from fanfold.job_turn_take($1, $2, $3, $4, $5, $6)"
 )
 _NEXT = "select fanfold.job_turn_next($1, $2)"
 _BEAT = "select fanfold.job_beat($1, $2, $3, $4, $5, $6, $7)"
@@ -42,11 +42,20 @@ class TurnRepository:
         """Let the tenant's next turn wait from here on."""
         await self._row(_BEGIN, queue_id)
 
-    async def claim(self, tenant_id: UUID, claiming: Claiming) -> TakenJob | None:
-        """Take the tenant's next job that is due, or None."""
+    async def take(self, queue_id: int, tenant_id: UUID, claiming: Claiming) -> TakenJob | None:
+        """Begin a turn, take the tenant's next job that is due, or None, and queue the turn after."""
         how = claiming.worker_id, claiming.lease_s, claiming.most, claiming.attempts
-        row = await self._row(_CLAIM, tenant_id, *how)
-        return TakenJob(**row) if row else None
+        row = await self._row(_TAKE, queue_id, tenant_id, *how)
+        if row is None:
+            return None
+        members = dict(row)
+        held = Held(
+            units=members.pop("units"),
+            needed=members.pop("needed"),
+            billed=members.pop("billed"),
+            period=Period(members.pop("period") or Period.MONTH),
+        )
+        return TakenJob(held=held, **members)
 
     async def queue_next(self, tenant_id: UUID, *, most: int) -> None:
         """Queue the tenant's next turn, where it has jobs."""
@@ -70,12 +79,6 @@ class TurnRepository:
         told = None if error is None else orjson.dumps(error).decode()
         row = await self._row(_LEAVE, job.tenant_id, job.id, job.fence, how, told, attempts)
         return bool(row[0])
-
-    async def held(self, job: JobReference) -> Held:
-        """Return what is held for a job, and what the calls that miss may cost; `units` is None where it has lapsed."""
-        row = await self._row(_STANDING, job.tenant_id, job.id, job.period_start)
-        period = Period(row["period"]) if row["period"] else Period.MONTH
-        return Held(units=row["units"], needed=row["needed"], billed=row["billed"] or 0, period=period)
 
     async def next_part(self, job: JobReference, *, after: int) -> StoredPart | None:
         """Return the first part behind the place `after` of which calls miss, and which of them have a result."""

@@ -82,9 +82,11 @@ class JobWorker:
     async def _on_turn(self, queue_id: int, tenant_id: UUID) -> None:
         """Take and work on the tenant's next job. Raises `NotReady` where the turn has to come again."""
         repository, claiming = self._tools.repository, self._tools.claiming
-        await repository.begin(queue_id)
-        job = None if self._soon.is_set() else await repository.claim(tenant_id, claiming)
-        await repository.queue_next(tenant_id, most=claiming.most)
+        if self._soon.is_set():
+            await repository.begin(queue_id)
+            await repository.queue_next(tenant_id, most=claiming.most)
+            return
+        job = await repository.take(queue_id, tenant_id, claiming)
         if job is None:
             return
         self.turns += 1
