@@ -1,5 +1,6 @@
 -- Takes a tenant's turn, in one commit: from here on the next one may wait behind it, the tenant's next job is claimed
--- where one is due (job_claim; how it stands is told as by job_standing), and the next turn is queued.
+-- where one is due (job_claim; how it stands is told as by job_standing), and the next turn is queued. Without p_queue_id
+-- the turn goes on with another job, unless another tenant waits.
 -- A turn that comes once more has no key: it is not locked, while that of the next one is.
 create function fanfold.job_turn_take(p_queue_id bigint, p_tenant uuid, p_worker uuid, p_lease_s double precision,
                                       p_most integer, p_attempts integer)
@@ -8,11 +9,16 @@ returns table (tenant_id uuid, id uuid, fence integer, period_start date, api_ke
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $f$
 begin
   update fanfold.pgqueuer q set dedupe_key = null where q.id = p_queue_id and q.dedupe_key is not null;
-  return query
-    select j.tenant_id, j.id, j.fence, j.period_start, j.api_key_id, j.total, j.fold_first, j.weight, j.request,
-           s.units, s.needed, s.billed, s.period
-      from fanfold.job_claim(p_tenant, p_worker, p_lease_s, p_most, p_attempts) j
-     cross join lateral fanfold.job_standing(j.tenant_id, j.id, j.period_start) s;
+  if p_queue_id is not null or not exists (
+       select from fanfold.pgqueuer q
+        where q.entrypoint = 'fanfold.turn' and q.status = 'queued' and q.execute_after <= now()
+          and q.dedupe_key is distinct from p_tenant::text) then
+    return query
+      select j.tenant_id, j.id, j.fence, j.period_start, j.api_key_id, j.total, j.fold_first, j.weight, j.request,
+             s.units, s.needed, s.billed, s.period
+        from fanfold.job_claim(p_tenant, p_worker, p_lease_s, p_most, p_attempts) j
+       cross join lateral fanfold.job_standing(j.tenant_id, j.id, j.period_start) s;
+  end if;
   perform fanfold.job_turn_next(p_tenant, p_most);
 end
 $f$

@@ -63,6 +63,28 @@ class TestQueue:
             assert await claim(worker, tenant, most=1_000)
             await worker.execute("delete from fanfold.pgqueuer where payload = $1", str(tenant).encode())
 
+    async def test_a_turn_goes_on_with_another_job_unless_another_tenant_waits(
+        self, books: Books, lane: JobLane, worker: asyncpg.Connection
+    ):
+        tenant, other = await books.new_tenant(100), await books.new_tenant(100)
+        for one in (tenant, tenant, other):
+            await create(lane, one)
+        (turn,) = await turns_of(books, tenant)
+        (others,) = await turns_of(books, other)
+        await worker.execute(
+            "delete from fanfold.pgqueuer where not id = any ($1)", [turn["id"], others["id"]]
+        )
+        await worker.execute("update fanfold.pgqueuer set status = 'picked' where id = $1", turn["id"])
+        first = await worker.fetchrow(_TAKE, turn["id"], tenant, WORKER)
+        assert first["tenant_id"] == tenant
+        assert await worker.fetchrow(_TAKE, None, tenant, WORKER) is None
+        assert len(await turns_of(books, tenant)) == 2  # the one that goes on, and the next
+        later = "update fanfold.pgqueuer set execute_after = now() + interval '1 hour' where id = $1"
+        await worker.execute(later, others["id"])
+        second = await worker.fetchrow(_TAKE, None, tenant, WORKER)
+        assert (second["tenant_id"], second["id"] != first["id"]) == (tenant, True)
+        assert await worker.fetchrow(_TAKE, None, tenant, WORKER) is None  # there are no more
+
     async def test_a_turn_that_comes_once_more_is_taken_while_somebody_has_its_row(
         self, books: Books, lane: JobLane, worker: asyncpg.Connection
     ):

@@ -41,3 +41,12 @@ async def test_where_nobody_waits_it_goes_on_to_the_end(jobs: Jobs):
     await _one_turn(jobs, others_wait=False)
     row = await jobs.row(job)
     assert (row["successful"], row["status"]) == (CALLS, "succeeded")
+
+
+@pytest.mark.parametrize(("others_wait", "ended"), [(False, 2), (True, 1)])
+async def test_it_goes_on_with_another_job_where_nobody_waits(jobs: Jobs, *, others_wait: bool, ended: int):
+    slug = await jobs.zoo("ok")
+    made = [await jobs.make(["字"], slug) for _ in range(2)]
+    await _one_turn(jobs, others_wait=others_wait)
+    rows = [await jobs.row(job) for job in made]
+    assert [row["status"] for row in rows].count("succeeded") == ended

@@ -42,8 +42,11 @@ class TurnRepository:
         """Let the tenant's next turn wait from here on."""
         await self._row(_BEGIN, queue_id)
 
-    async def take(self, queue_id: int, tenant_id: UUID, claiming: Claiming) -> TakenJob | None:
-        """Begin a turn, take the tenant's next job that is due, or None, and queue the turn after."""
+    async def take(self, queue_id: int | None, tenant_id: UUID, claiming: Claiming) -> TakenJob | None:
+        """Begin a turn, take the tenant's next job that is due, or None, and queue the turn after.
+
+        Without `queue_id` the turn goes on with another job, unless other tenants wait.
+        """
         how = claiming.worker_id, claiming.lease_s, claiming.most, claiming.attempts
         row = await self._row(_TAKE, queue_id, tenant_id, *how)
         if row is None:
