@@ -80,4 +80,7 @@ async def test_a_batch_of_results_looks_at_none_that_is_there(
     looked_at = {name: after[name] - before.get(name, 0) for name in after}
     assert sum(many for name, many in looked_at.items() if name.startswith("usage_events")) == 0
     assert looked_at["job_results"] == 0
+    # Two to find them by; and each of those with a result, where they lie side by side.
+    parts = {index // 50 for index in batches[-1]}
+    assert looked_at["job_parts"] <= 2 + len(parts)
     assert len(await books.rows("job_results", tenant)) == _BATCH * _BATCHES
