@@ -38,6 +38,7 @@ NEW_TYPES = {
 }
 # File -> function, in the order in which they are made.
 OLD = {
+    "job_standing_0018": "job_standing(uuid, uuid, date)",
     "job_turn_queue_0018": "job_turn_queue(uuid, timestamptz)",
     "job_end_0018": "job_end(uuid, uuid, text, jsonb, bytea, jsonb)",
     "job_record_0021": "job_record(uuid, uuid, integer, bigint, boolean, fanfold.job_result[])",
@@ -45,6 +46,7 @@ OLD = {
     "fanfold.job_result[])",
 }
 NEW = {
+    "job_standing_0023": "job_standing(uuid, uuid, date)",
     "job_turn_queue_0023": "job_turn_queue(uuid, timestamptz)",
     "job_turn_take_0023": "job_turn_take(bigint, uuid, uuid, double precision, integer, integer)",
     "job_end_0023": "job_end(uuid, uuid, text, jsonb, bytea, jsonb)",
@@ -53,7 +55,7 @@ NEW = {
     "fanfold.job_answer[], bytea)",
 }
 # What the serving role may call; the others are called by functions alone.
-OPEN = ("jobs_commit", "rate_take", "job_turn_take")
+OPEN = ("jobs_commit", "job_standing", "job_turn_take")
 
 
 def _drop(functions: Mapping[str, str], types: Mapping[str, str]) -> None:
