@@ -1,7 +1,7 @@
 """What jobs commit, with fewer expressions; its texts travel as one, and its rows as text.
 
-Revision ID: 0023
-Revises: 0022
+Revision ID: 0022
+Revises: 0021
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alembic import op
 
-revision: str = "0023"
+revision: str = "0022"
 down_revision: str | None = "0021"
 branch_labels: None = None
 depends_on: None = None
@@ -46,12 +46,12 @@ OLD = {
     "fanfold.job_result[])",
 }
 NEW = {
-    "job_standing_0023": "job_standing(uuid, uuid, date)",
-    "job_turn_queue_0023": "job_turn_queue(uuid, timestamptz)",
-    "job_turn_take_0023": "job_turn_take(bigint, uuid, uuid, double precision, integer, integer)",
-    "job_end_0023": "job_end(uuid, uuid, text, jsonb, bytea, jsonb)",
-    "job_record_0023": "job_record(uuid, uuid, integer, bigint, boolean, fanfold.job_answer[], bytea)",
-    "jobs_commit_0023": f"jobs_commit({LEDGER}, fanfold.job_made[], fanfold.job_portion[], fanfold.job_turn[], "
+    "job_standing_0022": "job_standing(uuid, uuid, date)",
+    "job_turn_queue_0022": "job_turn_queue(uuid, timestamptz)",
+    "job_turn_take_0022": "job_turn_take(bigint, uuid, uuid, double precision, integer, integer)",
+    "job_end_0022": "job_end(uuid, uuid, text, jsonb, bytea, jsonb)",
+    "job_record_0022": "job_record(uuid, uuid, integer, bigint, boolean, fanfold.job_answer[], bytea)",
+    "jobs_commit_0022": f"jobs_commit({LEDGER}, fanfold.job_made[], fanfold.job_portion[], fanfold.job_turn[], "
     "fanfold.job_answer[], bytea)",
 }
 # What the serving role may call; the others are called by functions alone.
