@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from alembic import command
 from fanfold.core import migrations, revisions
 from fanfold.core.blocking import run_blocking
 from fanfold.core.embedded_postgres import OWNER, SUPERUSER, EmbeddedPostgres
@@ -342,6 +343,17 @@ class TestRevision:
         migrate(fresh_database.owner_url)
 
         assert schema_of(fresh_database) == first
+
+    def test_one_step_down_gives_what_was_there_before_it(self, fresh_database: TestDatabase) -> None:
+        owner = fresh_database.owner_url
+        run_blocking(migrations._run(owner, None, 300.0, lambda config: command.upgrade(config, "head-1")))
+        before = schema_of(fresh_database)
+        migrate(owner)
+        assert schema_of(fresh_database) != before
+
+        migrations.downgrade(owner, "-1")
+
+        assert schema_of(fresh_database) == before
 
     def test_models_are_what_the_migrations_make(self, fresh_database: TestDatabase) -> None:
         migrate(fresh_database.owner_url)
