@@ -48,16 +48,20 @@ begin
          substr(p_bytes, x.body_first, x.body_bytes)
     from unnest(p_results) with ordinality x(item, place, call_index, success, units, body_first, body_bytes, number);
   -- The parts they are of lie side by side: from that of the first to that of the last. The fold's calls are of none.
+  -- They are found by going down the index by first_index, as nothing else fits a comparison of both members (the job has
+  -- parts, so what is met first is its own) and a case: by `=` the plan sorts all parts before, where it takes them for few.
   update fanfold.job_parts p
      set missing = p.missing - (select count(*) from unnest(p_results) x
                                  where x.call_index >= p.first_index and x.call_index < p.first_index + p.calls)
    where p.tenant_id = p_tenant and p.job_id = p_job
      and p.place between (select o.place from fanfold.job_parts o
-                           where o.tenant_id = p_tenant and o.job_id = p_job and o.first_index <= new.lowest
-                           order by o.first_index desc limit 1)
+                           where (o.job_id, o.first_index) <= (p_job, new.lowest)
+                             and case when o.tenant_id = p_tenant then true end
+                           order by o.job_id desc, o.first_index desc limit 1)
                      and (select o.place from fanfold.job_parts o
-                           where o.tenant_id = p_tenant and o.job_id = p_job and o.first_index <= new.highest
-                           order by o.first_index desc limit 1)
+                           where (o.job_id, o.first_index) <= (p_job, new.highest)
+                             and case when o.tenant_id = p_tenant then true end
+                           order by o.job_id desc, o.first_index desc limit 1)
      and exists (select from unnest(p_results) x
                   where x.call_index >= p.first_index and x.call_index < p.first_index + p.calls);
   update fanfold.tenant_storage s set bytes = s.bytes + new.bytes where s.tenant_id = p_tenant;

@@ -9,6 +9,7 @@ from fanfold.jobs.lane import JobLane
 from fanfold.jobs.riders import COMMIT, Turn, TurnKind, encode_batch
 from fanfold.jobs.types import JobReference
 from fanfold.usage.items import Item, Operation
+from tests.fixtures.database import TestDatabase
 from tests.jobs.making import answered, claim, create
 from tests.usage.books import Books
 
@@ -84,3 +85,34 @@ async def test_a_batch_of_results_looks_at_none_that_is_there(
     parts = {index // 50 for index in batches[-1]}
     assert looked_at["job_parts"] <= 2 + len(parts)
     assert len(await books.rows("job_results", tenant)) == _BATCH * _BATCHES
+
+
+@pytest.fixture
+async def own_books(own_database: TestDatabase) -> Books:
+    """Books of a database of which nobody has ever gathered statistics."""
+    return Books(own_database)
+
+
+@pytest.mark.parametrize("analysed", [False, True])
+async def test_a_batch_of_a_large_job_finds_its_parts(own_books: Books, *, analysed: bool):
+    """A job of 100,000 calls is the first of its server: it has 2,000 parts, and the planner knows of none at first."""
+    parts, each = 2_000, 50
+    tenant = await own_books.new_tenant(parts * each)
+    async with own_books.superuser() as superuser:
+        await superuser.execute("alter table fanfold.job_parts set (autovacuum_enabled = false)")
+    async with JobLane(own_books.connect) as lane, own_books.app() as connection:
+        await create(lane, tenant, calls=parts * each, each=each)
+        job = await claim(connection, tenant)
+        assert job is not None
+        if analysed:
+            async with own_books.superuser() as superuser:
+                await superuser.execute("vacuum analyze fanfold.job_parts")
+        batch = range(90_050, 90_150)
+        async with connection.transaction():
+            before = await _read(connection)
+            await connection.fetchrow(COMMIT, *encode_batch([_record(job, batch)]))
+            after = await _read(connection)
+    # Two to find them by, and those two.
+    assert after["job_parts"] - before.get("job_parts", 0) <= 4
+    missing = {row["place"]: row["missing"] for row in await own_books.rows("job_parts", tenant)}
+    assert [place for place, many in missing.items() if many != each] == [1_801, 1_802]
