@@ -85,6 +85,21 @@ class TestQueue:
         assert (second["tenant_id"], second["id"] != first["id"]) == (tenant, True)
         assert await worker.fetchrow(_TAKE, None, tenant, WORKER) is None  # there are no more
 
+    async def test_a_turn_that_comes_once_more_is_no_other_tenants(
+        self, books: Books, lane: JobLane, worker: asyncpg.Connection
+    ):
+        tenant = await books.new_tenant(100)
+        for _ in range(2):
+            await create(lane, tenant)
+        (turn,) = await turns_of(books, tenant)
+        await worker.execute("delete from fanfold.pgqueuer where id <> $1", turn["id"])
+        assert await worker.fetchrow(_TAKE, turn["id"], tenant, WORKER)
+        # As one whose worker is lost: it waits again, and has no key any more.
+        await worker.execute("update fanfold.pgqueuer set execute_after = now() where id = $1", turn["id"])
+        (again,) = [each for each in await turns_of(books, tenant) if each["id"] == turn["id"]]
+        assert (again["status"], again["dedupe_key"]) == ("queued", None)
+        assert await worker.fetchrow(_TAKE, None, tenant, WORKER)
+
     async def test_a_turn_that_comes_once_more_is_taken_while_somebody_has_its_row(
         self, books: Books, lane: JobLane, worker: asyncpg.Connection
     ):
