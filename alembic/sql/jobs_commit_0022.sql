@@ -9,7 +9,8 @@
 -- Status: as of ledger_commit; 5 also where the fence is an older one, or the job is gone: then nothing is written;
 -- 8 for a new job that does not fit into what its tenant may store.
 --
--- Locks, in this order: jobs, what tenants store, then the ledger's. Nobody asks for them in another.
+-- Locks, in this order: jobs, what tenants store, then the ledger's. Nobody asks for them in another. The key of a turn in
+-- the queue comes last; job_turn_take has it first, and waits for no job behind it: job_claim skips what is locked.
 --
 -- An expression of PL/pgSQL is made anew in each transaction, which takes longer than what it says: so there are few, a
 -- constant is a literal, and what is seldom needed lies behind one test.
