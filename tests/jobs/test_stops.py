@@ -13,9 +13,10 @@ from fanfold.core.errors import NotReady
 from fanfold.core.identifiers import uuid7
 from fanfold.jobs.lane import JobLane
 from fanfold.jobs.recording import MAX_RESULTS
-from fanfold.jobs.taken import JobLost, Word
+from fanfold.jobs.taken import Claiming, JobLost, TakenJob, Word
 from fanfold.jobs.turn_repository import TurnRepository
 from fanfold.jobs.types import Ending, JobReference, JobStatus, RecordedCall
+from fanfold.jobs.worker import JobWorker
 from tests.fixtures.promises import EFFECTIVE_WITHIN_S
 from tests.jobs.making import claim
 from tests.jobs.working import PATIENCE_S, Jobs, working
@@ -35,6 +36,19 @@ class Unheard(TurnRepository):
             if len(self.announced[job.id]) == 1:
                 raise NotReady("away")
         return word
+
+
+class Stopping(TurnRepository):
+    """Stops its worker while it takes a job of the tenant."""
+
+    worker: JobWorker
+    tenant: UUID
+
+    async def take(self, queue_id: int | None, tenant_id: UUID, claiming: Claiming) -> TakenJob | None:
+        job = await super().take(queue_id, tenant_id, claiming)
+        if tenant_id == self.tenant:
+            self.worker.stop()
+        return job
 
 
 class Stuck:
@@ -171,6 +185,20 @@ async def test_a_worker_that_stops_leaves_its_job_with_the_part_it_is_at(jobs: J
     assert await jobs.outcomes() == []
     assert (await jobs.run(job))["status"] == "succeeded"
     assert jobs.product.zoo.served["slow"] == 6
+
+
+async def test_a_worker_that_stops_while_it_takes_a_job_leaves_it_to_the_next(jobs: Jobs):
+    job = await jobs.make(list("ab"), await jobs.zoo("ok"))
+    repository = Stopping(jobs.product.app.state.database)
+    repository.tenant = jobs.tenant.id
+    repository.worker = worker = jobs.worker(bounds={"repository": repository})
+    async with asyncio.timeout(PATIENCE_S):
+        await worker.run()
+    row = await jobs.row(job)
+    assert (row["fence"], row["status"], row["successful"], row["worker_id"]) == (1, "running", 0, None)
+    assert (jobs.product.zoo.served["ok"], row["attempts"]) == (0, 0)
+    assert await jobs.due_in_s() <= 0  # not only when a lease would have lapsed
+    assert (await jobs.run(job))["status"] == "succeeded"
 
 
 async def test_a_worker_that_cannot_wait_lists_what_was_under_way(jobs: Jobs):

@@ -1,6 +1,7 @@
 """The worker of one process: takes turns from the queue, and works on the jobs of the tenants whose turn it is."""
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -95,8 +96,13 @@ class JobWorker:
     async def _taken(self, tenant_id: UUID, queue_id: int | None = None) -> TakenJob | None:
         repository, claiming = self._tools.repository, self._tools.claiming
         if not self._soon.is_set():
-            return await repository.take(queue_id, tenant_id, claiming)
-        if queue_id is not None:
+            job = await repository.take(queue_id, tenant_id, claiming)
+            if job is None or not self._soon.is_set():
+                return job
+            # The process was told to end meanwhile.
+            with suppress(JobLost):
+                await self._leave(job, "next")
+        elif queue_id is not None:
             await repository.begin(queue_id)
         await repository.queue_next(tenant_id, most=claiming.most)
         return None
