@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import orjson
 from sqlalchemy import select
 
+from fanfold.core.away import IN_THE_WAY
 from fanfold.core.db import Database
+from fanfold.core.errors import NotReady
 from fanfold.jobs.models import JobResult
 from fanfold.jobs.taken import Claiming, Held, JobCounts, JobLost, StoredPart, StoredResult, TakenJob, Word
 from fanfold.jobs.types import JobReference
@@ -40,7 +43,7 @@ class TurnRepository:
 
     async def begin(self, queue_id: int) -> None:
         """Let the tenant's next turn wait from here on."""
-        await self._row(_BEGIN, queue_id)
+        await self._turn(_BEGIN, queue_id)
 
     async def take(self, queue_id: int | None, tenant_id: UUID, claiming: Claiming) -> TakenJob | None:
         """Begin a turn, take the tenant's next job that is due, or None, and queue the turn after.
@@ -48,7 +51,7 @@ class TurnRepository:
         Without `queue_id` the turn goes on with another job, unless other tenants wait.
         """
         how = claiming.worker_id, claiming.lease_s, claiming.most, claiming.attempts
-        row = await self._row(_TAKE, queue_id, tenant_id, *how)
+        row = await self._turn(_TAKE, queue_id, tenant_id, *how)
         if row is None:
             return None
         members = dict(row)
@@ -62,7 +65,7 @@ class TurnRepository:
 
     async def queue_next(self, tenant_id: UUID, *, most: int) -> None:
         """Queue the tenant's next turn, where it has jobs."""
-        await self._row(_NEXT, tenant_id, most)
+        await self._turn(_NEXT, tenant_id, most)
 
     async def others_wait(self) -> bool:
         """Tell whether a turn waits that could be taken now."""
@@ -104,6 +107,15 @@ class TurnRepository:
         async with self._database.session(job.tenant_id) as session, session.begin():
             rows = await session.execute(statement.order_by(JobResult.call_index).limit(limit))
             return [StoredResult(*row) for row in rows]
+
+    async def _turn(self, statement: str, *values: Any) -> Any:
+        """Return the first row. Raises `NotReady` too where others are in the way: the queue parks what else fails."""
+        try:
+            return await self._row(statement, *values)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate not in IN_THE_WAY:
+                raise
+            raise NotReady("Others are in the way of this turn.", headers={"Retry-After": "1"}) from error
 
     async def _row(self, statement: str, *values: Any) -> Any:
         return await self._database.statements.row(statement, *values)

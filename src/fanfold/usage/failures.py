@@ -4,7 +4,7 @@ from enum import Enum
 
 import asyncpg
 
-from fanfold.core.away import CONNECTION_LOST
+from fanfold.core.away import CONNECTION_LOST, IN_THE_WAY
 
 
 class Remedy(Enum):
@@ -28,9 +28,9 @@ class ConnectFailed(Exception):
 _AWAY_CLASSES = {"08", "25", "53"}
 # Shutdown by an administrator, by a crash, still starting, database dropped, idle session ended.
 _AWAY_STATES = {"57P01", "57P02", "57P03", "57P04", "57P05"}
-# Serialisation, deadlock, lock time-out, statement time-out; a tenant's first prepaid grant, drawn on by another flush
-# meanwhile, and an idempotency key claimed by another meanwhile.
-_IN_THE_WAY_STATES = {"40001", "40P01", "55P03", "57014", "FF005", "FF006"}
+# Statement time-out; a tenant's first prepaid grant, drawn on by another flush meanwhile, and an idempotency key that
+# another claimed meanwhile.
+_IN_THE_WAY_STATES = {*IN_THE_WAY, "57014", "FF005", "FF006"}
 _STALE = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
 _AWAY = (ConnectFailed, *CONNECTION_LOST, *_STALE)
 
