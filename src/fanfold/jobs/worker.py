@@ -45,7 +45,8 @@ _log = get_logger(__name__)
 class JobWorker:
     """Works on at most `at_once` jobs together, until it is stopped; see `run`.
 
-    `turns` counts turns that found a job, `lost` those that lost it to another worker, `failed` attempts that failed.
+    `turns` counts jobs taken: the one that a turn begins with, and each that it goes on with; `lost` those of them that
+    another worker took over, `failed` attempts that failed.
     """
 
     def __init__(self, tools: Tools, connect: Connect, *, at_once: int) -> None:

@@ -106,7 +106,11 @@ CATALOGUE = _table(
         Kind.COUNTER,
     ),
     Metric("fanfold_jobs_running", "Jobs that are worked on just now", Kind.GAUGE),
-    Metric("fanfold_job_turns_total", "Turns of jobs: about 50 calls each", Kind.COUNTER),
+    Metric(
+        "fanfold_job_turns_total",
+        "Jobs that turns took or went on with: about 50 calls each, where others wait",
+        Kind.COUNTER,
+    ),
     Metric("fanfold_jobs_lost_total", "Turns that ended since another worker had the job", Kind.COUNTER),
     Metric("fanfold_job_attempts_failed_total", "Turns of jobs that failed", Kind.COUNTER),
     Metric("process_cpu_seconds_total", "CPU seconds, user and system", Kind.COUNTER),
