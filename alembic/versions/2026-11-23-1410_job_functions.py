@@ -33,7 +33,10 @@ TYPES = {
 # Name -> signature. The first is called by functions alone, the others by the serving role too.
 RECORD = "job_record(uuid, uuid, integer, bigint, boolean, fanfold.job_answer[], bytea)"
 TAKE = "job_turn_take(bigint, uuid, uuid, double precision, integer, integer)"
-COMMIT = f"jobs_commit({LEDGER}, fanfold.job_made[], fanfold.job_portion[], fanfold.job_turn[], fanfold.job_answer[], bytea)"
+COMMIT = (
+    f"jobs_commit({LEDGER}, fanfold.job_made[], fanfold.job_portion[], fanfold.job_turn[], "
+    "fanfold.job_answer[], bytea)"
+)
 MADE = {"job_record": RECORD, "job_turn_take": TAKE, "jobs_commit": COMMIT}
 OPEN = ("job_turn_take", "jobs_commit")
 # Their signatures stay, and so do they, with their rights: only what they do is written anew.
