@@ -24,7 +24,7 @@ class _Failing:
         raise self._error
 
 
-async def _steps(error: Exception) -> list[type[BaseException]]:
+async def _steps(error: Exception) -> list[type[Exception]]:
     """Return what each step of a turn raises."""
     repository = TurnRepository(_Failing(error))  # type: ignore[arg-type]  # a fake database
     raised = []
