@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -63,10 +64,15 @@ def one_call(stage: Stage) -> Contestant:
     return product(stage).processing(json.dumps({"text": PROMPT, "upstreams": ["chat"]}).encode())
 
 
+def data_dir(stage: Stage) -> Path:
+    """Return where the servers of this run have their data, and their Postgres."""
+    return stage.folder / "data"
+
+
 def environment_of(stage: Stage, port: int) -> dict[str, str]:
     """Return the settings; all others have their defaults, the level of the logs too."""
     return {
-        "FANFOLD_DATA_DIR": str(stage.folder / "data"),
+        "FANFOLD_DATA_DIR": str(data_dir(stage)),
         "FANFOLD_PORT": str(port),
         "FANFOLD_UPSTREAM_ALLOWED_NETWORKS": "127.0.0.0/8",
         "FANFOLD_MAX_CONNECTIONS": str(MAX_CONNECTIONS),
@@ -82,7 +88,7 @@ def postgres(stage: Stage) -> int:
     """Start the embedded Postgres from here, that is on the load's core; servers join it. Returns its first process."""
 
     def start() -> int:
-        folder = stage.folder / "data"
+        folder = data_dir(stage)
         stage.tell("starting Postgres")
         stage.stack.enter_context(EmbeddedPostgres(folder))
         stage.beside.append(postgres_of(folder))
