@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 import fanfold.cli
 from fanfold.cli.commands import COMMANDS, wanted
 from tests.cli.running import SECRET, Cli
-from tests.fixtures.database import TestDatabase
+from tests.fixtures.database import TestDatabase, TestServer
 from tests.fixtures.servers import clean_environment
 
 
@@ -74,7 +75,15 @@ def test_models_that_an_import_brings_are_built_when_they_are_used() -> None:
 
 
 @pytest.fixture(scope="module")
-def served(database_urls: TestDatabase) -> set[str]:
+def database(test_server: TestServer) -> Iterator[TestDatabase]:
+    """One of its own: what others sealed with another secret key opens for no server of this one."""
+    made = test_server.create(template=test_server.ensure_template())
+    yield made
+    test_server.drop(made)
+
+
+@pytest.fixture(scope="module")
+def served(database: TestDatabase) -> set[str]:
     """The modules of a server that is ready, has built every route, and does nobody's jobs."""
     lines = [
         "import asyncio, sys",
@@ -93,7 +102,7 @@ def served(database_urls: TestDatabase) -> set[str]:
     ]
     env = {
         **clean_environment(),
-        "FANFOLD_DATABASE_URL": database_urls.app_url,
+        "FANFOLD_DATABASE_URL": database.app_url,
         "FANFOLD_SECRET_KEYS": SECRET,
         "FANFOLD_JOBS_WORKER": "false",
     }
