@@ -95,7 +95,7 @@ def _orientation(rows: Sequence[Measured]) -> Iterator[str]:
 def _flames(flames: Sequence[Flame]) -> Iterator[str]:
     if flames:
         yield _WHERE
-        yield from (f"![{each.title}]({each.file})\n" for each in flames)
+        yield "\n\n".join(f"![{each.title}]({each.file})" for each in flames)
 
 
 def _known(found: Mapping[int, str]) -> Iterator[tuple[int, tuple[str, str]]]:
