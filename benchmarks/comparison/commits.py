@@ -1,4 +1,4 @@
-"""What two durable commits take by themselves: no request that is reserved before and settled after adds less."""
+"""What two durable commits take by themselves, through asyncpg as the ledger's do: a part of what a request adds."""
 
 import asyncio
 import statistics

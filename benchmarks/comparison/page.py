@@ -44,10 +44,10 @@ _HOW = """
   tenants and no spend tracking; Portkey's gateway has no keys of its own and counts nothing. Each has one process.
 - Rows 6 to 8 and 10 send one prompt of 300 characters: through a gateway as a chat completion, through us as a process
   request for an upstream of the kind `openai`. Rows 1 and 2 send every endpoint the same request.
-- Row 8 subtracts the mock's own median; beside it stands what two empty commits to the same Postgres take, since a
-  request of ours is reserved in one and settled in another. Row 9's other side is our endpoint alone
-  (`benchmarks/comparison/applications/alone.py`), which leaves out authentication, all limits, the tenant's upstreams,
-  the ledger, metrics, logs and every middleware: no mode of the product.
+- Row 8 subtracts the mock's own median; beside it stands what two commits of one changed row to the same Postgres take
+  through asyncpg, since a request of ours is reserved in one and settled in another. Row 9's other side is our
+  endpoint alone (`benchmarks/comparison/applications/alone.py`), which leaves out authentication, all limits, the
+  tenant's upstreams, the ledger, metrics, logs and every middleware: no mode of the product.
 - Rows 12 to 17 run on servers of their own, with the benchmarks that are there as `python -m benchmarks.start_up`,
   `open_streams`, `jobs`, `ledger`, `job_intake` and `export`, with logs from warnings on.
 """

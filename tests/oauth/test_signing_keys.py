@@ -221,6 +221,13 @@ class TestAlgorithm:
         assert (await started(own_database, before))[0] == new
 
 
+async def keep_unfit(keys: SigningKeys) -> None:
+    """Keep a key that opens, and is none."""
+    sealed = KeyRing((SECRET,)).seal(SecretStr("no key"), bound_to="signing_keys:bad")
+    async with keys._database.identity_session() as session, session.begin():
+        session.add(SigningKeyRecord(kid="bad", algorithm="ES256", private_sealed=sealed))
+
+
 class TestReading:
     async def test_a_key_is_read_when_it_is_first_used_and_once(
         self, own_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
@@ -240,16 +247,14 @@ class TestReading:
             assert used == await keys.signing() == await keys.find(used.kid)
             assert reads == [used.kid]
 
-    async def test_one_that_is_not_fit_any_more_is_told_and_signs_no_longer_and_hides_no_other(
-        self, own_database: TestDatabase
+    async def test_one_that_is_not_fit_any_more_is_told_once_and_signs_no_longer_and_hides_no_other(
+        self, own_database: TestDatabase, caplog: pytest.LogCaptureFixture
     ) -> None:
         settings = product_settings(own_database).identity.model_copy(update={"jwt_algorithm": "ES256"})
         async with keys_of(own_database, settings) as keys:
             await keys.ensure()
             good = await keys.signing()
-            sealed = KeyRing((SECRET,)).seal(SecretStr("no key"), bound_to="signing_keys:bad")
-            async with keys._database.identity_session() as session, session.begin():
-                session.add(SigningKeyRecord(kid="bad", algorithm="ES256", private_sealed=sealed))
+            await keep_unfit(keys)
             keys._rings.forget(None)
             await keys.check()
             for use in (keys.signing(), keys.find("bad"), keys.check(), keys.signing()):
@@ -257,6 +262,16 @@ class TestReading:
                     await use
             assert [shown["kid"] for shown in await keys.public()] == [good.kid]
             assert await keys.find(good.kid) == good
+            assert caplog.text.count("A key that signs tokens is not fit") == 1
             keys._rings.forget(None)  # as each minute
             await keys.check()
             assert await keys.signing() == good
+
+    async def test_a_file_replaces_one_that_is_not_fit_any_more(
+        self, own_database: TestDatabase, tmp_path: Path
+    ) -> None:
+        async with keys_of(own_database, product_settings(own_database).identity) as keys:
+            await keep_unfit(keys)
+        content = private_of("ES256")
+        _, private = await started(own_database, given(tmp_path, "ES256", content))
+        assert private.strip() == content.strip()

@@ -43,7 +43,7 @@ def added_latency(stage: Stage) -> list[Figure]:
         theirs = added[gateways.litellm(stage).name]
     except NotHere as absent:
         return [Figure(label=label, value=None, target=ADDED, detail=str(absent))]
-    added["two empty commits alone"] = two_commits_ms(ours.data_dir(stage))
+    added["two commits of one row alone"] = two_commits_ms(ours.data_dir(stage))
     detail = " · ".join(f"{name} +{1000 * ms:,.0f} µs" for name, ms in added.items())
     return [Figure(label=label, value=theirs / added[ours.NAME], target=ADDED, detail=detail)]
 

@@ -107,7 +107,10 @@ def uvicorn_options(settings: Settings, workers: int) -> dict[str, Any]:
 
 
 def socket_protocol(**parts: Any) -> asyncio.Protocol:
-    """Return what speaks on one WebSocket. The first brings websockets, in 10 to 15 ms."""
+    """Return what speaks on one WebSocket. The first brings websockets, in 10 to 15 ms.
+
+    A function of this module: uvicorn hands it to its workers by name.
+    """
     made: asyncio.Protocol = SocketProtocol(**parts)
     return made
 

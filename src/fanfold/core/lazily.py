@@ -26,7 +26,6 @@ def on_call(module: str, name: str) -> Callable[..., Any]:
 async def imported(module: str) -> None:
     """Import a module in a thread, if it is not there: what the loop would else stop for."""
     if module not in _imported:
-        await asyncio.to_thread(
-            import_module, module
-        )  # also where another thread is at it, and a half is there
+        # Also where another thread is at it, and half of the module is there.
+        await asyncio.to_thread(import_module, module)
         _imported.add(module)

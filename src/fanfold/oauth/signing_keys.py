@@ -130,15 +130,14 @@ class SigningKeys:
 
     async def _read(self, ring: Ring, kid: str) -> SigningKey:
         """Return a key of a ring. Raises `NotReady` for one that does not open, or that is not fit to sign."""
-        await imported(_JWT)
         reading = ring.by_kid[kid]
-        if reading is None:
+        if reading is None or kid in self._unfit:
             raise _not_ready()
+        await imported(_JWT)
         try:
             return reading()
         except UnfitKey as unfit:
-            if kid not in self._unfit:
-                _log.error(f"A key that signs tokens is not fit for it any more. {unfit}")
+            _log.error(f"A key that signs tokens is not fit for it any more. {unfit}")
             self._unfit.add(kid)
             raise _not_ready() from None
 
@@ -185,7 +184,10 @@ class SigningKeys:
 
     def _is(self, given: SigningKey, record: SigningKeyRecord) -> bool:
         kept = self._opened(record)
-        return kept is not None and kept().public == given.public
+        try:
+            return kept is not None and kept().public == given.public
+        except UnfitKey:  # which the given one may be there to replace
+            return False
 
     async def _retire(self, session: AsyncSession, *which: ColumnElement[bool]) -> None:
         # Other processes go on signing with what they know until they read the ring again.
